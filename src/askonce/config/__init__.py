@@ -1,0 +1,1 @@
+"""Configuration: read once, completed, checked, frozen. Only `wiring`, `supervisor` and `cli` import it."""

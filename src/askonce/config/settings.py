@@ -1,0 +1,82 @@
+"""The frozen settings. `load` makes them; nothing else does. Seconds and bytes stand in the names."""
+
+from msgspec import Struct
+
+
+class StaticKey(Struct, frozen=True):
+    """Hold a key from `ASKONCE_KEYS` and the tenant that it belongs to."""
+
+    secret: str
+    tenant: str
+
+
+class RateLimit(Struct, frozen=True):
+    """Allow `requests` in any `span_s` seconds."""
+
+    requests: int
+    span_s: int
+
+
+class Deadlines(Struct, frozen=True):
+    """Bound a provider call: connecting, the first byte, the gap between bytes, everything. Seconds."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 120.0
+    idle_s: float = 60.0
+    total_s: float = 600.0
+
+
+class ModelPrice(Struct, frozen=True):
+    """Override a model's price: dollars per million tokens, as decimal strings."""
+
+    input: str
+    output: str
+    cache_read: str | None = None
+    cache_write: str | None = None
+
+
+class ProviderSettings(Struct, frozen=True):
+    """Hold what is configured of one provider. `name` is a row of the catalog, or new with `base_url` set.
+
+    `source` says where it was found (`environment OPENAI_API_KEY`, `askonce.toml`). `script` belongs to the
+    `scripted` provider only.
+    """
+
+    name: str
+    base_url: str = ""
+    api_key: str = ""
+    default_model: str = ""
+    models: tuple[str, ...] = ()
+    prices: dict[str, ModelPrice] = {}
+    script: str = ""
+    source: str = ""
+
+
+class Config(Struct, frozen=True):
+    """Hold everything that is in force."""
+
+    host: str = "127.0.0.1"
+    port: int = 3001
+    data_dir: str = ""
+    workers: int = 1
+    open: bool = False  # serve beyond loopback without keys
+    keys: tuple[StaticKey, ...] = ()
+    cache: bool = True
+    cache_ttl_s: int = 3600
+    cache_size_bytes: int = 2 << 30
+    limit_llm: RateLimit | None = RateLimit(20, 60)
+    limit_standard: RateLimit | None = RateLimit(100, 60)
+    limit_refused: RateLimit | None = RateLimit(100, 60)  # requests refused as invalid, or without a valid key
+    limit_message: str = "Too many LLM requests, please wait before trying again."
+    trusted_proxies: tuple[str, ...] = ()  # CIDR
+    body_limit_bytes: int = 16 << 20
+    body_timeout_s: float = 30.0
+    drain_s: float = 30.0
+    default_model: str = ""
+    local_model: str = "auto"
+    models_dir: str = ""  # where weights are kept; shared by data folders
+    aliases: dict[str, str] = {}
+    providers: tuple[ProviderSettings, ...] = ()
+    deadlines: Deadlines = Deadlines()
+    log_level: str = "info"
+    log_format: str = "auto"  # auto | json | console

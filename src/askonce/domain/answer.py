@@ -1,0 +1,75 @@
+"""What a model answered, and how it arrives: pieces, then one finish."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from askonce.domain.usage import Usage
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]
+# How the answer came about, as told to the caller (`metadata.cache`).
+CacheState = Literal["hit", "miss", "coalesced", "refresh", "off"]
+
+KEPT_FINISHES: frozenset[FinishReason] = frozenset({"stop", "tool_calls", "length"})
+
+
+class Answer(Struct, frozen=True, array_like=True):
+    """Hold one whole answer and what it cost when it was paid.
+
+    `model` is the name as it was asked for, `model_version` the vendor's own word. `cost_nano` is in nano-dollars;
+    `priced` is false where no price is known (the cost is then 0). `took_ms` runs from asking to the last byte.
+    """
+
+    text: str
+    finish: FinishReason
+    usage: Usage
+    provider: str
+    model: str
+    model_version: str
+    cost_nano: int = 0
+    priced: bool = True
+    took_ms: int = 0
+    first_token_ms: int = 0
+
+
+class Delta(Struct, frozen=True):
+    """Carry the next piece of an answer's text."""
+
+    text: str
+
+
+class Entry(Struct, frozen=True, array_like=True):
+    """Hold one stored answer.
+
+    `key` is the whole fingerprint (32 bytes). Times are epoch milliseconds. `cost_nano`, `prompt_tokens` and
+    `completion_tokens` repeat the answer's, so that a hit is booked without decoding it. `answer` is the encoded
+    `Answer`. `rendition` is the part of a hit's reply that does not change between hits, in the shape of the door
+    named by `shape` (empty when no door has rendered it).
+    """
+
+    key: bytes
+    tenant: str
+    provider: str
+    model: str
+    stored_ms: int
+    expires_ms: int
+    cost_nano: int
+    prompt_tokens: int
+    completion_tokens: int
+    answer: msgspec.Raw
+    shape: str = ""
+    rendition: bytes = b""
+
+    def open(self) -> Answer:
+        """Decode the stored answer."""
+        return _answers.decode(self.answer)
+
+
+def pack(answer: Answer) -> msgspec.Raw:
+    """Encode an answer for an entry."""
+    return msgspec.Raw(_packer.encode(answer))
+
+
+_answers = msgspec.msgpack.Decoder(Answer)
+_packer = msgspec.msgpack.Encoder()

@@ -1,0 +1,206 @@
+"""Everything that can be refused or go wrong, as a closed set: one class per remedy.
+
+A class holds its stable code, its HTTP status and its short title; an instance holds the sentence with the cure.
+Sentences are public: they never hold a secret, a prompt or an internal detail.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from msgspec import Struct
+
+
+class Detail(Struct, frozen=True):
+    """Point at one field of a request and say what is wrong with it."""
+
+    field: str
+    problem: str
+
+
+class AskonceError(Exception):
+    """Refuse a request, or report a failure, in words that its caller may see."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False  # may another try (elsewhere, later) end differently?
+
+    def __init__(self, message: str, *, details: Sequence[Detail] = (), retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+        self.retry_after_s = retry_after_s
+
+
+class InternalError(AskonceError):
+    """Report a defect of ours."""
+
+
+class Malformed(AskonceError):
+    """Refuse a body that is not JSON, not UTF-8, or nested too deep."""
+
+    status, code, title = 400, "malformed_request", "Malformed request"
+
+
+class Invalid(AskonceError):
+    """Refuse a request whose fields are wrong; `details` names each."""
+
+    status, code, title = 400, "invalid_request", "Invalid request"
+
+
+class RoutingModeUnavailable(AskonceError):
+    """Refuse a routing mode that this version does not have."""
+
+    status, code, title = 400, "routing_mode_unavailable", "Routing mode unavailable"
+
+
+class MaxCostExceeded(AskonceError):
+    """Refuse a call whose estimated cost is over the caller's `maxCost`, before anything is paid."""
+
+    status, code, title = 400, "max_cost_exceeded", "Maximum cost exceeded"
+
+
+class ContextExceeded(AskonceError):
+    """Report that the prompt does not fit the model's context window."""
+
+    status, code, title = 400, "context_window_exceeded", "Context window exceeded"
+
+
+class ContentRefused(AskonceError):
+    """Report that the vendor refused the content."""
+
+    status, code, title = 400, "content_refused", "Content refused by the provider"
+
+
+class ProviderRejected(AskonceError):
+    """Report that the vendor found the request itself invalid (its 400, 413 or 422)."""
+
+    status, code, title = 400, "provider_rejected_request", "Provider rejected the request"
+
+
+class Unauthorized(AskonceError):
+    """Refuse a caller without a key where one is needed, or with one that is not known."""
+
+    status, code, title = 401, "unauthorized", "Unauthorized"
+
+
+class Forbidden(AskonceError):
+    """Refuse a known caller, a foreign Host or Origin, or an address that is not served."""
+
+    status, code, title = 403, "forbidden", "Forbidden"
+
+
+class NotFound(AskonceError):
+    """Report that there is no such path or thing."""
+
+    status, code, title = 404, "not_found", "Not found"
+
+
+class UnknownModel(AskonceError):
+    """Refuse a model that no provider has; the message names the nearest."""
+
+    status, code, title = 404, "unknown_model", "Unknown model"
+
+
+class CacheMiss(AskonceError):
+    """Report that `only` was asked and nothing is stored."""
+
+    status, code, title = 404, "cache_miss", "Not in the cache"
+
+
+class MethodNotAllowed(AskonceError):
+    """Refuse a method that the path does not have."""
+
+    status, code, title = 405, "method_not_allowed", "Method not allowed"
+
+    def __init__(self, message: str, allowed: Sequence[str]) -> None:
+        super().__init__(message)
+        self.allowed = tuple(allowed)
+
+
+class BodyTimeout(AskonceError):
+    """Give up on a body that did not arrive in time."""
+
+    status, code, title = 408, "request_timeout", "Request timeout"
+
+
+class TooLarge(AskonceError):
+    """Refuse a body over the limit."""
+
+    status, code, title = 413, "body_too_large", "Body too large"
+
+
+class UnsupportedMediaType(AskonceError):
+    """Refuse a body that is not said to be JSON."""
+
+    status, code, title = 415, "unsupported_media_type", "Unsupported media type"
+
+
+class RateLimited(AskonceError):
+    """Refuse a request that the window has no room for."""
+
+    status, code, title = 429, "rate_limited", "Rate limit exceeded"
+
+
+class ProviderFailed(AskonceError):
+    """Report a vendor's 5xx, a broken connection, an early end or an answer that makes no sense."""
+
+    status, code, title, retryable = 502, "provider_error", "Provider error", True
+
+
+class ProviderDenied(AskonceError):
+    """Report that the vendor refused our own credentials (its 401 or 403)."""
+
+    status, code, title = 502, "provider_auth_failed", "Provider refused our credentials"
+
+
+class ProviderBusy(AskonceError):
+    """Report a vendor's 429."""
+
+    status, code, title, retryable = 503, "provider_rate_limited", "Provider is rate limiting", True
+
+
+class ProviderNotConfigured(AskonceError):
+    """Refuse a provider without credentials; names the variable and a model that works now."""
+
+    status, code, title = 503, "provider_not_configured", "Provider not configured"
+
+
+class ModelLoading(AskonceError):
+    """Report that the embedded model was still being fetched or loaded at the deadline."""
+
+    status, code, title, retryable = 503, "model_loading", "Model is loading", True
+
+
+class ModelUnavailable(AskonceError):
+    """Report that the embedded model was given up or is switched off; says why."""
+
+    status, code, title = 503, "model_unavailable", "Model unavailable"
+
+
+class Draining(AskonceError):
+    """Refuse new work because this process is stopping."""
+
+    status, code, title, retryable = 503, "draining", "Shutting down", True
+
+
+class StoreUnavailable(AskonceError):
+    """Report that shared state could not be read; never answered with invented numbers."""
+
+    status, code, title, retryable = 503, "store_unavailable", "State store unavailable", True
+
+
+class FlightLost(AskonceError):
+    """Tell a follower that already passed text on that the process that was asking died."""
+
+    status, code, title, retryable = 502, "flight_lost", "The joined call was lost", True
+
+
+class ProviderTimeout(AskonceError):
+    """Report that the vendor was too slow (connect, first byte, idle or total)."""
+
+    status, code, title, retryable = 504, "provider_timeout", "Provider timed out", True
+
+
+class ConfigError(Exception):
+    """Refuse a configuration; names the key, the value and the cure. Raised before a port is opened."""

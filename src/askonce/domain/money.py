@@ -1,0 +1,82 @@
+"""Money is an integer of nano-dollars (1 $ = 10⁹ nano). Rounding happens here and nowhere else."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from msgspec import Struct
+
+from askonce.domain.usage import Usage
+
+NANO_PER_DOLLAR = 1_000_000_000
+TOKENS_PER_PRICE = 1_000_000
+
+
+class Tier(Struct, frozen=True):
+    """Replace the base price for the whole call once its prompt is longer than `above_tokens`."""
+
+    above_tokens: int
+    nano_per_mtok: int
+
+
+class Rate(Struct, frozen=True):
+    """Hold what a million tokens of one kind cost, in nano-dollars, with tiers by prompt length (ascending)."""
+
+    nano_per_mtok: int
+    tiers: tuple[Tier, ...] = ()
+
+    def at(self, prompt_tokens: int) -> int:
+        """Return the nano-dollars per million tokens for a call with this many prompt tokens."""
+        rate = self.nano_per_mtok
+        for tier in self.tiers:
+            if prompt_tokens > tier.above_tokens:
+                rate = tier.nano_per_mtok
+        return rate
+
+
+class Price(Struct, frozen=True):
+    """Hold a model's rates. A kind without a rate of its own is charged as the kind it is part of."""
+
+    input: Rate
+    output: Rate
+    cache_read: Rate | None = None
+    cache_write: Rate | None = None
+    per_call_nano: int = 0
+
+    def cost_nano(self, usage: Usage) -> int:
+        """Price one call in nano-dollars, rounded once, half to even.
+
+        `usage.prompt_tokens` includes the cached and cache-written ones, as in OpenAI's usage object.
+        """
+        n = usage.prompt_tokens
+        plain = n - usage.cached_tokens - usage.cache_write_tokens
+        input_rate = self.input.at(n)
+        read_rate = self.cache_read.at(n) if self.cache_read else input_rate
+        write_rate = self.cache_write.at(n) if self.cache_write else input_rate
+        scaled = (
+            plain * input_rate
+            + usage.cached_tokens * read_rate
+            + usage.cache_write_tokens * write_rate
+            + usage.completion_tokens * self.output.at(n)
+        )
+        return divide_half_even(scaled, TOKENS_PER_PRICE) + self.per_call_nano
+
+
+def divide_half_even(numerator: int, denominator: int) -> int:
+    """Divide integers exactly, rounding half to even. `denominator` is positive."""
+    quotient, rest = divmod(numerator, denominator)
+    twice = 2 * rest
+    if twice > denominator or (twice == denominator and quotient % 2):
+        return quotient + 1
+    return quotient
+
+
+def dollars(nano: int, places: int = 4) -> str:
+    """Write nano-dollars for people: a dollar sign and `places` (0 to 9) decimals, rounded half to even."""
+    units = divide_half_even(nano, 10 ** (9 - places))
+    sign, units = ("-", -units) if units < 0 else ("", units)
+    whole, part = divmod(units, 10**places)
+    return f"{sign}${whole}.{part:0{places}d}" if places else f"{sign}${whole}"
+
+
+def nano_from_decimal(amount: Decimal) -> int:
+    """Turn an amount in dollars into nano-dollars, rounded half to even."""
+    return int((amount * NANO_PER_DOLLAR).to_integral_value(rounding=ROUND_HALF_EVEN))

@@ -1,0 +1,203 @@
+"""The sockets of the house: what the road needs, named for the atomic act. Adapters are chosen in `wiring` only.
+
+Every method may wait, so all are `async`; adapters over LMDB never suspend, so that a hit can be answered without
+giving up the processor. All raise `StoreUnavailable` where the store is away, unless they say otherwise.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from askonce.domain.answer import Answer, Delta, Entry
+from askonce.domain.call import Call
+from askonce.domain.outcome import Paid, Spared, Totals
+
+
+class Window(Struct, frozen=True):
+    """Name a sliding window: no more than `limit` (at least 1) admissions in any `span_ns`."""
+
+    name: str
+    limit: int
+    span_ns: int
+
+
+class Verdict(Struct, frozen=True):
+    """Say what the window answered.
+
+    `reset_ns`: in so many nanoseconds the oldest counted request leaves the window (0 when none is counted).
+    A refused request may come again in `reset_ns`.
+    """
+
+    admitted: bool
+    remaining: int
+    reset_ns: int
+
+
+class Knock(Struct, frozen=True):
+    """Hold what one request brings to shared state in one act: its window, then its look-up.
+
+    `window` None: not limited. `keys`: fingerprints in order of preference; none: no look-up. `fresh_after_ms`:
+    entries stored before that epoch millisecond do not count; expired ones never do.
+    """
+
+    tenant: str
+    window: Window | None = None
+    keys: tuple[bytes, ...] = ()
+    fresh_after_ms: int = 0
+
+
+class Entered(Struct, frozen=True):
+    """Answer a knock. `verdict` is None without a window; `entry` is None for a miss or a refusal."""
+
+    verdict: Verdict | None
+    entry: Entry | None
+
+
+class Threshold(Protocol):
+    """Admit, look up and count a request in one atomic act."""
+
+    async def enter(self, knock: Knock) -> Entered:
+        """Admit by the window; if admitted, look up; if found, book the hit and touch the entry.
+
+        The hit is booked as `exact` with the entry's cost and tokens in the same act as the admission.
+        """
+        ...
+
+
+class Filters(Struct, frozen=True):
+    """Choose entries. Empty strings and None match everything; `older_than_s` compares with the entry's age."""
+
+    provider: str = ""
+    model: str = ""
+    older_than_s: int | None = None
+
+
+class Page(Struct, frozen=True):
+    """Hold one page of entries in key order; `after` is the cursor of the next page or b"" at the end."""
+
+    entries: tuple[Entry, ...]
+    after: bytes
+
+
+class Answers(Protocol):
+    """Keep answers for one tenant at a time; nobody sees another tenant's."""
+
+    async def find(self, tenant: str, keys: Sequence[bytes], fresh_after_ms: int) -> Entry | None:
+        """Return the first of the keys that is stored and fresh. Books nothing."""
+        ...
+
+    async def keep(self, entry: Entry) -> bool:
+        """Store (replacing) an entry, evicting others where room is needed; False if there is no room for it."""
+        ...
+
+    async def page(self, tenant: str, filters: Filters, after: bytes, size: int) -> Page:
+        """List fresh entries behind the cursor `after`, at most `size`."""
+        ...
+
+    async def drop(self, tenant: str, key: bytes) -> bool:
+        """Remove one entry; False if it was not there."""
+        ...
+
+    async def purge(self, tenant: str, filters: Filters) -> int:
+        """Remove all matching entries and return how many."""
+        ...
+
+
+class Windows(Protocol):
+    """Admit requests that look nothing up."""
+
+    async def take(self, window: Window) -> Verdict:
+        """Admit one request if the window has room, and count it only then."""
+        ...
+
+    async def peek(self, window: Window) -> Verdict:
+        """Say what `take` would, without counting anything."""
+        ...
+
+
+class Books(Protocol):
+    """Count what was paid and what was spared. What was booked survives the death of any process."""
+
+    async def book(self, ending: Paid | Spared) -> None:
+        """Add one ending to its tenant's sums."""
+        ...
+
+    async def totals(self, tenant: str) -> Totals:
+        """Return the sums of one tenant, right over all processes and restarts."""
+        ...
+
+
+class Lease(Struct, frozen=True):
+    """Tell who leads a flight. `led`: we do; otherwise another process does. `generation` names this very flight."""
+
+    led: bool
+    generation: int
+
+
+class Landing(Struct, frozen=True):
+    """End a flight: with the entry (stored or not), or with an error's code and message."""
+
+    entry: Entry | None
+    error_code: str = ""
+    error_message: str = ""
+    retry_after_s: int | None = None
+
+
+class LeaderLost(Exception):
+    """Tell a follower that the lease ran out without a landing."""
+
+
+class Flights(Protocol):
+    """Let one process ask and all others follow.
+
+    A flight is a lease on a key and a log of its pieces. The leader boards, appends, and lands; followers follow.
+    A lease that is not renewed for its span runs out, and the next to board leads a new generation.
+    """
+
+    async def board(self, flight: bytes) -> Lease:
+        """Take the lease if it is free, expired or landed; otherwise say who leads."""
+        ...
+
+    async def append(self, flight: bytes, generation: int, texts: Sequence[str]) -> None:
+        """Log pieces of text for the followers. Ignored when the generation is not the leader's any more."""
+        ...
+
+    async def renew(self, flight: bytes, generation: int) -> bool:
+        """Prolong the lease; False if it was lost."""
+        ...
+
+    async def land(self, flight: bytes, generation: int, landing: Landing) -> None:
+        """End the flight; followers still get everything for a few seconds."""
+        ...
+
+    async def followed(self, flight: bytes, generation: int) -> bool:
+        """Say whether any other process follows right now."""
+        ...
+
+    def follow(self, flight: bytes, generation: int) -> AsyncIterator[Delta | Landing]:
+        """Yield every piece from the first on, then the landing. Raises `LeaderLost`."""
+        ...
+
+
+class Provider(Protocol):
+    """Ask one vendor's endpoint."""
+
+    name: str
+    drains: bool  # does hanging up not stop the vendor's charging, so that an abandoned call is read to its end?
+
+    def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
+        """Make one call: deltas (only if `call.stream`), then the whole answer, last.
+
+        `deadline_s` is seconds from now for everything. Closing the iterator hangs up. Raises the provider errors
+        of `domain.errors`; a stream that ends early raises `ProviderFailed` after its deltas.
+        """
+        ...
+
+    async def probe(self) -> str:
+        """Return "" if the endpoint answers an unpaid request, else the reason why it does not."""
+        ...
+
+    async def models(self) -> tuple[str, ...]:
+        """Return the names of the models that the endpoint lists (an unpaid request); empty if it cannot say."""
+        ...
