@@ -61,6 +61,7 @@ class Config(Struct, frozen=True):
     workers: int = 1
     open: bool = False  # serve beyond loopback without keys
     keys: tuple[StaticKey, ...] = ()
+    secret: str = ""  # signs what is handed out to clients
     cache: bool = True
     cache_ttl_s: int = 3600
     cache_size_bytes: int = 2 << 30

@@ -1,0 +1,117 @@
+"""Read, complete, check and freeze the configuration; the only door through which settings come in.
+
+Command line over environment over askonce.toml over defaults. Every problem is a `ConfigError` that names the key, the
+value (never a secret) and the cure, and is raised before anything is opened.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from askonce.config.settings import Config, Deadlines
+from askonce.config.sources import (
+    Document,
+    Written,
+    find_file,
+    from_arguments,
+    from_environment,
+    from_file,
+    read_file,
+    remarks,
+    understand,
+)
+from askonce.config.table import BY_KEY
+from askonce.config.vendors import VendorVariables, configured
+from askonce.domain.errors import ConfigError
+
+DEFAULT_ORIGIN = "default"
+
+
+class Loaded(Struct, frozen=True):
+    """Hold the configuration and, by setting's key, where each value comes from. `remarks` are for the log."""
+
+    config: Config
+    origins: dict[str, str]
+    file: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+def load(
+    argv_overrides: Mapping[str, str],
+    environ: Mapping[str, str],
+    path: Path | None,
+    vendors: Sequence[VendorVariables] = (),
+) -> Loaded:
+    """Load everything that is in force; `argv_overrides` are by key, `path` is --config's. Raises `ConfigError`."""
+    document = read_file(find_file(environ, path))
+    written = from_file(document) | from_environment(environ) | from_arguments(argv_overrides)
+    config = _frozen(written, environ)
+    config = msgspec.structs.replace(
+        config, aliases=_aliases(document), providers=configured(vendors, environ, document)
+    )
+    _check(config, written)
+    origins = {key: written[key].origin if key in written else DEFAULT_ORIGIN for key in BY_KEY}
+    return Loaded(config, origins, document.path, remarks(environ))
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _frozen(written: Mapping[str, Written], environ: Mapping[str, str]) -> Config:
+    flat: dict[str, object] = {"data_dir": _data_dir(environ), "models_dir": _models_dir(environ)}
+    flat |= {BY_KEY[key].field: understand(key, value) for key, value in written.items()}
+    inner = {field.partition(".")[2]: flat.pop(field) for field in list(flat) if field.startswith("deadlines.")}
+    return msgspec.convert(flat | {"deadlines": msgspec.convert(inner, Deadlines)}, Config, from_attributes=True)
+
+
+def _data_dir(environ: Mapping[str, str]) -> str:
+    return str(Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "askonce")
+
+
+def _models_dir(environ: Mapping[str, str]) -> str:
+    return str(Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "askonce" / "models")
+
+
+def _aliases(document: Document) -> dict[str, str]:
+    aliases = {}
+    for name, model in document.table("aliases").items():
+        if not isinstance(model, str) or not model.strip() or model.strip() == name:
+            raise ConfigError(f"{document.path}: [aliases] {name} = {model!r}: must be another model's name in quotes.")
+        aliases[name] = model.strip()
+    return aliases
+
+
+def _check(config: Config, written: Mapping[str, Written]) -> None:
+    """Check what concerns several settings at once, and the folder."""
+    if not config.host:
+        raise ConfigError("host is empty; set an address, such as 127.0.0.1.")
+    if not is_loopback(config.host) and not config.keys and not config.open:
+        raise ConfigError(
+            f"host = {config.host!r} ({_origin(written, 'host')}) is reachable from other machines and there are no "
+            "keys; set ASKONCE_KEYS, or listen on 127.0.0.1, or say --open if everyone may spend your money."
+        )
+    _check_folder("data_dir", config.data_dir, written)
+
+
+def _check_folder(key: str, folder: str, written: Mapping[str, Written]) -> None:
+    existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+    cure = "choose another with --data-dir or ASKONCE_DATA_DIR"
+    if not existing.is_dir():
+        raise ConfigError(f"{key} = {folder!r} ({_origin(written, key)}): {existing} is not a folder; {cure}.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"{key} = {folder!r} ({_origin(written, key)}): {existing} is not writable; {cure}.")
+
+
+def _origin(written: Mapping[str, Written], key: str) -> str:
+    return written[key].origin if key in written else DEFAULT_ORIGIN

@@ -1,0 +1,140 @@
+"""Show settings to people: the reference in docs/settings.md and the values in force. Secrets never leave whole."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from askonce.config.load import Loaded
+from askonce.config.settings import Config, RateLimit
+from askonce.config.table import NOT_YET_REFUSED, NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS, Setting
+from askonce.config.vendors import VendorVariables
+
+_HEAD = """# Settings
+
+Each setting is a key of `askonce.toml` and an environment variable. The command line wins over the environment, the
+environment over the file. The file is the one named by `--config` or `ASKONCE_CONFIG`, else `askonce.toml` in the
+working folder, else `~/.config/askonce/askonce.toml`. Spans are seconds or `250ms`, `10m`, `1h`, `7d`; sizes are bytes
+or `512MB`, `2GiB`; switches are `on` or `off`. A misspelt key or `ASKONCE_…` variable is refused. `askonce config`
+shows what is in force and where it comes from; this page is printed by `askonce config --reference`.
+
+| key | environment | type | default | |
+| --- | --- | --- | --- | --- |
+"""
+_PROVIDERS = """
+## Providers
+
+A vendor is configured as soon as its usual variable is set, or by a table of the file:
+
+| provider | key | address |
+| --- | --- | --- |
+"""
+_TABLES = """
+```toml
+[providers.openai]
+api_key = "sk-…"
+
+[providers.workshop]                  # any server that speaks OpenAI's shape
+base_url = "http://10.0.0.5:8000/v1"
+default_model = "qwen3-coder"
+models = ["qwen3-coder"]              # optional: what it lists is used otherwise
+
+[providers.workshop.prices.qwen3-coder]
+input = "0.10"                        # dollars per million tokens
+output = "0.40"                       # also cache_read, cache_write
+
+[providers.scripted]                  # plays a script instead of asking anybody: for tests and demos
+script = "script.json"
+
+[aliases]
+fast = "openai:gpt-4o-mini"
+```
+
+## Other variables
+
+"""
+
+
+class Shown(Struct, frozen=True):
+    """Hold one line of what is in force, ready to be shown."""
+
+    key: str
+    value: str
+    origin: str
+
+
+def reference(vendors: tuple[VendorVariables, ...]) -> str:
+    """Write docs/settings.md: Markdown, ending in a newline."""
+    return "".join(_reference(vendors))
+
+
+def in_force(loaded: Loaded) -> tuple[Shown, ...]:
+    """List every setting's value and origin, providers and aliases included, secrets masked."""
+    config = loaded.config
+    plain = [Shown(row.key, _value(row, config), loaded.origins[row.key]) for row in SETTINGS]
+    providers = [
+        Shown(f"providers.{one.name}", _provider(one.base_url, one.api_key), one.source) for one in config.providers
+    ]
+    aliases = [Shown(f"aliases.{name}", model, loaded.file) for name, model in config.aliases.items()]
+    return (*plain, *providers, *aliases)
+
+
+def masked(secret: str) -> str:
+    """Leave just enough of a secret to recognise it."""
+    return f"{secret[:3]}…{secret[-2:]}" if len(secret) >= 16 else "…"  # of a short one it would tell too much
+
+
+def _provider(base_url: str, api_key: str) -> str:
+    return " ".join(part for part in (base_url, f"key {masked(api_key)}" if api_key else "no key") if part)
+
+
+def _reference(vendors: tuple[VendorVariables, ...]) -> Iterator[str]:
+    yield _HEAD
+    for row in SETTINGS:
+        default = row.shown_default or f"`{_value(row, Config())}`"
+        yield f"| `{row.key}` | `{row.env}` | {row.kind} | {default} | {row.sentence} |\n"
+    yield _PROVIDERS
+    for vendor in vendors:
+        keys = ", ".join(f"`{name}`" for name in vendor.key_variables)
+        address = f"`{vendor.base_url_variable}`" if vendor.base_url_variable else ""
+        yield f"| {vendor.name} | {keys} | {address} |\n"
+    yield _TABLES
+    for name, sentence in OTHER_VARIABLES.items():
+        yield f"- `{name}`: {sentence}\n"
+    yield f"- {_names(NOT_YET_REFUSED)}: for a later version; refused now.\n"
+    yield f"- {_names(NOT_YET_REMARKED)}: for a later version; remarked on in the log and not used.\n"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _value(row: Setting, config: Config) -> str:
+    value: object = config
+    for part in row.field.split("."):
+        value = getattr(value, part)
+    if row.key == "keys":
+        return ", ".join(f"{key.tenant}:{masked(key.secret)}" for key in config.keys) or "none"
+    if row.secret:
+        return masked(str(value)) if value else "none"
+    return _word(row.kind, value)
+
+
+def _word(kind: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(str(part) for part in value) or "none"
+    if kind == "rate":
+        return f"{value.requests}/{value.span_s}s" if isinstance(value, RateLimit) else "off"
+    if kind == "span" and isinstance(value, int | float):
+        return f"{value:g}s"
+    if kind == "size" and isinstance(value, int):
+        return _bytes(value)
+    return str(value)
+
+
+def _bytes(count: int) -> str:
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count and count % (1 << power) == 0:
+            return f"{count >> power}{unit}"
+    return str(count)

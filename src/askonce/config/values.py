@@ -1,0 +1,188 @@
+"""How one setting's value is read: text from the environment or the command line, or a TOML value.
+
+Every reader takes what was written and returns what it means, or raises `ValueError` with the cure, in words that
+follow "must be". Readers never repeat the value: the caller does, and masks it where it is secret.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Callable
+
+from askonce.config.settings import RateLimit, StaticKey
+
+# What TOML can hold of a setting's value.
+Raw = str | int | float | bool | list[str]
+Reader = Callable[[Raw], object]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)\s*([kmgt]?i?b?)?", re.IGNORECASE)
+_RATE = re.compile(r"(\d+)\s*/\s*(\S+)")
+_KEY = re.compile(r"[!-+\--~]{8,512}")  # printable ASCII without space and comma: it travels in a header
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RESERVED_TENANT = re.compile(r"anonymous|key-.*")
+_MAX_REQUESTS = 1_000_000  # a window keeps a ring of as many slots
+_MAX_SPAN_S = 86_400  # longer windows are budgets, not rate limits
+
+
+def text(raw: Raw) -> str:
+    """Take any text as it is, without outer white space."""
+    if not isinstance(raw, str):
+        raise ValueError("text in quotes")
+    return raw.strip()
+
+
+def switch(raw: Raw) -> bool:
+    """Take on or off in the usual spellings."""
+    word = str(raw).strip().lower()
+    if word in {"on", "true", "yes", "1"}:
+        return True
+    if word in {"off", "false", "no", "0"}:
+        return False
+    raise ValueError("on or off")
+
+
+def whole(low: int, high: int) -> Reader:
+    """Make a reader of whole numbers from `low` to `high`."""
+
+    def read(raw: Raw) -> int:
+        if isinstance(raw, bool) or not re.fullmatch(r"\d{1,18}", str(raw).strip()):
+            raise ValueError(f"a whole number from {low} to {high}")
+        number = int(str(raw))
+        if not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return number
+
+    return read
+
+
+def duration(low_s: float, high_s: float) -> Callable[[Raw], float]:
+    """Make a reader of spans in seconds: `90`, `1.5`, `250ms`, `10m`, `1h`, `7d`."""
+    wanted = f"a span from {low_s:g} to {high_s:g} seconds, such as 90, 10m or 1h"
+
+    def read(raw: Raw) -> float:
+        match = None if isinstance(raw, bool | list) else _DURATION.fullmatch(str(raw).strip().lower())
+        if match is None:
+            raise ValueError(wanted)
+        seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+        if not low_s <= seconds <= high_s:
+            raise ValueError(wanted)
+        return seconds
+
+    return read
+
+
+def whole_duration(low_s: int, high_s: int) -> Reader:
+    """Make a reader of spans that are counted in whole seconds."""
+    read_span = duration(low_s, high_s)
+
+    def read(raw: Raw) -> int:
+        seconds = read_span(raw)
+        if seconds != int(seconds):
+            raise ValueError("a span of whole seconds, such as 90, 10m or 1h")
+        return int(seconds)
+
+    return read
+
+
+def size(low: int, high: int) -> Reader:
+    """Make a reader of sizes in bytes: `2GiB`, `512MB`, `4096`. `MB` is a million, `MiB` is 2²⁰."""
+    wanted = f"a size from {low} to {high} bytes, such as 512MB or 2GiB"
+
+    def read(raw: Raw) -> int:
+        match = None if isinstance(raw, bool | float | list) else _SIZE.fullmatch(str(raw).strip())
+        if match is None:
+            raise ValueError(wanted)
+        bytes_ = int(match[1]) * _unit(match[2].lower())
+        if not low <= bytes_ <= high:
+            raise ValueError(wanted)
+        return bytes_
+
+    return read
+
+
+def _unit(word: str) -> int:
+    power = " kmgt".index(word[0]) if word and word[0] in "kmgt" else 0
+    return int((1024 if "i" in word else 1000) ** power)
+
+
+def rate(raw: Raw) -> RateLimit | None:
+    """Take `20/60s` (also `/m`, `/1h`) or `off`."""
+    word = str(raw).strip().lower()
+    if raw is False or word == "off":
+        return None
+    match = _RATE.fullmatch(word)
+    if match is None or not 1 <= int(match[1]) <= _MAX_REQUESTS:
+        raise ValueError("off, or requests per span such as 20/60s or 1000/1h")
+    span = match[2] if match[2][0].isdigit() else "1" + match[2]
+    span_s = whole_duration(1, _MAX_SPAN_S)(span)
+    assert isinstance(span_s, int)  # noqa: S101 - for the type checker: readers are typed for the table
+    return RateLimit(int(match[1]), span_s)
+
+
+def choice(*words: str) -> Reader:
+    """Make a reader of one of a few words."""
+
+    def read(raw: Raw) -> str:
+        word = str(raw).strip().lower()
+        if word not in words:
+            raise ValueError("one of " + ", ".join(words))
+        return word
+
+    return read
+
+
+def local_model(raw: Raw) -> str:
+    """Take `auto`, `on`, `off`, or a model's name or path. TOML's true and false are on and off."""
+    if isinstance(raw, bool):
+        return "on" if raw else "off"
+    word = text(raw)
+    if not word:
+        raise ValueError("auto, on, off, the name of a model, or the path of a GGUF file")
+    return word.lower() if word.lower() in {"auto", "on", "off"} else word
+
+
+def listed(raw: Raw) -> tuple[str, ...]:
+    """Take a TOML list, or text separated by commas."""
+    parts = raw if isinstance(raw, list) else str(raw).split(",")
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError("a list of texts")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def networks(raw: Raw) -> tuple[str, ...]:
+    """Take addresses and networks in CIDR notation."""
+    try:
+        return tuple(str(ipaddress.ip_network(part, strict=False)) for part in listed(raw))
+    except ValueError:
+        raise ValueError("addresses or networks, such as 10.0.0.0/8,192.168.1.7") from None
+
+
+def static_keys(raw: Raw) -> tuple[StaticKey, ...]:
+    """Take `key` or `tenant:key`, several separated by commas. A bare key is a tenant of its own.
+
+    A bare key's tenant is `key-` and the first 12 hex digits of the key's SHA-256, so that it is stable over
+    restarts and tells nothing. Several keys of one tenant share answers.
+    """
+    keys = tuple(_static_key(part) for part in listed(raw))
+    if len({key.secret for key in keys}) != len(keys):
+        raise ValueError("different keys: one stands there twice; remove it")
+    return keys
+
+
+def _static_key(part: str) -> StaticKey:
+    tenant, colon, secret = part.partition(":")
+    if not colon:
+        tenant, secret = "", part
+    if not _KEY.fullmatch(secret):
+        raise ValueError(
+            "keys of 8 to 512 printable characters without spaces and commas; `openssl rand -hex 24` makes one"
+        )
+    if not colon:
+        return StaticKey(secret, "key-" + hashlib.sha256(secret.encode()).hexdigest()[:12])
+    if not _TENANT.fullmatch(tenant) or _RESERVED_TENANT.fullmatch(tenant):
+        raise ValueError(
+            "`tenant:key` with a tenant of 1 to 64 letters, digits, `.`, `_` or `-`; not `anonymous` or `key-…`"
+        )
+    return StaticKey(secret, tenant)

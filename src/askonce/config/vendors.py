@@ -1,0 +1,126 @@
+"""Which providers are configured: the vendors' usual variables, then the tables `[providers.NAME]` field by field.
+
+The catalog of vendors stands above this room, so its variables are handed in. The environment wins over the file.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from askonce.config.settings import ModelPrice, ProviderSettings
+from askonce.config.sources import Document, nearest
+from askonce.domain.errors import ConfigError
+
+SCRIPTED = "scripted"  # plays a script; exists only where configured
+_SECRET_FIELDS = frozenset({"api_key"})
+
+
+class VendorVariables(Struct, frozen=True):
+    """Name a vendor's usual environment variables: the first set one of `key_variables` counts; "" means none."""
+
+    name: str
+    key_variables: tuple[str, ...] = ()
+    base_url_variable: str = ""
+
+
+class _Price(Struct, frozen=True, forbid_unknown_fields=True):
+    input: str | int | float
+    output: str | int | float
+    cache_read: str | int | float | None = None
+    cache_write: str | int | float | None = None
+
+
+class _Table(Struct, frozen=True, forbid_unknown_fields=True):
+    """Mirror what `[providers.NAME]` may hold."""
+
+    api_key: str = ""
+    base_url: str = ""
+    default_model: str = ""
+    models: tuple[str, ...] = ()
+    prices: dict[str, _Price] = {}
+    script: str = ""
+
+
+def configured(
+    vendors: Sequence[VendorVariables], environ: Mapping[str, str], document: Document
+) -> tuple[ProviderSettings, ...]:
+    """List the configured providers in the catalog's order, then the file's own. Raises `ConfigError`."""
+    tables = {name: _table(name, raw, document) for name, raw in document.table("providers").items()}
+    by_name = {vendor.name: vendor for vendor in vendors}
+    order = [*by_name, *(name for name in tables if name not in by_name)]
+    found = (_provider(by_name.get(name, VendorVariables(name)), environ, tables.get(name), document) for name in order)
+    return tuple(provider for provider in found if provider is not None)
+
+
+def _provider(
+    vendor: VendorVariables, environ: Mapping[str, str], table: _Table | None, document: Document
+) -> ProviderSettings | None:
+    key_variable = next((name for name in vendor.key_variables if environ.get(name, "").strip()), "")
+    url_variable = vendor.base_url_variable if environ.get(vendor.base_url_variable, "").strip() else ""
+    variables = [name for name in (key_variable, url_variable) if name]
+    if table is None and not variables:
+        return None
+    table = table or _Table()
+    origins = [f"environment {name}" for name in variables] + ([document.path] if table != _Table() else [])
+    base_url = environ[url_variable] if url_variable else table.base_url
+    _check_known(vendor, table, document)
+    return ProviderSettings(
+        name=vendor.name,
+        base_url=_url(vendor.name, base_url.strip(), origins),
+        api_key=environ[key_variable].strip() if key_variable else table.api_key.strip(),
+        default_model=table.default_model,
+        models=table.models,
+        prices={model: _price(price) for model, price in table.prices.items()},
+        script=table.script,
+        source=", ".join(origins) or document.path,
+    )
+
+
+def _check_known(vendor: VendorVariables, table: _Table, document: Document) -> None:
+    where = f"{document.path}: [providers.{vendor.name}]"
+    in_catalog = bool(vendor.key_variables or vendor.base_url_variable)
+    if vendor.name == SCRIPTED and not table.script:
+        raise ConfigError(f"{where} needs `script`, the path of what it plays.")
+    if vendor.name != SCRIPTED and table.script:
+        raise ConfigError(f"{where} has a `script`; only [providers.{SCRIPTED}] plays one.")
+    if not in_catalog and vendor.name != SCRIPTED and not table.base_url:
+        raise ConfigError(f"{where} is not in the catalog; correct the name, or set its `base_url`.")
+
+
+def _table(name: str, raw: object, document: Document) -> _Table:
+    where = f"{document.path}: [providers.{name}]"
+    unknown = sorted(raw.keys() - set(_Table.__struct_fields__)) if isinstance(raw, dict) else []
+    if unknown:
+        hint = nearest(unknown[0], _Table.__struct_fields__)
+        raise ConfigError(f"{where} has no setting {unknown[0]}{hint}; correct or remove it.")
+    try:
+        return msgspec.convert(raw, _Table)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}.") from error
+
+
+def _url(name: str, url: str, origins: Sequence[str]) -> str:
+    """Complete a base URL that lacks its scheme, as OLLAMA_HOST usually does; refuse what is no http address."""
+    if not url:
+        return ""
+    completed = url if "://" in url else "http://" + url
+    try:
+        parts = urlsplit(completed)
+        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        fine = False
+    if not fine or any(letter.isspace() for letter in completed):
+        where = ", ".join(origins)
+        raise ConfigError(f"base_url of {name} ({where}): must be an address such as https://host/v1.")
+    return completed
+
+
+def _price(price: _Price) -> ModelPrice:
+    return ModelPrice(
+        input=str(price.input),
+        output=str(price.output),
+        cache_read=None if price.cache_read is None else str(price.cache_read),
+        cache_write=None if price.cache_write is None else str(price.cache_write),
+    )

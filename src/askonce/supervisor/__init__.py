@@ -1,0 +1,1 @@
+"""The processes: `askonce serve` starts, watches, replaces and stops them."""

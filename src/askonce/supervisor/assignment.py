@@ -1,0 +1,34 @@
+"""What the supervisor tells a gateway at its start: a JSON line over stdin, as arguments are for all to see."""
+
+import msgspec
+from msgspec import Struct
+
+from askonce.config.settings import Config
+
+# Exit codes of the children, and of `askonce serve`.
+EXIT_HOPELESS = 3  # trying again cannot help
+EXIT_FAILED = 1
+
+
+class Assignment(Struct, frozen=True):
+    """Hold a gateway's configuration, its place, and the descriptors that it inherits.
+
+    `slot` counts from 0; `incarnation` is different, and greater, at every start. stdin stays open as long as the
+    supervisor lives.
+    """
+
+    config: Config
+    slot: int
+    incarnation: int
+    listener_fd: int
+    pulse_fd: int
+
+
+def encode(assignment: Assignment) -> bytes:
+    """Write the line."""
+    return msgspec.json.encode(assignment) + b"\n"
+
+
+def decode(line: bytes) -> Assignment:
+    """Read the line."""
+    return msgspec.json.decode(line, type=Assignment)

@@ -1,0 +1,178 @@
+"""The supervisor: one thread and one loop that waits for beats, deaths and signals.
+
+    claim the folder ─▶ listen ─▶ start everybody ─▶ tend ─▶ drain ─▶ stop
+
+The first SIGTERM or SIGINT drains: sockets are closed, gateways finish what is in flight within `drain_s`, then the
+rest is stopped. A second one ends everything at once. SIGHUP stops a server whose terminal went away; otherwise it is
+remarked on and changes nothing, as settings are read at the start only.
+"""
+
+import contextlib
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from msgspec import Struct
+
+from askonce.config.settings import Config
+from askonce.supervisor import sockets
+from askonce.supervisor.assignment import EXIT_FAILED
+from askonce.supervisor.children import python
+from askonce.supervisor.folder import DataFolder
+from askonce.supervisor.helpers import local_model_post, price_errand
+from askonce.supervisor.posts import GatewayPost, Post
+from askonce.supervisor.screen import Screen
+from askonce.telemetry import logs
+
+log = logs.get("askonce.supervisor")
+
+_TICK_S = 0.25  # silence is judged at this grain
+_LAST_WORDS_S = 5.0  # beyond drain_s: for closing stores and exiting
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Commands(Struct, frozen=True):
+    """Name the programs of the children, so that tests can put stand-ins there."""
+
+    gateway: tuple[str, ...] = python("askonce.supervisor.worker")
+    local_model: tuple[str, ...] = python("askonce.localmodel.server")
+    prices: tuple[str, ...] = python("askonce.supervisor.prices")
+
+
+PROGRAMS = Commands()
+
+
+def serve(config: Config, screen: Screen, commands: Commands = PROGRAMS) -> int:
+    """Serve until told to stop; return the exit code. Raises `ConfigError` before anything was started."""
+    folder = DataFolder.claim(Path(config.data_dir))
+    try:
+        listeners = sockets.listen(config.host, config.port, config.workers)
+        with _signals() as (woken, told):
+            return _House(config, screen, commands, folder).live(listeners, woken, told)
+    finally:
+        folder.release()
+
+
+class _House:
+    def __init__(self, config: Config, screen: Screen, commands: Commands, folder: DataFolder) -> None:
+        self._config = config
+        self._screen = screen
+        self._commands = commands
+        self._folder = folder
+        self._gateways: list[GatewayPost] = []
+        self._others: list[Post] = []
+        self._ends_s: float | None = None  # when draining is over
+
+    def live(self, listeners: Sequence[socket.socket], woken: socket.socket, told: list[signal.Signals]) -> int:
+        """Start, tend and end everybody."""
+        self._gateways = [
+            GatewayPost(slot, listener, self._config, self._commands.gateway) for slot, listener in enumerate(listeners)
+        ]
+        self._tend()  # gateways first: what follows costs their start time
+        self._others = [
+            post
+            for post in (
+                price_errand(self._config, self._folder, self._commands.prices),
+                local_model_post(self._config, self._folder, self._commands.local_model),
+            )
+            if post is not None
+        ]
+        while not self._over():
+            self._wait(woken)
+            while told:
+                self._hear(told.pop(0))
+            self._tend()
+            self._show(listeners)
+        self._screen.close()
+        return EXIT_FAILED if all(post.given_up for post in self._gateways) else 0
+
+    def _tend(self) -> None:
+        now_s = time.monotonic()
+        for post in (*self._gateways, *self._others):
+            post.tend(now_s)
+        if self._ends_s is None and all(post.given_up for post in self._gateways):
+            log.error("no gateway can run: stopping", cure="see the errors above; `askonce doctor` looks for causes")
+            self._drain()
+        if self._ends_s is not None:
+            self._end(now_s)
+
+    def _wait(self, woken: socket.socket) -> None:
+        """Wait for a beat, a signal or the next tick. Children come and go, so the set is made anew."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(woken, selectors.EVENT_READ)
+            for post in self._gateways:
+                if post.pulse_fd is not None:
+                    selector.register(post.pulse_fd, selectors.EVENT_READ)
+            selector.select(_TICK_S)
+        with contextlib.suppress(BlockingIOError):
+            woken.recv(4096)
+
+    def _hear(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP and not sys.stdout.isatty():
+            log.warning("SIGHUP changes nothing: settings are read at the start; restart to apply them")
+        elif self._ends_s is None:
+            self._drain()
+        else:
+            log.warning("second signal: stopping at once")
+            self._ends_s = 0.0
+
+    def _drain(self) -> None:
+        log.info("draining", within_s=self._config.drain_s)
+        self._ends_s = time.monotonic() + self._config.drain_s + _LAST_WORDS_S
+        for post in (*self._gateways, *self._others):
+            post.retire()
+        for post in self._gateways:
+            post.signal(signal.SIGTERM)
+
+    def _end(self, now_s: float) -> None:
+        """Once the gateways are gone end the rest: until then they may need it."""
+        if self._ends_s is not None and now_s >= self._ends_s:
+            for post in (*self._gateways, *self._others):
+                post.signal(signal.SIGKILL)
+        elif all(post.empty() for post in self._gateways):
+            for post in self._others:
+                post.signal(signal.SIGTERM)
+            self._ends_s = min(self._ends_s or 0.0, now_s + _LAST_WORDS_S)
+
+    def _over(self) -> bool:
+        return self._ends_s is not None and all(post.empty() for post in (*self._gateways, *self._others))
+
+    def _show(self, listeners: Sequence[socket.socket]) -> None:
+        if self._ends_s is None and any(post.ready for post in self._gateways):
+            self._screen.ready(self._config, _port(listeners, self._config.port))
+            self._screen.weights(self._folder.run)
+
+
+def _port(listeners: Sequence[socket.socket], asked: int) -> int:
+    return next((int(one.getsockname()[1]) for one in listeners if one.fileno() >= 0), asked)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[tuple[socket.socket, list[signal.Signals]]]:
+    """Collect signals in a list and wake the loop for each; put everything back at the end."""
+    told: list[signal.Signals] = []
+    woken, waker = socket.socketpair()
+    woken.setblocking(False)
+    waker.setblocking(False)
+
+    def hear(number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            told.append(signal.Signals(number))
+
+    before: dict[signal.Signals, Callable[[int, FrameType | None], object] | int | None] = {}
+    old_fd = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    try:
+        for number in _SIGNALS:
+            before[number] = signal.signal(number, hear)
+        yield woken, told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        signal.set_wakeup_fd(old_fd)
+        woken.close()
+        waker.close()

@@ -1,0 +1,158 @@
+"""The places in the house: each is filled by a child, or waits for its next start, or was given up.
+
+empty ──start──▶ filled ──death──▶ waiting ──pause over──▶ filled
+                    └──death──▶ given up (loudly; the reason stays)
+"""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from askonce.config.settings import Config
+from askonce.supervisor import assignment
+from askonce.supervisor.assignment import EXIT_HOPELESS, Assignment
+from askonce.supervisor.backoff import MAX_FAILED_STARTS, Backoff
+from askonce.supervisor.children import Child, Watched
+from askonce.telemetry import logs
+
+log = logs.get("askonce.supervisor")
+_WAS_READY_S = 5.0  # a child without a pulse that lived so long counts as having worked
+
+
+class Post:
+    """Keep one place filled. `hatch` makes the child; `on_loss` hears the reason when the place is given up."""
+
+    def __init__(self, name: str, hatch: Callable[[], Child], max_failed_starts: int = MAX_FAILED_STARTS) -> None:
+        self.name = name
+        self.child: Child | None = None
+        self.given_up = ""
+        self._hatch = hatch
+        self._backoff = Backoff(max_failed_starts)
+        self._due_s: float | None = 0.0
+
+    def tend(self, now_s: float) -> None:
+        """Reap the dead, and start who is due."""
+        if self.child is not None:
+            code = self.child.exit_code()
+            if code is not None:
+                self._bury(self.child, code)
+        elif self._due_s is not None and now_s >= self._due_s:
+            self._due_s = None
+            self.child = self._hatch()
+            log.debug("started", process=self.name, pid=self.child.pid)
+
+    def retire(self) -> None:
+        """Start nobody any more; who is there stays."""
+        self._due_s = None
+
+    def empty(self) -> bool:
+        """Say whether nobody is there."""
+        return self.child is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the child a signal, if there is one."""
+        if self.child is not None:
+            self.child.signal(number)
+
+    def _bury(self, child: Child, code: int) -> None:
+        child.close()
+        self.child = None
+        if self._finished(code):
+            return
+        pause_s = self._backoff.after_death(child.age_s(), self._worked(child), hopeless=code == EXIT_HOPELESS)
+        if pause_s is None:
+            self.given_up = f"given up: {_ending(code)}" + ("" if code == EXIT_HOPELESS else ", again and again")
+            log.error("given up", process=self.name, ended=_ending(code))
+            return
+        log.warning("ended unexpectedly", process=self.name, pid=child.pid, ended=_ending(code), next_start_s=pause_s)
+        self._due_s = time.monotonic() + pause_s
+
+    def _finished(self, code: int) -> bool:
+        return False
+
+    def _worked(self, child: Child) -> bool:
+        return child.age_s() >= _WAS_READY_S
+
+
+class GatewayPost(Post):
+    """Keep one gateway running on its socket, and end it when it does not live any more."""
+
+    def __init__(self, slot: int, listener: socket.socket, config: Config, command: Sequence[str]) -> None:
+        super().__init__(f"gateway {slot}", self._start)
+        self.slot = slot
+        self.retired = False
+        self._listener = listener
+        self._config = config
+        self._command = command
+
+    @property
+    def ready(self) -> bool:
+        """Say whether a gateway is there that serves."""
+        return isinstance(self.child, Watched) and self.child.was_ready
+
+    @property
+    def pulse_fd(self) -> int | None:
+        """Return the pipe that its beats come through."""
+        return self.child.pulse_fd if isinstance(self.child, Watched) else None
+
+    def tend(self, now_s: float) -> None:
+        """Also hear the pulse, and kill who does not live. A killed process gives its locks back."""
+        if isinstance(self.child, Watched):
+            self.child.listen()
+            verdict = self.child.verdict()
+            if verdict != "alive":
+                log.error("killed", process=self.name, pid=self.child.pid, because=verdict)
+                self.child.signal(signal.SIGKILL)
+        super().tend(now_s)
+
+    def retire(self) -> None:
+        """Also stop listening: whoever comes now is told at once that nobody is there."""
+        super().retire()
+        self.retired = True
+        self._listener.close()
+
+    def _start(self) -> Child:
+        reading, writing = os.pipe()
+        told = Assignment(self._config, self.slot, next_incarnation(), self._listener.fileno(), writing)
+        return Watched(self._command, assignment.encode(told), [told.listener_fd], (reading, writing))
+
+    def _bury(self, child: Child, code: int) -> None:
+        super()._bury(child, code)
+        if self.given_up:
+            self.retire()
+
+    def _finished(self, code: int) -> bool:
+        return self.retired
+
+    def _worked(self, child: Child) -> bool:
+        return isinstance(child, Watched) and child.was_ready
+
+
+class Errand(Post):
+    """Run a child once, to its good end."""
+
+    def _finished(self, code: int) -> bool:
+        return code == 0
+
+
+_counted = count()
+
+
+def next_incarnation() -> int:
+    """Return a number that no gateway had before: epoch milliseconds, moved on by each start.
+
+    Greater than all earlier ones also over restarts, as long as nobody turns the clock back.
+    """
+    return time.time_ns() // 1_000_000 + next(_counted)
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

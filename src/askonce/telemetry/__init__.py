@@ -1,0 +1,1 @@
+"""Observers of what happens: logs. What fails here changes nothing for anybody else."""

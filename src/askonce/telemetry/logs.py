@@ -1,0 +1,123 @@
+"""One stream of log lines to stderr: JSON unless a person watches, no secrets and prompts, the request's id on each.
+
+Whoever may not import this room logs through the standard library's `logging.getLogger("askonce.…")`; such records,
+and uvicorn's, pass the same processors. Nothing here runs for a hit: no line is written for one.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TextIO
+
+# structlog draws in rich (and pygments) at import, for prettier tracebacks: a third of a second and 8 MB in every
+# gateway. It does without where rich cannot be imported.
+_hide_rich = "rich" not in sys.modules and not TYPE_CHECKING
+if _hide_rich:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python marks a module as not importable
+import structlog  # noqa: E402
+from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402
+
+if _hide_rich:
+    del sys.modules["rich"]
+
+# The id of the request that is being served, set by the door; "" outside of one.
+request_id: ContextVar[str] = ContextVar("askonce_request_id", default="")
+
+REDACTED = "(redacted)"
+_MAX_TEXT = 2000  # characters of one field: a log line is no place for a document
+_MAX_DEPTH = 4  # of nested fields that are looked into
+
+_SECRET_NAME = re.compile(
+    r"secret|api_?key|authori[sz]ation|cookie|passw(or)?d|prompt|messages?_?content|^messages$|^content$|token(?!s)",
+    re.IGNORECASE,
+)
+_COUNT_NAME = re.compile(r"_tokens?$|^tokens$|tokens_", re.IGNORECASE)
+_SECRET_TEXT = re.compile(
+    r"\b(?:sk|xai|gsk|AIza|ghp|pk|rk)[-_][A-Za-z0-9_\-]{6,}|\bAIza[A-Za-z0-9_\-]{20,}"
+    r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/=\-]{6,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+)
+
+
+def configure(level: str, form: str, stream: TextIO = sys.stderr) -> None:
+    """Send everything that is logged in this process to `stream`. `form` is auto, json or console. Idempotent."""
+    as_json = form == "json" or (form == "auto" and not stream.isatty())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        _add_time,
+        _add_request_id,
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(as_json, stream)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(threshold)
+    logging.getLogger("uvicorn.error").setLevel(max(threshold, logging.WARNING))  # its "Shutting down" is told by us
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get(name: str) -> structlog.typing.FilteringBoundLogger:
+    """Return the logger of one part, such as `askonce.supervisor`."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(name)
+    return logger
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Hide fields that are named like secrets or prompts, and texts that look like keys, at any depth."""
+    for name in event:
+        event[name] = _clean(name, event[name], _MAX_DEPTH)
+    return event
+
+
+def _clean(name: str, value: object, depth: int) -> object:
+    if _SECRET_NAME.search(name) and not _COUNT_NAME.search(name) and not isinstance(value, bool | None):
+        return REDACTED
+    if isinstance(value, str):
+        text = _SECRET_TEXT.sub(REDACTED, value)
+        return text if len(text) <= _MAX_TEXT or name == "exception" else text[:_MAX_TEXT] + "…"
+    if isinstance(value, MutableMapping) and depth:
+        return {key: _clean(str(key), inner, depth - 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple) and depth:
+        return [_clean("", inner, depth - 1) for inner in value]
+    return value if isinstance(value, int | float | bool | None) else _clean("", str(value), 0)
+
+
+def _renderer(as_json: bool, stream: TextIO) -> Processor:
+    if as_json:
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
+    return structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
+def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the time as RFC 3339 in UTC with milliseconds."""
+    event["timestamp"] = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return event
+
+
+def _add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    current = request_id.get()
+    if current:
+        event.setdefault("request_id", current)
+    return event
