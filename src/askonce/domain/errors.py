@@ -204,3 +204,22 @@ class ProviderTimeout(AskonceError):
 
 class ConfigError(Exception):
     """Refuse a configuration; names the key, the value and the cure. Raised before a port is opened."""
+
+
+def _family(root: type[AskonceError]) -> dict[str, type[AskonceError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found |= _family(child)
+    return found
+
+
+# Every code that a caller may see; the docs list them from here.
+BY_CODE: dict[str, type[AskonceError]] = _family(AskonceError)
+
+
+def error_from_code(code: str, message: str, retry_after_s: int | None) -> AskonceError:
+    """Make the error that another process described; one that is unknown here becomes an internal error."""
+    kind = BY_CODE.get(code, InternalError)
+    if kind is MethodNotAllowed:
+        kind = InternalError
+    return kind(message, retry_after_s=retry_after_s)

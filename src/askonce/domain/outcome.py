@@ -21,6 +21,18 @@ class Paid(Struct, frozen=True):
     completion_tokens: int = 0
 
 
+class PaidRecord(Struct, frozen=True):
+    """Describe a paid call for those who watch: the booking, the request that made it leave, and how it went."""
+
+    paid: Paid
+    request_id: str
+    took_ms: int
+    first_token_ms: int
+    stored: bool
+    error_code: str = ""
+    error_message: str = ""
+
+
 class Spared(Struct, frozen=True):
     """Book one answer that needed no provider call, with what that call cost when it was paid."""
 

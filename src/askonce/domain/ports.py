@@ -11,7 +11,10 @@ from msgspec import Struct
 
 from askonce.domain.answer import Answer, Delta, Entry
 from askonce.domain.call import Call
-from askonce.domain.outcome import Paid, Spared, Totals
+from askonce.domain.errors import StoreUnavailable
+from askonce.domain.money import Price
+from askonce.domain.outcome import Paid, PaidRecord, Spared, Totals
+from askonce.domain.usage import Usage
 
 
 class Window(Struct, frozen=True):
@@ -200,4 +203,46 @@ class Provider(Protocol):
 
     async def models(self) -> tuple[str, ...]:
         """Return the names of the models that the endpoint lists (an unpaid request); empty if it cannot say."""
+        ...
+
+
+class Shape(Protocol):
+    """Render a door's replies; `name` tells the shapes apart in stored entries."""
+
+    name: str
+
+    def rendition(self, answer: Answer) -> bytes:
+        """Return the part of a reply that every hit on this answer has in common."""
+        ...
+
+
+class Prices(Protocol):
+    """Know what models cost."""
+
+    def price(self, provider: str, model: str, version: str) -> Price | None:
+        """Return the price of the model as asked for, or of the vendor's version of it; None if neither is known."""
+        ...
+
+
+class Meter(Protocol):
+    """Count tokens where the vendor did not."""
+
+    async def usage(self, call: Call, model: str, text: str) -> Usage:
+        """Return the tokens of a call and of the text that came, marked as estimated."""
+        ...
+
+
+class Observer(Protocol):
+    """Watch from beside the road. Must not raise; what it does changes nothing."""
+
+    def paid(self, record: PaidRecord) -> None:
+        """Take note of a call that reached a provider."""
+        ...
+
+    def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
+        """Take note of an ending that could not be booked, in full, so that it can be added by hand."""
+        ...
+
+    def defect(self, error: BaseException) -> None:
+        """Take note of an error that nobody expected."""
         ...

@@ -1,0 +1,141 @@
+"""The one table of doors. What is not in it does not exist; what is in it is guarded as its row says."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from askonce.api import bodies
+from askonce.wire.native import GenerateBody
+
+Scope = Literal["open", "use"]
+LimitClass = Literal["llm", "standard", "none"]
+
+
+class Door(Struct, frozen=True):
+    """Describe one door.
+
+    `scope` `open` needs no identity (the few such doors hold nothing of anybody's); `limit` names the window that a
+    request is counted in. `body`, `query` and `reply` are the types that are checked and documented. `errors` are the
+    codes that this door adds to those that every door can answer with.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    scope: Scope = "use"
+    limit: LimitClass = "standard"
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
+    reply: type[Struct] | None = None
+    media: str = "application/json"
+    errors: tuple[str, ...] = ()
+
+
+_ASKING = (
+    "malformed_request invalid_request routing_mode_unavailable max_cost_exceeded context_window_exceeded "
+    "content_refused provider_rejected_request unknown_model cache_miss body_too_large unsupported_media_type "
+    "request_timeout provider_error provider_auth_failed provider_rate_limited provider_not_configured model_loading "
+    "model_unavailable provider_timeout draining flight_lost"
+)
+
+DOORS: tuple[Door, ...] = (
+    Door(
+        "POST",
+        "/llm/generate",
+        "generate",
+        "Turn a prompt into code; the same question again is free.",
+        limit="llm",
+        body=GenerateBody,
+        reply=bodies.Generated,
+        errors=tuple(_ASKING.split()),
+    ),
+    Door(
+        "GET",
+        "/llm/cache/stats",
+        "cache_stats",
+        "Count hits, misses and what was saved.",
+        reply=bodies.CacheStats,
+        errors=("store_unavailable",),
+    ),
+    Door(
+        "GET",
+        "/llm/cache/entries",
+        "cache_entries",
+        "List stored answers.",
+        query=bodies.EntriesQuery,
+        reply=bodies.EntryList,
+        errors=("invalid_request", "store_unavailable"),
+    ),
+    Door(
+        "GET",
+        "/llm/cache/entries/{key}",
+        "cache_entry",
+        "Look inside a stored answer.",
+        reply=bodies.EntryWhole,
+        errors=("not_found", "store_unavailable"),
+    ),
+    Door(
+        "DELETE",
+        "/llm/cache/entries/{key}",
+        "drop_entry",
+        "Forget one stored answer.",
+        reply=bodies.Deleted,
+        errors=("not_found", "store_unavailable"),
+    ),
+    Door(
+        "DELETE",
+        "/llm/cache",
+        "purge_cache",
+        "Forget stored answers.",
+        query=bodies.PurgeQuery,
+        reply=bodies.Deleted,
+        errors=("invalid_request", "store_unavailable"),
+    ),
+    Door("GET", "/llm/models", "models", "List what can be asked now.", reply=bodies.ModelList),
+    Door("GET", "/llm/providers", "providers", "List providers and how they are.", reply=bodies.ProviderList),
+    Door("GET", "/health", "health", "Say that this process is alive.", "open", "none", reply=bodies.Health),
+    Door("GET", "/ready", "ready", "Say whether each part can serve.", "open", "none", reply=bodies.Readiness),
+    Door("GET", "/openapi.json", "openapi", "Describe these doors to programs.", "open", "none"),
+    Door("GET", "/docs", "docs", "Describe these doors to people.", "open", "none", media="text/html"),
+    Door("GET", "/", "root", "Lead a browser to the docs.", "open", "none"),
+)
+
+
+class Match(Struct, frozen=True):
+    """Hold a found door and the part of the path that its `{key}` stands for."""
+
+    door: Door
+    key: str = ""
+
+
+class DoorMap:
+    """Find doors by method and path; another spelling of a path is no door at all."""
+
+    def __init__(self, doors: tuple[Door, ...]) -> None:
+        self._exact = {(d.method, d.path): Match(d) for d in doors if "{" not in d.path}
+        self._prefixed = {(d.method, d.path.partition("{")[0]): d for d in doors if "{" in d.path}
+        self._methods: dict[str, list[str]] = {}
+        for door in doors:
+            self._methods.setdefault(door.path.partition("{")[0], []).append(door.method)
+
+    def find(self, method: str, path: str) -> Match | None:
+        """Return the door, or None."""
+        match = self._exact.get((method, path))
+        if match is not None:
+            return match
+        head, slash, key = path.rpartition("/")
+        door = self._prefixed.get((method, head + slash))
+        return Match(door, key) if door is not None and key else None
+
+    def methods(self, path: str) -> list[str]:
+        """Return the methods that a path has; none if there is no such path."""
+        head, slash, key = path.rpartition("/")
+        keyed = self._methods.get(head + slash, []) if key and any(p == head + slash for _, p in self._prefixed) else []
+        return self._methods.get(path, keyed) if "{" not in path else []
+
+
+def read_query(kind: type[Struct], query: bytes) -> Struct:
+    """Turn a query string into `kind`. Raises `msgspec.ValidationError`, `UnicodeDecodeError`."""
+    return msgspec.convert(bodies.query_fields(query), kind, strict=False)

@@ -1,0 +1,95 @@
+"""OpenAPI 3.1, generated from the table of doors (https://spec.openapis.org/oas/v3.1.1)."""
+
+from typing import Any
+
+import msgspec
+
+from askonce import __version__
+from askonce.api.doors import Door
+from askonce.domain.errors import BY_CODE
+from askonce.wire.native_answer import ErrorBody
+
+# What every guarded door can answer with, whatever it does.
+COMMON_ERRORS = ("unauthorized", "forbidden", "rate_limited", "internal_error")
+OPEN_ERRORS = ("forbidden", "internal_error")
+
+
+def openapi(doors: tuple[Door, ...]) -> dict[str, Any]:
+    """Return the description of the doors as an OpenAPI document."""
+    types = [t for door in doors for t in (door.body, door.reply) if t is not None]
+    refs, components = msgspec.json.schema_components([*types, ErrorBody], ref_template="#/components/schemas/{name}")
+    schemas = dict(zip([*types, ErrorBody], refs, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for door in doors:
+        paths.setdefault(door.path, {})[door.method.lower()] = _operation(door, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Askonce",
+            "version": __version__,
+            "summary": "No answer is paid for twice.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }
+
+
+def _operation(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": door.name,
+        "summary": door.summary,
+        "parameters": _parameters(door),
+        "responses": _responses(door, schemas),
+        "x-limit-class": door.limit,
+    }
+    if door.scope != "open":
+        # The empty requirement: a server without keys serves its own machine without one.
+        operation["security"] = [{"bearer": []}, {"apiKey": []}, {}]
+    if door.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schemas[door.body]}},
+        }
+    return operation
+
+
+def _parameters(door: Door) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if "{key}" in door.path:
+        found.append({"name": "key", "in": "path", "required": True, "schema": {"type": "string"}})
+    if door.query is not None:
+        _, components = msgspec.json.schema_components([door.query])
+        properties = components[door.query.__name__]["properties"]
+        found += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    return found
+
+
+def _responses(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {door.media: {"schema": schemas[door.reply]} if door.reply is not None else {}}
+    if door.name == "generate":
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
+    if door.name == "root":
+        responses = {"307": {"description": "To the docs."}}
+    if door.name == "ready":
+        responses["503"] = {"description": "A needed part is down.", "content": content}
+    by_status: dict[int, list[str]] = {}
+    for code in (*door.errors, *(OPEN_ERRORS if door.scope == "open" else COMMON_ERRORS)):
+        by_status.setdefault(BY_CODE[code].status, []).append(code)
+    for status, codes in sorted(by_status.items()):
+        responses.setdefault(
+            str(status),
+            {
+                "description": f"Refused or failed: {', '.join(codes)}.",
+                "content": {"application/json": {"schema": schemas[ErrorBody]}},
+            },
+        )
+    return responses

@@ -1,0 +1,126 @@
+"""What describes the doors: /openapi.json for programs, /docs for people, both made once from the table."""
+
+import html
+from typing import Any
+
+import msgspec
+
+from askonce import __version__
+from askonce.api.doors import Door
+from askonce.api.openapi import openapi
+from askonce.api.replies import JSON, NO_SNIFF, Reply
+from askonce.api.requests import Request
+from askonce.domain.errors import BY_CODE
+
+_HTML = (b"content-type", b"text/html; charset=utf-8")
+# The page has no script, and no asset but its own style.
+_POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+
+_STYLE = """
+:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent)}
+body{font:16px/1.55 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:2rem 1rem}
+h1{margin:0}h2{margin:2.5rem 0 .25rem;font-size:1.15rem}code,pre{font-family:ui-monospace,monospace;font-size:.92em}
+pre{overflow-x:auto;padding:.75rem;border:1px solid var(--line);border-radius:.4rem}
+.method{display:inline-block;min-width:4.2rem;font-weight:700}table{border-collapse:collapse;width:100%}
+td,th{text-align:left;vertical-align:top;padding:.3rem .6rem .3rem 0;border-bottom:1px solid var(--line)}
+.quiet{opacity:.75}details{margin:.5rem 0}summary{cursor:pointer}
+"""
+
+_EXAMPLE = """curl -s http://%s/llm/generate \\
+  -H 'Content-Type: application/json' \\
+  -d '{"prompt": "a Python function that reverses a linked list"}'"""
+
+
+class Pages:
+    """Serve the descriptions."""
+
+    def __init__(self, doors: tuple[Door, ...], address: str) -> None:
+        document = openapi(doors)
+        self._openapi = msgspec.json.encode(document)
+        self._docs = docs_page(doors, document, address).encode()
+
+    def serve(self, name: str, request: Request) -> Reply:
+        """Return the page of an open door."""
+        if name == "openapi":
+            return Reply(200, [JSON, NO_SNIFF], self._openapi)
+        if name == "root":
+            return Reply(307, [(b"location", b"/docs")], b"")
+        return Reply(200, [_HTML, _POLICY, NO_SNIFF], self._docs)
+
+
+def docs_page(doors: tuple[Door, ...], document: dict[str, Any], address: str) -> str:
+    """Return the page for people: every door with its fields, replies and errors."""
+    schemas = document["components"]["schemas"]
+    sections = "\n".join(_section(door, document, schemas) for door in doors)
+    codes = "\n".join(
+        f"<tr><td>{kind.status}</td><td><code>{code}</code></td><td>{html.escape(kind.title)}</td></tr>"
+        for code, kind in sorted(BY_CODE.items(), key=lambda item: (item[1].status, item[0]))
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<title>Askonce API</title><style>{_STYLE}</style></head><body>
+<h1>Askonce API</h1>
+<p class="quiet">Version {__version__}. No answer is paid for twice.
+For programs: <a href="/openapi.json">openapi.json</a>.</p>
+<pre>{html.escape(_EXAMPLE % address)}</pre>
+<p>Where keys are configured, send one as <code>Authorization: Bearer …</code> or <code>x-api-key: …</code>.</p>
+{sections}
+<h2 id="errors">Error codes</h2>
+<p>Every error is <code>{{"error", "message", "code", "requestId", "details"}}</code>; the message names the cure.</p>
+<table><tr><th>Status</th><th>Code</th><th>Meaning</th></tr>{codes}</table>
+</body></html>
+"""
+
+
+def _section(door: Door, document: dict[str, Any], schemas: dict[str, Any]) -> str:
+    operation = document["paths"][door.path][door.method.lower()]
+    parts = [
+        f'<h2 id="{door.name}"><span class="method">{door.method}</span> <code>{html.escape(door.path)}</code></h2>',
+        f"<p>{html.escape(door.summary)} <span class='quiet'>{_guard(door)}</span></p>",
+    ]
+    if operation["parameters"]:
+        rows = {p["name"]: p["schema"] for p in operation["parameters"]}
+        parts.append(f"<details open><summary>Parameters</summary>{_table(rows, ())}</details>")
+    if door.body is not None:
+        parts.append(_fields("Body", schemas[door.body.__name__], is_open=True))
+    if door.reply is not None:
+        parts.append(_fields("Answer", schemas[door.reply.__name__], is_open=False))
+    if door.errors:
+        parts.append(f"<p class='quiet'>Errors: {', '.join(f'<code>{e}</code>' for e in door.errors)}</p>")
+    return "\n".join(parts)
+
+
+def _guard(door: Door) -> str:
+    limit = f"Counted in the window <code>{door.limit}</code>." if door.limit != "none" else "Not limited."
+    return f"{'Open to everyone.' if door.scope == 'open' else 'Needs a key where keys are configured.'} {limit}"
+
+
+def _fields(title: str, schema: dict[str, Any], *, is_open: bool) -> str:
+    table = _table(schema.get("properties", {}), schema.get("required", ()))
+    return f"<details{' open' if is_open else ''}><summary>{title}</summary>{table}</details>"
+
+
+def _table(properties: dict[str, Any], required: Any) -> str:
+    rows = "".join(
+        f"<tr><td><code>{html.escape(name)}</code></td><td>{'required' if name in required else ''}</td>"
+        f"<td><code>{html.escape(_kind(schema))}</code></td></tr>"
+        for name, schema in properties.items()
+    )
+    return f"<table>{rows}</table>"
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """Say a JSON schema in a few words."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "enum" in schema:
+        return " | ".join(str(value) for value in schema["enum"])
+    if "anyOf" in schema:
+        kinds = dict.fromkeys(_kind(s) for s in schema["anyOf"] if s.get("type") != "null")
+        return " or ".join(kinds)
+    kind = str(schema.get("type", "anything"))
+    if kind == "array":
+        items = schema.get("items")
+        return f"list of {_kind(items)}" if isinstance(items, dict) else "list"
+    bounds = [f"{word} {schema[key]}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in schema]
+    return " ".join([kind, *bounds])

@@ -1,0 +1,74 @@
+"""Replies as values, so that deciding and rendering know nothing of ASGI."""
+
+import functools
+from collections.abc import AsyncGenerator, Callable
+
+from msgspec import Struct
+
+from askonce.domain.errors import AskonceError, MethodNotAllowed
+from askonce.domain.ports import Verdict, Window
+from askonce.wire.native_answer import error_body
+
+Headers = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
+NO_STORE = (b"cache-control", b"no-store")
+
+
+class Reply(Struct):
+    """Hold a whole reply."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class StreamReply(Struct):
+    """Hold a reply whose body comes in pieces. Whoever sends it calls `release` at the end, sent or not."""
+
+    headers: Headers
+    pieces: AsyncGenerator[bytes, None]
+    release: Callable[[], None]
+
+
+def json_reply(body: bytes, headers: Headers | None = None, status: int = 200) -> Reply:
+    """Answer with JSON that nobody between us and the caller may keep."""
+    return Reply(status, [JSON, NO_STORE, *(headers or ())], body)
+
+
+def error_reply(error: AskonceError, request_id: str, headers: Headers | None = None) -> Reply:
+    """Answer with an error in our shape."""
+    extra = list(headers or ())
+    if error.retry_after_s is not None:
+        extra.append((b"retry-after", str(error.retry_after_s).encode()))
+    if isinstance(error, MethodNotAllowed):
+        extra.append((b"allow", ", ".join(error.allowed).encode()))
+    if error.status == 401:
+        extra.append((b"www-authenticate", b'Bearer realm="askonce"'))
+    return json_reply(error_body(error, request_id), extra, error.status)
+
+
+def limit_headers(window: Window | None, verdict: Verdict | None, wall_ms: int) -> Headers:
+    """Tell the caller where it stands: the X-RateLimit trio, and the IETF draft's RateLimit fields.
+
+    Source: contract; draft-ietf-httpapi-ratelimit-headers-10 (`q` quota, `w` and `t` seconds, `r` remaining).
+    """
+    if window is None or verdict is None:
+        return []
+    reset_ms = wall_ms - (-verdict.reset_ns // 1_000_000)
+    reset_s = -(-verdict.reset_ns // 1_000_000_000)
+    name = window.name.partition("|")[0]
+    fixed = _fixed_limit_headers(name, window.limit, window.span_ns)
+    return [
+        *fixed,
+        (b"x-ratelimit-remaining", b"%d" % verdict.remaining),
+        (b"x-ratelimit-reset", b"%d" % reset_ms),
+        (b"ratelimit", b'"%b";r=%d;t=%d' % (name.encode(), verdict.remaining, reset_s)),
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _fixed_limit_headers(name: str, limit: int, span_ns: int) -> tuple[tuple[bytes, bytes], ...]:
+    policy = f'"{name}";q={limit};w={span_ns // 1_000_000_000}'
+    return ((b"x-ratelimit-limit", b"%d" % limit), (b"ratelimit-policy", policy.encode()))

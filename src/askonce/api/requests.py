@@ -1,0 +1,128 @@
+"""Requests as values: what the doors need of an ASGI scope, read once."""
+
+import itertools
+import os
+import re
+import time
+
+from askonce.api.asgi import Receive, Scope
+from askonce.api.slow_bodies import SlowBodies
+from askonce.domain.errors import Malformed, TooLarge, UnsupportedMediaType
+from askonce.gate.admission import Approach
+
+# What a caller may choose as its request id: printable, short, harmless in logs, headers and JSON.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+
+_READ = frozenset(
+    (
+        b"host",
+        b"origin",
+        b"authorization",
+        b"x-api-key",
+        b"x-session-id",
+        b"cookie",
+        b"content-type",
+        b"content-length",
+        b"cache-control",
+        b"x-request-id",
+        b"x-forwarded-for",
+        b"accept",
+    )
+)
+# These are lists by their definition; of all others a second line is a contradiction.
+_LISTS = frozenset((b"cache-control", b"x-forwarded-for", b"cookie", b"accept"))
+
+_prefix = os.urandom(6).hex()
+_numbers = itertools.count(1)
+
+
+class ClientLeft(Exception):
+    """The caller hung up; nobody reads what we would answer."""
+
+
+class Request:
+    """Hold one request. Header names in lower case."""
+
+    __slots__ = ("headers", "id", "method", "path", "query", "receive", "started_ns")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.receive = receive
+        self.started_ns = time.perf_counter_ns()
+        self.headers = headers = {}  # type: dict[bytes, bytes]
+        twice = b""
+        for name, value in scope["headers"]:
+            if name in _READ:
+                if name in headers:
+                    if name in _LISTS:
+                        value = headers[name] + b", " + value
+                    elif headers[name] != value:
+                        twice = name
+                headers[name] = value
+        sent = headers.get(b"x-request-id")
+        self.id = sent.decode() if sent and _REQUEST_ID.fullmatch(sent) else f"{_prefix}{next(_numbers):06x}"
+        if twice:
+            headers[b":twice"] = twice
+
+    def check(self) -> None:
+        """Refuse what contradicts itself. Raises `Malformed`."""
+        twice = self.headers.get(b":twice")
+        if twice:
+            raise Malformed(f"The header {twice.decode()} is sent twice with different values.")
+
+    def approach(self, scope: Scope) -> Approach:
+        """Return what the request says about its sender."""
+        get = self.headers.get
+        client = scope.get("client")
+        return Approach(
+            client[0] if client else "",
+            _text(get(b"host")),
+            _text(get(b"origin")),
+            _text(get(b"x-forwarded-for")),
+            _text(get(b"authorization")),
+            _text(get(b"x-api-key")),
+            b"x-session-id" in self.headers or b"sessionId=" in get(b"cookie", b""),
+        )
+
+    def text(self, name: bytes) -> str | None:
+        """Return a header's value, or None."""
+        return _text(self.headers.get(name))
+
+    def latency_ms(self) -> int:
+        """Return milliseconds since the request was read."""
+        return (time.perf_counter_ns() - self.started_ns) // 1_000_000
+
+    async def json_body(self, limit: int, slow: SlowBodies) -> bytes:
+        """Read the body, at most `limit` bytes.
+
+        Raises `UnsupportedMediaType`, `TooLarge`, `BodyTimeout` and `ClientLeft`.
+        """
+        kind = self.headers.get(b"content-type", b"")
+        if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
+        length = self.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length[:20]) > limit:
+            raise TooLarge(_over(limit))
+        since = time.monotonic()
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await slow.receive(self.receive, since)
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            more = message.get("more_body", False)
+            if size > limit:
+                raise TooLarge(_over(limit))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def _over(limit: int) -> str:
+    return f"The body is larger than {limit} bytes. Send less, or raise ASKONCE_BODY_LIMIT."

@@ -1,0 +1,43 @@
+"""When two calls are the same.
+
+A fingerprint is SHA-256 over canonical JSON of: the format version, the tenant, the messages and every parameter that
+was sent, followed by who answers. Strings count byte for byte (no Unicode normalisation), an absent parameter is not
+its default, numbers are typed before they come here, so that 1 and 1.0 are one. What cannot change the answer is not
+part of a `Call` or is left out here: `stream`.
+
+The JSON arrays delimit themselves, so that no two different calls give the same bytes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from askonce.domain.call import Call, Candidate
+
+# Raise it when a change makes old keys mean something else; old entries are then never found again.
+FORMAT = 1
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class Fingerprints(msgspec.Struct, frozen=True):
+    """Hold a call's keys: `entries` one per candidate in the same order, `flight` for the question itself."""
+
+    entries: tuple[bytes, ...]
+    flight: bytes
+
+
+def fingerprints(call: Call, candidates: Sequence[Candidate]) -> Fingerprints:
+    """Return the keys (32 bytes each) under which the answer may stand and the call is flown."""
+    question = hashlib.sha256(_encoder.encode((FORMAT, call.tenant, call.messages, call.params)))
+    entries = []
+    flight = question.copy()
+    for candidate in candidates:
+        who = _encoder.encode((candidate.provider, candidate.model))
+        one = question.copy()
+        one.update(who)
+        entries.append(one.digest())
+        flight.update(who)
+    flight.update(b"flight")
+    return Fingerprints(tuple(entries), flight.digest())

@@ -1,0 +1,148 @@
+"""One payment, many waiters: a call in the air, as the requests of one process see it.
+
+A flight collects pieces of text and ends once, landed or failed. Any number of requests hold a seat; each reads every
+piece from the first on at its own pace. A flight knows nothing of who feeds it: the provider's stream, or the log of
+another process that asks the same question.
+
+                 board                append*              land
+    (nothing) ──────────▶ boarding ──────────▶ flying ────────────▶ landed
+                              │                  │ restart  ▲
+                              └──── fail ──▶ failed ◀───────┘ fail
+
+`restart` throws away what was collected: seats that passed text on fail with `FlightLost`, all others start afresh.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from askonce.domain.answer import Entry
+from askonce.domain.errors import AskonceError, FlightLost
+
+LOST = "The call that this request had joined was lost while it was streaming. Ask again."
+
+
+class Flight:
+    """Collect an answer for everyone who waits for it."""
+
+    def __init__(self, key: bytes, on_deserted: Callable[["Flight"], None]) -> None:
+        self.key = key
+        self.waiters = 0
+        self.entry: Entry | None = None
+        self.from_store = False  # landed with an answer that was stored meanwhile: nobody paid, nobody joined
+        self.error: AskonceError | None = None
+        self._on_deserted = on_deserted
+        self._texts: list[str] = []
+        self._epoch = 0
+        self._nudges = 0
+        self._changed: asyncio.Future[None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Say whether the flight has landed or failed."""
+        return self.entry is not None or self.error is not None
+
+    @property
+    def text(self) -> str:
+        """Return the text collected so far."""
+        return "".join(self._texts)
+
+    def append(self, text: str) -> None:
+        """Hand a piece to everyone who streams."""
+        if text:
+            self._texts.append(text)
+        self._wake()
+
+    def land(self, entry: Entry, *, from_store: bool = False) -> None:
+        """End well. Later calls of `land` and `fail` change nothing."""
+        if not self.over:
+            self.entry, self.from_store = entry, from_store
+            self._wake()
+
+    def fail(self, error: AskonceError) -> None:
+        """End badly, for everyone alike."""
+        if not self.over:
+            self.error = error
+            self._wake()
+
+    def restart(self) -> None:
+        """Forget the pieces because whoever sent them died."""
+        if self._texts:
+            self._texts = []
+            self._epoch += 1
+            self._wake()
+
+    def nudge(self) -> None:
+        """Let every seat that waits know that the flight is still in the air (it yields an empty piece)."""
+        self._nudges += 1
+        self._wake()
+
+    def take_seat(self, pays: bool) -> "Seat":
+        """Join. `pays` marks the request that made the flight leave."""
+        self.waiters += 1
+        return Seat(self, pays)
+
+    def _vacate(self) -> None:
+        self.waiters -= 1
+        if self.waiters == 0 and not self.over:
+            self._on_deserted(self)
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+        self._changed = None
+
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        # Shielded: one seat's cancellation must not cancel the future that the others wait on.
+        await asyncio.shield(self._changed)
+
+
+class Seat:
+    """Hold one request's place in a flight. It must be left, whatever happens; leaving twice is harmless."""
+
+    def __init__(self, flight: Flight, pays: bool) -> None:
+        self.flight = flight
+        self.pays = pays
+        self._left = False
+
+    async def texts(self) -> AsyncIterator[str]:
+        """Yield every piece from the first on until the flight ends well, and "" whenever it is nudged.
+
+        Raises the flight's error, or `FlightLost` where pieces already yielded were thrown away. If cancelled, the
+        seat is still taken.
+        """
+        flight = self.flight
+        seen, epoch, nudges = 0, flight._epoch, flight._nudges
+        while True:
+            if epoch != flight._epoch:
+                if seen:
+                    raise FlightLost(LOST)
+                epoch = flight._epoch
+            if seen < len(flight._texts):
+                seen += 1
+                yield flight._texts[seen - 1]
+            elif flight.error is not None:
+                raise flight.error
+            elif flight.entry is not None:
+                return
+            elif nudges != flight._nudges:
+                nudges = flight._nudges
+                yield ""
+            else:
+                await flight._change()
+
+    async def landed(self) -> Entry:
+        """Wait for the end and return the whole answer; raises the flight's error."""
+        flight = self.flight
+        while flight.entry is None:
+            if flight.error is not None:
+                raise flight.error
+            await flight._change()
+        return flight.entry
+
+    def leave(self) -> None:
+        """Give the seat back; the last one to leave a flight in the air deserts it."""
+        if not self._left:
+            self._left = True
+            self.flight._vacate()

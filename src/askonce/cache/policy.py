@@ -1,0 +1,38 @@
+"""What is kept, how long, and which entries a request accepts."""
+
+from askonce.domain.answer import KEPT_FINISHES, Answer
+from askonce.domain.call import CacheMode, CacheWish
+
+# An answer larger than this is passed on but not kept: it would push out thousands of ordinary ones.
+KEPT_TEXT_LIMIT = 8 << 20
+
+
+class Policy:
+    """Decide about keeping, by the configured switch and time to live (seconds)."""
+
+    def __init__(self, enabled: bool, ttl_s: int) -> None:
+        self._enabled = enabled
+        self._ttl_s = ttl_s
+
+    def mode(self, wish: CacheWish) -> CacheMode:
+        """Return the mode in force: with the cache switched off everything but `only` is `off`."""
+        if self._enabled or wish.mode == "only":
+            return wish.mode
+        return "off"
+
+    def expires_ms(self, wish: CacheWish, stored_ms: int) -> int:
+        """Return the epoch millisecond at which an entry stored now runs out."""
+        ttl_s = self._ttl_s if wish.ttl_s is None else wish.ttl_s
+        return stored_ms + 1000 * ttl_s
+
+    def keeps(self, answer: Answer) -> bool:
+        """Say whether an answer may be stored: it ended well and is not oversized."""
+        return answer.finish in KEPT_FINISHES and len(answer.text) <= KEPT_TEXT_LIMIT
+
+
+def fresh_after_ms(wish: CacheWish, now_ms: int) -> int:
+    """Return the epoch millisecond before which a stored entry is too old for this request (0: any age)."""
+    if wish.max_age_s is None:
+        return 0
+    # max-age=0 asks for something newer than now, so that not even an entry of this millisecond will do.
+    return now_ms - 1000 * wish.max_age_s + (wish.max_age_s == 0)

@@ -1,0 +1,199 @@
+"""Stored? In flight? Otherwise lead: who already has the answer, and who will get it.
+
+All identical questions of this process sit in one flight; flights of several processes find each other through their
+leases (see `relay`). A flight belongs to the house: it goes on while anybody waits, here or in another process. When
+nobody does, the upstream call is hung up, or read to its end within a bound where the vendor charges for it anyway.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Coroutine
+
+from msgspec import Struct
+
+from askonce.cache.flight import Flight, Seat
+from askonce.domain.answer import CacheState, Entry
+from askonce.domain.errors import Draining, StoreUnavailable
+from askonce.domain.ports import Flights, Observer
+from askonce.gate.dispatch import Dispatch
+from askonce.gate.plan import Plan
+from askonce.gate.relay import Aloft, Relay
+from askonce.gate.settle import Settlement
+
+# Leases live three seconds (state): renewing each second survives two missed beats.
+RENEW_S = 1.0
+# Every so many beats those who wait for a stream are told that it is still in the air, so that no proxy between them
+# and us takes the silence for a death. Proxies usually wait 60 seconds.
+NUDGE_BEATS = 15
+# How long an abandoned call may be read to its end, so that its usage is known and its answer kept.
+DRAIN_ABANDONED_S = 60.0
+
+
+class Arrival(Struct, frozen=True):
+    """Hold the end of a request that was answered: the entry, how it came about, and whether it is stored now."""
+
+    entry: Entry
+    state: CacheState
+    stored: bool
+
+
+class Joined:
+    """Hold a request's part in a flight. Leave it, whatever happens."""
+
+    def __init__(self, aloft: Aloft, seat: Seat, settlement: Settlement) -> None:
+        self._aloft = aloft
+        self._seat = seat
+        self._settlement = settlement
+
+    @property
+    def plan(self) -> Plan:
+        """Return the plan of the request that made the flight leave; its question is the same as ours."""
+        return self._aloft.plan
+
+    @property
+    def state(self) -> CacheState:
+        """Say how the answer comes about; settled once the first piece or the end is there."""
+        if self._aloft.flight.from_store:
+            return "hit"
+        if not self._seat.pays or not self._aloft.leads:
+            return "coalesced"
+        mode = self._aloft.plan.mode
+        return mode if mode in ("refresh", "off") else "miss"
+
+    def texts(self) -> AsyncIterator[str]:
+        """Yield every piece from the first on ("" where only time passed); raises what the flight failed with."""
+        return self._seat.texts()
+
+    async def arrival(self) -> Arrival:
+        """Wait for the whole answer and book what it spared. Call it once. Raises what the flight failed with."""
+        entry = await self._seat.landed()
+        state = self.state
+        if state in ("hit", "coalesced"):
+            await self._settlement.spared(entry.tenant, entry, coalesced=state == "coalesced")
+        return Arrival(entry, state, self._aloft.stored or state == "hit")
+
+    def leave(self) -> None:
+        """Give the seat back; harmless when repeated."""
+        self._seat.leave()
+
+
+class Answering:
+    """Own the flights of this process. A service: `start` and `stop` it."""
+
+    def __init__(
+        self, relay: Relay, flights: Flights, dispatch: Dispatch, settlement: Settlement, observer: Observer
+    ) -> None:
+        self._observer = observer
+        self._relay = relay
+        self._flights = flights
+        self._dispatch = dispatch
+        self._settlement = settlement
+        self._aloft: dict[bytes, Aloft] = {}  # joinable, by flight key
+        self._tasks: dict[Flight, Aloft] = {}  # all, the private and the abandoned included
+        self._house: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many calls are in the air."""
+        return len(self._tasks)
+
+    async def start(self) -> None:
+        """Begin to renew leases and to look after deserted flights."""
+        self._spawn(self._look_after())
+
+    async def stop(self, drain_s: float) -> None:
+        """Refuse new questions, let those in the air land for at most `drain_s`, then abandon them."""
+        self._draining = True
+        if self._tasks:
+            await asyncio.wait([a.task for a in self._tasks.values() if a.task], timeout=drain_s)
+        rest = [task for task in self._house if not task.done()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def seat(self, plan: Plan) -> Joined:
+        """Join the flight of this question, or make one leave. Raises `Draining`. Never suspends."""
+        aloft = None if plan.mode == "off" else self._aloft.get(plan.keys.flight)
+        if aloft is not None:
+            aloft.deserted_at = None
+            return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement)
+        if self._draining:
+            raise Draining("This process is shutting down. Ask again.", retry_after_s=1)
+        return self._depart(plan)
+
+    def _depart(self, plan: Plan) -> Joined:
+        flight = Flight(plan.keys.flight, self._deserted)
+        aloft = Aloft(flight, plan)
+        seat = flight.take_seat(pays=True)
+        if plan.mode != "off":
+            self._aloft[flight.key] = aloft
+        self._tasks[flight] = aloft
+        aloft.task = self._spawn(self._fly(aloft))
+        return Joined(aloft, seat, self._settlement)
+
+    async def _fly(self, aloft: Aloft) -> None:
+        try:
+            await self._relay.fly(aloft)
+        finally:
+            self._forget(aloft)
+            self._tasks.pop(aloft.flight, None)
+
+    def _forget(self, aloft: Aloft) -> None:
+        if self._aloft.get(aloft.flight.key) is aloft:
+            del self._aloft[aloft.flight.key]
+
+    def _deserted(self, flight: Flight) -> None:
+        aloft = self._tasks.get(flight)
+        if aloft is not None:
+            aloft.deserted_at = time.monotonic()
+            self._spawn(self._consider(aloft))
+
+    async def _consider(self, aloft: Aloft) -> None:
+        """Abandon a flight that nobody waits for."""
+        if self._occupied(aloft) or await self._followed(aloft) or self._occupied(aloft):
+            return
+        patience_s = DRAIN_ABANDONED_S if aloft.leads and self._dispatch.drains(aloft.plan.candidates[0]) else 0.0
+        if aloft.deserted_at is not None and time.monotonic() - aloft.deserted_at >= patience_s and aloft.task:
+            self._forget(aloft)  # nobody may join what is about to be hung up
+            aloft.task.cancel()
+
+    def _occupied(self, aloft: Aloft) -> bool:
+        return aloft.flight.waiters > 0 or aloft.flight.over
+
+    async def _followed(self, aloft: Aloft) -> bool:
+        if aloft.lease is None or not aloft.lease.led:
+            return False
+        try:
+            return await self._flights.followed(aloft.flight.key, aloft.lease.generation)
+        except StoreUnavailable:
+            return False
+
+    async def _look_after(self) -> None:
+        for beat in itertools.count(1):
+            await asyncio.sleep(RENEW_S)
+            for aloft in list(self._tasks.values()):
+                await self._renew(aloft)
+                if beat % NUDGE_BEATS == 0:
+                    aloft.flight.nudge()
+                if aloft.flight.waiters == 0:
+                    await self._consider(aloft)
+
+    async def _renew(self, aloft: Aloft) -> None:
+        if aloft.lease is not None and aloft.lease.led and not aloft.flight.over:
+            try:
+                await self._flights.renew(aloft.flight.key, aloft.lease.generation)
+            except StoreUnavailable:
+                return  # the next beat tries again; until the lease runs out nothing is lost
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._house.add(task)
+        task.add_done_callback(self._retire)
+        return task
+
+    def _retire(self, task: asyncio.Task[None]) -> None:
+        self._house.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._observer.defect(error)

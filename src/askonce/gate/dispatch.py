@@ -1,0 +1,48 @@
+"""Ask a provider. The only place that names one of the candidates as the one that is paid."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from msgspec.structs import replace
+
+from askonce.domain.answer import Answer, Delta
+from askonce.domain.call import Call, Candidate
+from askonce.domain.errors import InternalError
+from askonce.domain.ports import Prices, Provider
+
+
+class Dispatch:
+    """Make paid calls within a total deadline (seconds), and say what they cost."""
+
+    def __init__(self, providers: Mapping[str, Provider], prices: Prices, total_s: float) -> None:
+        self._providers = providers
+        self._prices = prices
+        self._total_s = total_s
+
+    def drains(self, candidate: Candidate) -> bool:
+        """Say whether an abandoned call of this candidate is to be read to its end, because it is paid anyway."""
+        return self._provider(candidate).drains
+
+    async def ask(self, call: Call, candidate: Candidate) -> AsyncIterator[Delta | Answer]:
+        """Yield deltas (if the call streams), then the whole priced answer. Closing it hangs up.
+
+        Raises the provider errors of `domain.errors`.
+        """
+        pieces = self._provider(candidate).ask(call, candidate.model, self._total_s)
+        try:
+            async for piece in pieces:
+                yield self.priced(piece) if isinstance(piece, Answer) else piece
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]  # providers are async generators
+
+    def priced(self, answer: Answer) -> Answer:
+        """Return the answer with its cost."""
+        price = self._prices.price(answer.provider, answer.model, answer.model_version)
+        if price is None:
+            return replace(answer, cost_nano=0, priced=False)
+        return replace(answer, cost_nano=price.cost_nano(answer.usage), priced=True)
+
+    def _provider(self, candidate: Candidate) -> Provider:
+        provider = self._providers.get(candidate.provider)
+        if provider is None:
+            raise InternalError(f"The provider {candidate.provider!r} was routed to, but is not there.")
+        return provider

@@ -1,0 +1,82 @@
+"""The road: one function whose lines are the stages that a question passes, in order."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from askonce.cache.fingerprint import fingerprints
+from askonce.cache.policy import Policy, fresh_after_ms
+from askonce.domain.answer import Entry
+from askonce.domain.call import Ask, Candidate, RoutingWish
+from askonce.domain.caller import Caller
+from askonce.domain.clock import Clock
+from askonce.domain.errors import AskonceError, CacheMiss
+from askonce.domain.ports import Entered, Knock, Shape, Threshold, Verdict, Window
+from askonce.gate.admission import OverLimit
+from askonce.gate.answering import Answering, Joined
+from askonce.gate.plan import Plan
+
+NOTHING_STORED = "Nothing is stored for this question. Ask without cache mode 'only' (only-if-cached) to have it made."
+
+
+class Router(Protocol):
+    """Choose who may answer."""
+
+    def candidates(self, wish: RoutingWish) -> tuple[Candidate, ...]:
+        """Return candidates in order of preference. Raises the routing errors of `domain.errors`."""
+        ...
+
+    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+        """Raise `MaxCostExceeded` where the estimated cost is over what the caller allows."""
+        ...
+
+
+class Admitted(Struct, frozen=True):
+    """Prove that a question was let in: what its window said, and where its answer is or comes from.
+
+    `outcome` is an entry (a hit), a seat in a flight, or what went wrong behind the door.
+    """
+
+    window: Window | None
+    verdict: Verdict | None
+    outcome: Entry | Joined | AskonceError
+
+
+class Road:
+    """Take questions from the door to their answers."""
+
+    def __init__(self, router: Router, policy: Policy, threshold: Threshold, answering: Answering, clock: Clock):
+        self._router = router
+        self._policy = policy
+        self._threshold = threshold
+        self._answering = answering
+        self._clock = clock
+
+    async def travel(self, ask: Ask, caller: Caller, window: Window | None, shape: Shape, request_id: str) -> Admitted:
+        """Answer one question, or say who will.
+
+        Suspends only where shared state does. Raises routing errors (nothing counted) and `OverLimit`; what fails
+        after the admission is an outcome, because the caller is told what its window said all the same.
+        """
+        candidates = self._router.candidates(ask.routing)
+        self._router.afford(ask, candidates)
+        keys = fingerprints(ask.call, candidates)
+        mode = self._policy.mode(ask.cache)
+        looks = keys.entries if mode in ("default", "only") else ()
+        fresh = fresh_after_ms(ask.cache, self._clock.wall_ms()) if looks else 0
+        entered = await self._threshold.enter(Knock(caller.tenant, window, looks, fresh))
+        verdict = self._admitted(window, entered)
+        if entered.entry is not None:
+            return Admitted(window, verdict, entered.entry)
+        if mode == "only":
+            return Admitted(window, verdict, CacheMiss(NOTHING_STORED))
+        try:
+            joined = self._answering.seat(Plan(ask, mode, candidates, keys, fresh, shape, request_id))
+        except AskonceError as error:
+            return Admitted(window, verdict, error)
+        return Admitted(window, verdict, joined)
+
+    def _admitted(self, window: Window | None, entered: Entered) -> Verdict | None:
+        if window is not None and entered.verdict is not None and not entered.verdict.admitted:
+            raise OverLimit("", window, entered.verdict)
+        return entered.verdict

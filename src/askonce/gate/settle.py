@@ -1,0 +1,95 @@
+"""Settlement: every ending is stored if it may be, booked exactly once, and then shown to those who watch.
+
+The answer is stored before it is booked: a process killed between the two has kept what was paid for. Store away:
+open. The answer still reaches its callers; what could not be booked is reported to the observer.
+"""
+
+from askonce.cache.policy import Policy
+from askonce.domain.answer import Answer, Entry, pack
+from askonce.domain.clock import Clock
+from askonce.domain.errors import AskonceError, StoreUnavailable
+from askonce.domain.outcome import Ending, Paid, PaidRecord, Spared
+from askonce.domain.ports import Answers, Books, Observer
+from askonce.gate.plan import Plan
+
+
+class Settlement:
+    """Bring endings into the store and the books."""
+
+    def __init__(self, answers: Answers, books: Books, policy: Policy, clock: Clock, observer: Observer) -> None:
+        self._answers = answers
+        self._books = books
+        self._policy = policy
+        self._clock = clock
+        self._observer = observer
+
+    async def answered(self, plan: Plan, answer: Answer) -> tuple[Entry, bool]:
+        """Store and book an answer that was paid; returns the entry and whether it was stored."""
+        entry = self.entry(plan, answer)
+        stored = plan.mode != "off" and self._policy.keeps(answer) and await self._keep(entry)
+        paid = Paid(
+            tenant=plan.tenant,
+            provider=answer.provider,
+            model=answer.model,
+            ending="answered",
+            counted=plan.mode != "off",
+            cost_nano=answer.cost_nano,
+            prompt_tokens=answer.usage.prompt_tokens,
+            completion_tokens=answer.usage.completion_tokens,
+        )
+        await self._book(paid)
+        self._observer.paid(PaidRecord(paid, plan.request_id, answer.took_ms, answer.first_token_ms, stored))
+        return entry, stored
+
+    async def broken(self, plan: Plan, ending: Ending, partial: Answer, error: AskonceError) -> None:
+        """Book a call that reached a provider and did not end well, with what it cost as far as is known."""
+        paid = Paid(
+            tenant=plan.tenant,
+            provider=partial.provider,
+            model=partial.model,
+            ending=ending,
+            counted=False,
+            cost_nano=partial.cost_nano,
+            prompt_tokens=partial.usage.prompt_tokens,
+            completion_tokens=partial.usage.completion_tokens,
+        )
+        await self._book(paid)
+        self._observer.paid(
+            PaidRecord(paid, plan.request_id, partial.took_ms, partial.first_token_ms, False, error.code, error.message)
+        )
+
+    async def spared(self, tenant: str, entry: Entry, *, coalesced: bool) -> None:
+        """Book an answer that cost nothing because another call had paid for it."""
+        tokens = entry.prompt_tokens + entry.completion_tokens
+        await self._book(Spared(tenant, "coalesced" if coalesced else "exact", entry.cost_nano, tokens))
+
+    def entry(self, plan: Plan, answer: Answer) -> Entry:
+        """Make the entry of an answer, rendered for the door that asked."""
+        now_ms = self._clock.wall_ms()
+        answered_by = [(c.provider, c.model) for c in plan.candidates].index((answer.provider, answer.model))
+        return Entry(
+            key=plan.keys.entries[answered_by],
+            tenant=plan.tenant,
+            provider=answer.provider,
+            model=answer.model,
+            stored_ms=now_ms,
+            expires_ms=self._policy.expires_ms(plan.ask.cache, now_ms),
+            cost_nano=answer.cost_nano,
+            prompt_tokens=answer.usage.prompt_tokens,
+            completion_tokens=answer.usage.completion_tokens,
+            answer=pack(answer),
+            shape=plan.shape.name,
+            rendition=plan.shape.rendition(answer),
+        )
+
+    async def _keep(self, entry: Entry) -> bool:
+        try:
+            return await self._answers.keep(entry)
+        except StoreUnavailable:
+            return False
+
+    async def _book(self, ending: Paid | Spared) -> None:
+        try:
+            await self._books.book(ending)
+        except StoreUnavailable as error:
+            self._observer.unbooked(ending, error)

@@ -1,0 +1,41 @@
+"""Write a line for what is worth one: calls that were paid, endings that could not be booked, defects."""
+
+import structlog
+from msgspec.structs import asdict
+
+from askonce.domain.errors import StoreUnavailable
+from askonce.domain.outcome import Paid, PaidRecord, Spared
+
+_log = structlog.get_logger("askonce")
+
+
+class RequestLog:
+    """Observe endings and log them (port `Observer`). Hits are counted in the books and not logged."""
+
+    def paid(self, record: PaidRecord) -> None:
+        """Log a call that reached a provider."""
+        paid = record.paid
+        write = _log.info if paid.ending == "answered" else _log.warning
+        write(
+            "provider_call",
+            request_id=record.request_id,
+            tenant=paid.tenant,
+            provider=paid.provider,
+            model=paid.model,
+            ending=paid.ending,
+            cost_nano=paid.cost_nano,
+            prompt_tokens=paid.prompt_tokens,
+            completion_tokens=paid.completion_tokens,
+            took_ms=record.took_ms,
+            first_token_ms=record.first_token_ms,
+            stored=record.stored,
+            **({"code": record.error_code, "reason": record.error_message} if record.error_code else {}),
+        )
+
+    def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
+        """Log an ending in full that the books did not take, so that it can be added by hand."""
+        _log.error("not_booked", kind=type(ending).__name__, reason=error.message, **asdict(ending))
+
+    def defect(self, error: BaseException) -> None:
+        """Log an error that nobody expected, with its traceback."""
+        _log.error("defect", exc_info=error)

@@ -1,0 +1,201 @@
+"""The answer of `/llm/generate`: one JSON object, or a stream of named events that ends with the same object.
+
+What all hits on an answer have in common (`rendition`) is encoded once, when the answer is stored; a hit adds the few
+fields that are its own.
+"""
+
+import functools
+
+import msgspec
+from askonce.wire.fences import FenceReader, File, parse
+from msgspec import Struct
+
+from askonce.domain.answer import Answer, CacheState, Entry
+from askonce.domain.errors import AskonceError
+from askonce.domain.money import dollars
+from askonce.wire import sse
+
+SHAPE = "native/1"
+
+
+class UsageField(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Hold token counts; the kinds that a call did not have are left out."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+
+class CommonMetadata(Struct, frozen=True, rename="camel"):
+    """Hold the metadata that all replies with one answer share."""
+
+    provider: str
+    model: str
+    model_version: str
+    finish_reason: str
+    usage: UsageField
+    warnings: tuple[str, ...]
+
+
+class Common(Struct, frozen=True):
+    """Hold what all replies with one answer share."""
+
+    code: str
+    files: tuple[File, ...]
+    metadata: CommonMetadata
+
+
+class Facts(Struct, frozen=True):
+    """Hold what is one reply's own. Ages in seconds, latency in milliseconds."""
+
+    state: CacheState
+    age_s: int
+    latency_ms: int
+    request_id: str
+    routing_mode: str
+
+
+class Native:
+    """Render entries in the native shape."""
+
+    name = SHAPE
+
+    def rendition(self, answer: Answer) -> bytes:
+        """Encode what all replies with this answer share, without the closing braces."""
+        parsed = parse(answer.text)
+        warnings = list(parsed.warnings)
+        if not answer.priced:
+            warnings.append(f"No price is known for {answer.provider}:{answer.model}; its cost is counted as $0.")
+        usage = answer.usage
+        common = Common(
+            code=parsed.code,
+            files=tuple(parsed.files),
+            metadata=CommonMetadata(
+                provider=answer.provider,
+                model=answer.model,
+                model_version=answer.model_version,
+                finish_reason=answer.finish,
+                usage=UsageField(
+                    prompt_tokens=usage.prompt_tokens,
+                    completion_tokens=usage.completion_tokens,
+                    total_tokens=usage.total_tokens,
+                    cached_tokens=usage.cached_tokens,
+                    cache_write_tokens=usage.cache_write_tokens,
+                    reasoning_tokens=usage.reasoning_tokens,
+                    estimated=usage.estimated,
+                ),
+                warnings=tuple(warnings),
+            ),
+        )
+        return msgspec.json.encode(common)[:-2]
+
+
+NATIVE = Native()
+
+
+def render(entry: Entry, facts: Facts) -> bytes:
+    """Return the JSON answer."""
+    head = entry.rendition if entry.shape == SHAPE else NATIVE.rendition(entry.open())
+    return head + _own(facts.state, entry.cost_nano) % (
+        facts.age_s,
+        facts.latency_ms,
+        facts.request_id.encode(),
+        facts.routing_mode.encode(),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _own(state: CacheState, cost_nano: int) -> bytes:
+    """Return the template of a reply's own fields. Request ids are printable ASCII without quotes (api.requests)."""
+    spared = state in ("hit", "coalesced")
+    cost, saved = (0, cost_nano) if spared else (cost_nano, 0)
+    return (
+        f',"cached":{"true" if spared else "false"},"cache":"{state}"'
+        f',"cost":"{dollars(cost)}","costNano":{cost},"saved":"{dollars(saved)}","savedNano":{saved}'
+        ',"ageSeconds":%d,"latencyMs":%d,"requestId":"%b","routingMode":"%b"}}'
+    ).encode()
+
+
+class Started(Struct, frozen=True, rename="camel"):
+    """Open a stream: who answers and how the answer comes about."""
+
+    request_id: str
+    cache: CacheState
+    provider: str
+    model: str
+
+
+class Text(Struct, frozen=True):
+    """Carry a piece of the answer."""
+
+    text: str
+
+
+class EventWriter:
+    """Write one reply's events in order: start, then deltas and files, then done or error."""
+
+    def __init__(self) -> None:
+        self._fences = FenceReader()
+        self._files: list[File] = []
+        self.text_sent = False
+
+    def start(self, started: Started) -> bytes:
+        """Write the first event."""
+        return sse.encode("start", msgspec.json.encode(started))
+
+    def delta(self, text: str) -> bytes:
+        """Write a piece of text, and every file that it completes."""
+        self.text_sent = True
+        files = self._fences.feed(text)
+        self._files += files
+        event = sse.encode("delta", msgspec.json.encode(Text(text)))
+        return event + b"".join(map(_file_event, files)) if files else event
+
+    def done(self, entry: Entry, facts: Facts) -> bytes:
+        """Write the files that only the end completed, then the whole answer."""
+        last = [file for file in self._fences.finish().files if file not in self._files]
+        return b"".join(map(_file_event, last)) + sse.encode("done", render(entry, facts))
+
+    def error(self, error: AskonceError, request_id: str) -> bytes:
+        """Write the last event of a stream that broke."""
+        return sse.encode("error", error_body(error, request_id))
+
+
+def _file_event(file: File) -> bytes:
+    return sse.encode("file", msgspec.json.encode(file))
+
+
+class ErrorDetail(Struct, frozen=True):
+    """Point at what is wrong with one field."""
+
+    field: str
+    problem: str
+
+
+class ErrorBody(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Hold the error that `/llm/*` and everything else of ours answers with."""
+
+    error: str | None = None
+    message: str | None = None
+    code: str | None = None
+    request_id: str | None = None
+    retry_after: int | None = None
+    details: tuple[ErrorDetail, ...] = ()
+
+
+def error_body(error: AskonceError, request_id: str) -> bytes:
+    """Return the JSON body of an error."""
+    return msgspec.json.encode(
+        ErrorBody(
+            error=error.title,
+            message=error.message,
+            code=error.code,
+            request_id=request_id,
+            retry_after=error.retry_after_s,
+            details=tuple(ErrorDetail(d.field, d.problem) for d in error.details),
+        )
+    )
