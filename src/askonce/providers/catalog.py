@@ -1,0 +1,264 @@
+"""Vendors, as data: where each is, what it needs, how it differs. The order is the order of preference.
+
+Sources. Base URLs and key variables: each vendor's API documentation. `drains`: OpenRouter's documentation,
+"Streaming", lists for which vendors hanging up stops the charging and for which it does not (Groq, Mistral and Google
+are among the latter); vendors that it does not name are taken to stop. That holds for streams only: a plain call is
+charged to its end everywhere. Default models: all are in the price table, which a test holds.
+"""
+
+import re
+from typing import Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from askonce.wire.openai import Dialect
+
+Shape = Literal["openai", "anthropic", "script"]
+
+LOCAL = "local"
+SCRIPTED = "scripted"
+
+_HOSTED = ("streaming", "system", "seed", "stop")
+_SELF_HOSTED = (*_HOSTED, "local")
+
+
+class Vendor(Struct, frozen=True):
+    """Hold one row. `name` is what callers write before the colon; `title` what people read.
+
+    `key_variables`: the first that is set counts. `base_variable` overrides `base_url`. `prices`: the name in the
+    price data, "" for none. `free`: nothing is charged for a call. `drains`: hanging up does not stop the charging.
+    `open_ended`: it may have models that no list of ours names, so any name is passed on.
+    """
+
+    name: str
+    title: str
+    base_url: str = ""
+    key_variables: tuple[str, ...] = ()
+    base_variable: str = ""
+    needs_key: bool = True
+    default_model: str = ""
+    prices: str = ""
+    free: bool = False
+    drains: bool = False
+    open_ended: bool = False
+    capabilities: tuple[str, ...] = _HOSTED
+    dialect: Dialect = Dialect()
+    shape: Shape = "openai"
+
+    @property
+    def variable(self) -> str:
+        """Name the environment variable that configures this vendor."""
+        return self.key_variables[0] if self.key_variables and self.needs_key else self.base_variable
+
+
+VENDORS: tuple[Vendor, ...] = (
+    Vendor(
+        name="openai",
+        title="OpenAI",
+        base_url="https://api.openai.com/v1",
+        key_variables=("OPENAI_API_KEY",),
+        base_variable="OPENAI_BASE_URL",
+        default_model="gpt-5-mini",
+        prices="openai",
+        dialect=Dialect(max_completion_tokens=True),
+    ),
+    # Its own shape is not spoken yet: the row lets its models be known and named.
+    Vendor(
+        name="anthropic",
+        title="Anthropic",
+        base_url="https://api.anthropic.com",
+        key_variables=("ANTHROPIC_API_KEY",),
+        base_variable="ANTHROPIC_BASE_URL",
+        default_model="claude-haiku-4-5",
+        prices="anthropic",
+        shape="anthropic",
+    ),
+    Vendor(
+        name="gemini",
+        title="Google Gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        base_variable="GEMINI_BASE_URL",
+        default_model="gemini-3.5-flash",
+        prices="google",
+        drains=True,
+    ),
+    Vendor(
+        name="xai",
+        title="xAI",
+        base_url="https://api.x.ai/v1",
+        key_variables=("XAI_API_KEY",),
+        base_variable="XAI_BASE_URL",
+        default_model="grok-4.5",
+        prices="x-ai",
+    ),
+    Vendor(
+        name="mistral",
+        title="Mistral",
+        base_url="https://api.mistral.ai/v1",
+        key_variables=("MISTRAL_API_KEY",),
+        base_variable="MISTRAL_BASE_URL",
+        default_model="codestral-latest",
+        prices="mistral",
+        drains=True,
+        # Its schema admits no fields but its own; usage comes with the last piece of every stream.
+        dialect=Dialect(stream_options=False, seed="random_seed"),
+    ),
+    Vendor(
+        name="deepseek",
+        title="DeepSeek",
+        base_url="https://api.deepseek.com/v1",
+        key_variables=("DEEPSEEK_API_KEY",),
+        base_variable="DEEPSEEK_BASE_URL",
+        default_model="deepseek-v4-flash",
+        prices="deepseek",
+    ),
+    Vendor(
+        name="groq",
+        title="Groq",
+        base_url="https://api.groq.com/openai/v1",
+        key_variables=("GROQ_API_KEY",),
+        base_variable="GROQ_BASE_URL",
+        default_model="openai/gpt-oss-120b",
+        prices="groq",
+        drains=True,
+    ),
+    Vendor(
+        name="cerebras",
+        title="Cerebras",
+        base_url="https://api.cerebras.ai/v1",
+        key_variables=("CEREBRAS_API_KEY",),
+        base_variable="CEREBRAS_BASE_URL",
+        default_model="gpt-oss-120b",
+        prices="cerebras",
+    ),
+    Vendor(
+        name="together",
+        title="Together",
+        base_url="https://api.together.xyz/v1",
+        key_variables=("TOGETHER_API_KEY",),
+        base_variable="TOGETHER_BASE_URL",
+        default_model="openai/gpt-oss-120b",
+        prices="together",
+        open_ended=True,
+    ),
+    Vendor(
+        name="fireworks",
+        title="Fireworks",
+        base_url="https://api.fireworks.ai/inference/v1",
+        key_variables=("FIREWORKS_API_KEY",),
+        base_variable="FIREWORKS_BASE_URL",
+        default_model="accounts/fireworks/models/gpt-oss-120b",
+        prices="fireworks",
+        open_ended=True,
+    ),
+    Vendor(
+        name="openrouter",
+        title="OpenRouter",
+        base_url="https://openrouter.ai/api/v1",
+        key_variables=("OPENROUTER_API_KEY",),
+        base_variable="OPENROUTER_BASE_URL",
+        default_model="openai/gpt-5-mini",
+        prices="openrouter",
+        open_ended=True,
+    ),
+    Vendor(
+        name="ollama",
+        title="Ollama",
+        base_url="http://127.0.0.1:11434/v1",
+        key_variables=("OLLAMA_API_KEY",),
+        base_variable="OLLAMA_HOST",
+        needs_key=False,
+        free=True,
+        open_ended=True,
+        capabilities=_SELF_HOSTED,
+    ),
+    Vendor(
+        name="vllm",
+        title="vLLM",
+        base_url="http://127.0.0.1:8000/v1",
+        key_variables=("VLLM_API_KEY",),
+        base_variable="VLLM_BASE_URL",
+        needs_key=False,
+        free=True,
+        open_ended=True,
+        capabilities=_SELF_HOSTED,
+    ),
+    Vendor(
+        name="lmstudio",
+        title="LM Studio",
+        base_url="http://127.0.0.1:1234/v1",
+        key_variables=("LMSTUDIO_API_KEY",),
+        base_variable="LMSTUDIO_BASE_URL",
+        needs_key=False,
+        free=True,
+        open_ended=True,
+        capabilities=_SELF_HOSTED,
+    ),
+    Vendor(
+        name="llamacpp",
+        title="llama.cpp",
+        base_url="http://127.0.0.1:8080/v1",
+        key_variables=("LLAMA_API_KEY",),
+        base_variable="LLAMACPP_BASE_URL",
+        needs_key=False,
+        free=True,
+        open_ended=True,
+        capabilities=_SELF_HOSTED,
+    ),
+    Vendor(name=SCRIPTED, title="The scripted provider", needs_key=False, free=True, open_ended=True, shape="script"),
+    Vendor(
+        name=LOCAL,
+        title="The embedded model",
+        needs_key=False,
+        free=True,
+        capabilities=_SELF_HOSTED,
+    ),
+)
+
+_BY_NAME = {vendor.name: vendor for vendor in VENDORS}
+# What a provider may be called: short, and without the colon that ends it in `openai:gpt-4o`.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+
+
+def vendor_named(name: str) -> Vendor | None:
+    """Find a row of the catalog."""
+    return _BY_NAME.get(name)
+
+
+def custom(name: str, base_url: str) -> Vendor:
+    """Make a row for an OpenAI-shaped endpoint that the catalog does not have. Raises ValueError for a bad name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name a provider: use up to 40 lower-case letters, digits, `.`, `_` and `-`.")
+    return Vendor(name=name, title=name, base_url=normal_base_url(name, base_url), needs_key=False, open_ended=True)
+
+
+def at(vendor: Vendor, base_url: str) -> Vendor:
+    """Move a row to another address; elsewhere than at its vendor's it may have any model, and needs no key."""
+    moved = normal_base_url(vendor.name, base_url)
+    if moved == vendor.base_url:
+        return vendor
+    return replace(vendor, base_url=moved, needs_key=False, open_ended=True)
+
+
+def normal_base_url(name: str, url: str) -> str:
+    """Complete an address as people write it: scheme, and for Ollama its port and path. Raises ValueError.
+
+    `OLLAMA_HOST` is read as Ollama itself reads it: `host`, `host:port` or a URL; 0.0.0.0 means this machine.
+    """
+    url = url.strip().rstrip("/")
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.username:
+        raise ValueError(f"{url!r} is not a base URL such as https://api.example.com/v1.")
+    if name != "ollama":
+        return parts.geturl()
+    host = "127.0.0.1" if parts.hostname in ("0.0.0.0", "::") else parts.hostname  # noqa: S104  # asked, not bound
+    host = f"[{host}]" if ":" in host else host
+    port = port or (443 if parts.scheme == "https" else 11434)
+    return f"{parts.scheme}://{host}:{port}{parts.path or '/v1'}"

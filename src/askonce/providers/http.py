@@ -1,0 +1,312 @@
+"""The only way to a vendor: one pool of HTTP/1.1 connections per process, with deadlines and bounds.
+
+Rules of this file:
+- Leaving an exchange early, by an error, a cancellation or a closed iterator, closes its connection at once. That is
+  why this is not a Rust client: those run a request to its response head even after its caller has gone.
+- Redirects are not followed: a key is sent to the configured address and nowhere else.
+- Nothing is retried here. Whether a call may be made again is decided where its price is known.
+- Foreign errors become ours in `_FAILURES` and nowhere else. Sentences name the provider, never an address or a key.
+"""
+
+import asyncio
+import contextlib
+import math
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
+
+from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout
+from askonce.providers.connection import Broken, Connection
+from askonce.providers.network import Network, Proxy
+
+MAX_CONNECTIONS = 400  # leaves room under the usual 1,024 descriptors for as many clients and our own files
+MAX_BODY_BYTES = 64 << 20  # the longest answers are under 1 MB; beyond 64 MB it is not an answer
+# Kept-alive connections are let go before common servers do (uvicorn, Node and llama.cpp: 5 s), so that a request is
+# not written into a connection that its server is just closing. A longer `Keep-Alive: timeout=` is believed.
+IDLE_KEEP_S = 4.0
+MAX_KEEP_S = 60.0
+MAX_RETRY_AFTER_S = 24 * 3600  # no vendor's window is longer than a day
+
+T = TypeVar("T")
+Origin = tuple[str, str, int, Proxy | None]
+
+
+class Limits(Struct, frozen=True):
+    """Bound one exchange, in seconds: connecting, the first byte, the gap between bytes, everything."""
+
+    connect_s: float
+    first_byte_s: float
+    idle_s: float
+    total_s: float
+
+
+class Request(Struct, frozen=True):
+    """Hold what is sent. `who` names the provider in error sentences. Header values are latin-1, without breaks."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    who: str
+
+
+class Reply:
+    """Hold a reply's status and headers, and its body as it comes."""
+
+    def __init__(self, connection: Connection, deadline: "_Deadline") -> None:
+        self.status = connection.status
+        self.headers: Mapping[str, str] = connection.headers
+        self._connection = connection
+        self._deadline = deadline
+        self._size = 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body piece by piece, none held back. Raises `ProviderFailed`, `ProviderTimeout`."""
+        while piece := await self.piece():
+            yield piece
+
+    async def piece(self) -> bytes:
+        """Return the next piece, b"" at the end. Raises `ProviderFailed`, `ProviderTimeout`."""
+        limits = self._deadline.limits
+        piece = await self._deadline.run(self._connection.piece, limits.idle_s, "sent nothing more for too long")
+        self._size += len(piece)
+        if self._size > MAX_BODY_BYTES:
+            raise ProviderFailed(f"{self._deadline.who} sent more than {MAX_BODY_BYTES >> 20} MiB.")
+        return piece
+
+    async def body(self) -> bytes:
+        """Read the whole body. Raises `ProviderFailed`, `ProviderTimeout`."""
+        return b"".join([piece async for piece in self.pieces()])
+
+    async def settle(self, grace_s: float) -> None:
+        """Read what is left for at most `grace_s`, so that the connection can be used again; never raises for it."""
+        with contextlib.suppress(AskonceError, TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while await self.piece():
+                    pass
+
+
+class Http:
+    """Keep the connections of one process. Build it after the fork, inside the running loop."""
+
+    def __init__(self, network: Network | None = None, max_connections: int = MAX_CONNECTIONS) -> None:
+        self._network = network or Network()
+        self._tls: ssl.SSLContext | None = None
+        self._bound = max_connections
+        self._free = asyncio.Semaphore(max_connections)
+        self._idle: dict[Origin, deque[tuple[Connection, float]]] = {}
+        self._all: set[Connection] = set()
+
+    @asynccontextmanager
+    async def exchange(self, request: Request, limits: Limits) -> AsyncIterator[Reply]:
+        """Send a request and yield its reply once the head is there.
+
+        Leaving before the body's end hangs up. Raises `ProviderFailed`, `ProviderTimeout`, and `ProviderBusy` when
+        no connection came free within the time for connecting.
+        """
+        deadline = _Deadline(request.who, limits)
+        target = urlsplit(request.url)
+        origin = self._origin(target)
+        await self._seat(deadline)
+        try:
+            connection = await self._acquire(origin, deadline)
+            try:
+                connection.send(_encode(request, target, origin))
+                await deadline.run(connection.head, limits.first_byte_s, "did not answer in time")
+                yield Reply(connection, deadline)
+            finally:
+                self._release(origin, connection)
+        finally:
+            self._free.release()
+
+    async def _acquire(self, origin: Origin, deadline: "_Deadline") -> Connection:
+        connection = self._reuse(origin)
+        if connection is None:
+            connection = await deadline.run(
+                lambda: self._connect(origin), deadline.limits.connect_s, "could not be connected to in time"
+            )
+            self._all.add(connection)
+            self._make_room()
+        return connection
+
+    async def _seat(self, deadline: "_Deadline") -> None:
+        try:
+            await deadline.run(self._free.acquire, deadline.limits.connect_s, "")
+        except ProviderTimeout:
+            raise ProviderBusy(
+                f"All connections to providers are in use; {deadline.who} was not asked.", retry_after_s=1
+            ) from None
+
+    async def close(self) -> None:
+        """Hang up everything."""
+        for connection in [*self._all]:
+            connection.hang_up()
+        self._all.clear()
+        self._idle.clear()
+
+    def _origin(self, target: SplitResult) -> Origin:
+        tls = target.scheme == "https"
+        return (
+            target.scheme,
+            target.hostname or "",
+            target.port or (443 if tls else 80),
+            self._network.proxy_for(target),
+        )
+
+    def _reuse(self, origin: Origin) -> Connection | None:
+        now = time.monotonic()
+        idle = self._idle.get(origin)
+        while idle:
+            connection, until = idle.pop()  # the youngest first, so that the others may age out
+            if not connection.lost and until > now:
+                return connection
+            self._drop(connection)
+        return None
+
+    def _release(self, origin: Origin, connection: Connection) -> None:
+        """Keep a connection whose exchange is over; hang up any other. Also lets aged ones go."""
+        now = time.monotonic()
+        idle = self._idle.setdefault(origin, deque())
+        while idle and (idle[0][0].lost or idle[0][1] <= now):
+            self._drop(idle.popleft()[0])
+        if connection.ended == "whole" and connection.reusable and not connection.lost:
+            idle.append((connection, now + _keep_s(connection.headers)))
+        else:
+            self._drop(connection)
+
+    def _make_room(self) -> None:
+        """Let the longest idle connections go while there are more connections than the bound."""
+        for idle in self._idle.values():
+            while idle and len(self._all) > self._bound:
+                self._drop(idle.popleft()[0])
+
+    def _drop(self, connection: Connection) -> None:
+        connection.hang_up()
+        self._all.discard(connection)
+
+    async def _connect(self, origin: Origin) -> Connection:
+        scheme, host, port, proxy = origin
+        loop = asyncio.get_running_loop()
+        if proxy is None:
+            tls = self._context() if scheme == "https" else None
+            _, connection = await loop.create_connection(Connection, host, port, ssl=tls)
+            return connection
+        _, connection = await loop.create_connection(Connection, proxy.host, proxy.port)
+        try:
+            if scheme == "https":
+                await self._tunnel(connection, origin)
+        except BaseException:  # a cancellation too: nobody else knows this connection yet
+            connection.hang_up()
+            raise
+        return connection
+
+    async def _tunnel(self, connection: Connection, origin: Origin) -> None:
+        """Ask the proxy for a tunnel (RFC 9110, 9.3.6) and start TLS in it."""
+        _, host, port, proxy = origin
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
+        if proxy is not None and proxy.authorization:
+            lines.append(f"Proxy-Authorization: {proxy.authorization}")
+        connection.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        status, _ = await connection.head()
+        if status != 200 or connection.transport is None:
+            raise _Refused(status)
+        loop = asyncio.get_running_loop()
+        transport = await loop.start_tls(connection.transport, connection, self._context(), server_hostname=host)
+        if transport is None:
+            raise Broken
+        connection.connection_made(transport)
+
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = self._network.tls()
+        return self._tls
+
+
+class _Refused(Exception):
+    """Report that a proxy refused the tunnel, with its status."""
+
+
+class _Deadline:
+    """Give each wait of an exchange its own time, and all of them the total; translate what goes wrong."""
+
+    def __init__(self, who: str, limits: Limits) -> None:
+        self.who = who
+        self.limits = limits
+        self._end = asyncio.get_running_loop().time() + limits.total_s
+
+    async def run(self, act: Callable[[], Awaitable[T]], limit_s: float, late: str) -> T:
+        """Wait for `act` until its limit or the total is over. Raises `ProviderTimeout`, `ProviderFailed`."""
+        try:
+            async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + limit_s, self._end)):
+                return await act()
+        except TimeoutError:
+            raise ProviderTimeout(f"{self.who} {late}.") from None
+        except (OSError, Broken, _Refused) as error:
+            raise ProviderFailed(f"{self.who} {_reason(error)}.") from None
+
+
+# In order: the first class that fits. The remedy differs, so the sentence does.
+_FAILURES: tuple[tuple[type[Exception], str], ...] = (
+    (ssl.SSLCertVerificationError, "showed a certificate that is not trusted (see SSL_CERT_FILE)"),
+    (ssl.SSLError, "could not be spoken to over TLS"),
+    (socket.gaierror, "has an address whose name cannot be resolved"),
+    (ConnectionRefusedError, "is not running: nothing listens at its address"),
+    (ConnectionError, "closed the connection"),
+    (OSError, "cannot be reached over the network"),
+    (_Refused, "cannot be reached: the proxy refused the connection"),
+    (Broken, "broke the answer off or did not speak HTTP"),
+)
+
+
+def _reason(error: Exception) -> str:
+    return next(words for kind, words in _FAILURES if isinstance(error, kind))
+
+
+def _encode(request: Request, target: SplitResult, origin: Origin) -> bytes:
+    """Write a request (RFC 9112, 3). Through a proxy without a tunnel the target is the whole URL (3.2.2)."""
+    path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+    proxy = origin[3] if target.scheme == "http" else None
+    lines = [
+        f"{request.method} {request.url if proxy else path} HTTP/1.1",
+        f"Host: {target.netloc.rpartition('@')[2]}",
+        "User-Agent: askonce",
+        "Accept-Encoding: identity",
+        f"Content-Length: {len(request.body)}",
+        *(f"{name}: {value}" for name, value in request.headers),
+    ]
+    if proxy and proxy.authorization:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + request.body
+
+
+def _keep_s(headers: Mapping[str, str]) -> float:
+    """Say how long an idle connection is safe to keep, by the server's `Keep-Alive: timeout=N`."""
+    for part in headers.get("keep-alive", "").split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "timeout" and value.isdigit():
+            return min(max(int(value) - 1.0, 0.0), MAX_KEEP_S)
+    return IDLE_KEEP_S
+
+
+def retry_after_s(headers: Mapping[str, str], now_s: float) -> int | None:
+    """Read how long a vendor asks us to wait, in whole seconds rounded up; None without a usable word.
+
+    `Retry-After` holds seconds or a date (RFC 9110, 10.2.3); `retry-after-ms` is Azure's and OpenAI's finer one.
+    """
+    if (ms := headers.get("retry-after-ms", "")).isascii() and ms.isdigit():
+        return min(-(-int(ms) // 1000), MAX_RETRY_AFTER_S)
+    word = headers.get("retry-after", "").strip()
+    try:
+        wait = float(word) if word[:1].isdigit() else parsedate_to_datetime(word).timestamp() - now_s
+    except (ValueError, OverflowError):
+        return None
+    return min(max(math.ceil(wait), 0), MAX_RETRY_AFTER_S) if math.isfinite(wait) else None
