@@ -3,6 +3,7 @@
 The catalog of vendors stands above this room, so its variables are handed in. The environment wins over the file.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -14,6 +15,9 @@ from askonce.config.sources import Document, nearest
 from askonce.domain.errors import ConfigError
 
 SCRIPTED = "scripted"  # plays a script; exists only where configured
+_EMBEDDED = "local"  # the embedded model's provider, which is made by `local_model`
+# What stands before the colon in `openai:gpt-4o`.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _SECRET_FIELDS = frozenset({"api_key"})
 
 
@@ -65,7 +69,8 @@ def _provider(
     table = table or _Table()
     origins = [f"environment {name}" for name in variables] + ([document.path] if table != _Table() else [])
     base_url = environ[url_variable] if url_variable else table.base_url
-    _check_known(vendor, table, document)
+    if document.table("providers").get(vendor.name) is not None:
+        _check_table(vendor, table, document)
     return ProviderSettings(
         name=vendor.name,
         base_url=_url(vendor.name, base_url.strip(), origins),
@@ -78,8 +83,12 @@ def _provider(
     )
 
 
-def _check_known(vendor: VendorVariables, table: _Table, document: Document) -> None:
+def _check_table(vendor: VendorVariables, table: _Table, document: Document) -> None:
     where = f"{document.path}: [providers.{vendor.name}]"
+    if not _NAME.fullmatch(vendor.name):
+        raise ConfigError(f"{where}: name it with up to 40 lower-case letters, digits, `.`, `_` and `-`.")
+    if vendor.name == _EMBEDDED:
+        raise ConfigError(f"{where} is the embedded model; configure it by the setting local_model.")
     in_catalog = bool(vendor.key_variables or vendor.base_url_variable)
     if vendor.name == SCRIPTED and not table.script:
         raise ConfigError(f"{where} needs `script`, the path of what it plays.")
@@ -108,7 +117,7 @@ def _url(name: str, url: str, origins: Sequence[str]) -> str:
     completed = url if "://" in url else "http://" + url
     try:
         parts = urlsplit(completed)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username and parts.port != 0
     except ValueError:
         fine = False
     if not fine or any(letter.isspace() for letter in completed):

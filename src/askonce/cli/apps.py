@@ -1,0 +1,67 @@
+"""The commands of `askonce`, each imported when it is called: all of them together take half a second."""
+
+import importlib
+from typing import Annotated
+
+import typer
+from typer._click.core import Command, Context  # typer's public names are narrower than what is overridden here
+from typer._click.formatting import HelpFormatter
+from typer.core import TyperGroup
+
+from askonce import __version__
+
+# Command, and its line in the help.
+_COMMANDS = {
+    "serve": "Run the gateway.",
+    "ask": "Ask a running server and print the code.",
+    "stats": "Show what the cache did and saved.",
+    "models": "List the models that can be asked, and fetch the embedded one.",
+    "config": "Show the settings in force and where they come from.",
+    "doctor": "Look for what is wrong.",
+}
+
+
+def new_app(title: str | None = None, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
+    """Make a typer application that prints plain help, and leaves errors to `main`."""
+    return typer.Typer(
+        help=title,
+        cls=group,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+
+class _LazyGroup(TyperGroup):
+    """Know all commands, and import the one that is called."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        return typer.main.get_command(importlib.import_module(f"askonce.cli.{cmd_name}").app)
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+askonce = new_app("A self-hosted LLM gateway: no answer is paid for twice.", _LazyGroup)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@askonce.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Take what stands before the command."""

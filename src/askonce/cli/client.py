@@ -1,0 +1,112 @@
+"""Talk to a running server: one request per connection, by the standard library, as nothing here is in a hurry."""
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from askonce.cli.exits import CommandFailed, Misused, Refused, Unreachable
+
+CONNECT_S = 5.0
+READ_S = 660.0  # longer than a provider call may take: the server ends it with a reason, not we
+_MAX_BODY = 64 << 20
+_MAX_LINE = 32 << 20  # one event of a stream: the last one carries the whole answer
+
+
+class Server(Struct, frozen=True):
+    """Name a server and the key that is sent to it ("" for none)."""
+
+    url: str
+    key: str = ""
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Fetch a JSON object. Raises `Unreachable` or `Refused`."""
+        reply = self._open("GET", path, None)
+        return _object(reply.read(_MAX_BODY))
+
+    def stream(self, path: str, body: Mapping[str, object]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Post JSON and yield the events of the answer with their data. Raises `Unreachable` or `Refused`."""
+        reply = self._open("POST", path, json.dumps(body).encode())
+        try:
+            yield from _events(reply)
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandFailed(f"The connection to {self.url} broke: {error}.") from error
+
+    def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
+        """Post JSON and return the JSON answer. Raises `Unreachable` or `Refused`."""
+        return _object(self._open("POST", path, json.dumps(body).encode()).read(_MAX_BODY))
+
+    def _open(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        headers = {"Accept": "application/json, text/event-stream"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        connection, prefix = _connection(self.url)
+        try:
+            connection.connect()
+            assert connection.sock is not None  # noqa: S101 - for the type checker
+            connection.sock.settimeout(READ_S)
+            connection.request(method, prefix + path, body, headers)
+            reply = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(
+                f"No server answers at {self.url} ({error}); start one with `askonce serve`, or set ASKONCE_URL."
+            ) from error
+        if reply.status >= 400:
+            raise Refused(refusal(reply.status, reply.read(_MAX_BODY)))
+        return reply
+
+
+def refusal(status: int, body: bytes) -> str:
+    """Say in one line what the server's error says."""
+    try:
+        error = json.loads(body)
+        details = "".join(f"\n  {one['field']}: {one['problem']}" for one in error.get("details") or ())
+        return f"{error['error']}: {error['message']} ({status} {error['code']}){details}"
+    except (ValueError, KeyError, TypeError):
+        return f"The server answered {status} without saying why."
+
+
+def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
+    try:
+        parts = urlsplit(url if "://" in url else "http://" + url)
+        port = parts.port
+    except ValueError as error:
+        raise Misused(f"{url!r} is no address ({error}); correct --url or ASKONCE_URL.") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise Misused(f"{url!r} is no http address; correct --url or ASKONCE_URL.")
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(parts.hostname, port, timeout=CONNECT_S, context=context), parts.path.rstrip(
+            "/"
+        )
+    return http.client.HTTPConnection(parts.hostname, port, timeout=CONNECT_S), parts.path.rstrip("/")
+
+
+def _events(reply: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read server-sent events: `event:` and `data:` lines up to an empty one; comments are keep-alives."""
+    name, data = "message", []
+    while line := reply.readline(_MAX_LINE):
+        field, _, value = line.decode().rstrip("\r\n").partition(":")
+        if field == "event":
+            name = value.strip()
+        elif field == "data":
+            data.append(value.removeprefix(" "))
+        elif not line.strip() and data:
+            yield name, _object("\n".join(data).encode())
+            name, data = "message", []
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise CommandFailed("What answered does not speak Askonce's language; look at --url or ASKONCE_URL.")
+    return value

@@ -1,0 +1,38 @@
+"""`askonce stats`: what the cache did and saved."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from askonce.cli.apps import new_app
+from askonce.cli.servers import KeyOption, UrlOption, find_server
+
+app = new_app()
+
+
+@app.command(name="stats")
+def _stats(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the server's whole answer.")] = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Show hits, misses and savings of a running server."""
+    stats = find_server(url, key).get("/llm/cache/stats")
+    print(json.dumps(stats, indent=2) if as_json else table(stats))
+
+
+def table(stats: dict[str, Any]) -> str:
+    """Lay the sums out for people."""
+    rows = [
+        ("hits", stats.get("hits")),
+        ("misses", stats.get("misses")),
+        ("hit rate", f"{stats.get('hitRate')} %"),
+        ("joined in flight", stats.get("coalesced")),
+        ("saved", f"{stats.get('estimatedSavings')}, {stats.get('savedTokens')} tokens"),
+        ("kept", f"{stats.get('entries')} answers, {stats.get('bytes')} bytes"),
+        ("since", stats.get("since")),
+    ]
+    lines = [f"{name:>16}  {value}" for name, value in rows]
+    advice = stats.get("advice")
+    return "\n".join(lines + ([f"\n{advice}"] if advice else []))
