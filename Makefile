@@ -1,0 +1,43 @@
+# Everything one needs to run, test and measure Askonce. Only Python 3.11 to 3.13, make and a package index are assumed.
+# Arguments: make run ARGS="--port 3002", make test ARGS="-k window". An interpreter: make run PYTHON=python3.13
+
+.PHONY: run test check lint soak bench docs clean
+.DEFAULT_GOAL := run
+export PYTHON
+
+run:
+	@scripts/bootstrap run
+	@exec .venv/bin/askonce serve $(ARGS)
+
+test:
+	@scripts/bootstrap dev
+	@exec .venv/bin/pytest -m "not soak" $(ARGS)
+
+# What to run before every commit; under two minutes.
+check: lint
+	@exec .venv/bin/pytest -m "not soak and not process" $(ARGS)
+
+lint:
+	@scripts/bootstrap dev
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+# Many rounds of what test does a few of.
+soak:
+	@scripts/bootstrap dev
+	@exec .venv/bin/pytest --timeout 3600 -m "soak or process" $(ARGS)
+
+bench:
+	@scripts/bootstrap dev
+	@exec .venv/bin/python -m bench $(ARGS)
+
+# The pages that are made from code.
+docs:
+	@scripts/bootstrap dev
+	.venv/bin/askonce config --reference > docs/settings.md
+
+clean:
+	rm -rf .venv .uv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
