@@ -1,0 +1,246 @@
+"""Stored answers over LMDB: one tenant's at a time, within a share of the file, the least recently used leaving first.
+
+Uses are noted in the process and written down by `beat`, coarsely. A full or failing disk means that answers are not
+kept; it is told by `ailment`, and nothing else suffers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import lmdb
+
+from askonce.cache import entry as codec
+from askonce.domain.answer import Entry
+from askonce.domain.clock import Clock
+from askonce.domain.ports import Filters, Knock, Page
+from askonce.state import lmdb_errors
+from askonce.state import lmdb_records as records
+from askonce.state.lmdb_files import Room, Txn
+from askonce.state.memory import matches
+
+FILL = 0.9  # LMDB writes pages anew before it frees the old ones, and large values need pages side by side
+SHARE_MAX = 8  # an entry over an eighth of the room would push out too much for one
+EVICT_TOGETHER = 16  # once room is needed, make some more, so that not every `keep` pays for it
+EVICT_MAX = 4096  # per `keep`: bounds how long one write transaction lasts
+KEEP_TRIES = 4  # evictions before giving up when the file is full in spite of FILL (fragments)
+TOUCHED_MAX = 1000  # uses noted between two beats; what is asked often is noted soon enough
+USE_GRAIN_MS = 60_000  # a use is written only if the last one written is older
+SCAN = 256  # records looked at before others get their turn
+PAGE_BYTES = 4096
+
+_log = logging.getLogger("askonce.state")
+
+
+class LmdbAnswers:
+    """Keep entries in the `cache` environment."""
+
+    def __init__(self, room: Room, clock: Clock) -> None:
+        self._room = room
+        self._clock = clock
+        self._bound = int(room.env.info()["map_size"] * FILL)
+        self._touched: set[bytes] = set()
+        self.ailment = ""  # why answers are not kept or found; "" while they are
+
+    async def find(self, tenant: str, keys: Sequence[bytes], fresh_after_ms: int) -> Entry | None:
+        """Return the first of the keys that is stored and fresh. Books nothing."""
+        try:
+            return self.look_up(tenant, keys, fresh_after_ms)
+        except lmdb.Error as error:
+            self._suffer(error)
+            raise lmdb_errors.unavailable(error) from error
+
+    def look_up(self, tenant: str, keys: Sequence[bytes], fresh_after_ms: int) -> Entry | None:
+        """Find without waiting; raises LMDB's errors. A record that cannot be read is as good as none."""
+        shelf = records.shelf(tenant)
+        now_ms = self._clock.wall_ms()
+        with self._room.env.begin() as txn:
+            for key in keys:
+                record = txn.get(shelf + key)
+                if record is None:
+                    continue
+                entry = _decode(record)
+                if (
+                    entry is not None
+                    and entry.expires_ms > now_ms
+                    and entry.key == key
+                    and entry.tenant == tenant
+                    and entry.stored_ms >= fresh_after_ms
+                ):
+                    return entry
+        return None
+
+    def look_up_or_suffer(self, knock: Knock) -> Entry | None:
+        """Find without waiting; a cache that cannot be read has nothing."""
+        try:
+            return self.look_up(knock.tenant, knock.keys, knock.fresh_after_ms)
+        except lmdb.Error as error:
+            self._suffer(error)
+            return None
+
+    def touch(self, entry: Entry) -> None:
+        """Note that an entry was used, until the next beat."""
+        if len(self._touched) < TOUCHED_MAX:
+            self._touched.add(records.use_key(entry.tenant, entry.key))
+
+    async def keep(self, entry: Entry) -> bool:
+        """Store an entry, evicting others where room is needed; False if that failed, whatever the reason."""
+        try:
+            record = codec.encode(entry)
+        except ValueError:
+            return False
+        if len(record) > self._bound // SHARE_MAX:
+            return False
+        for _ in range(KEEP_TRIES):
+            try:
+                with self._room.env.begin(write=True) as txn:
+                    self._make_room(txn, len(record))
+                    records.put(txn, entry, record, self._clock.wall_ms())
+            except lmdb.MapFullError as error:
+                self._suffer(error)
+                if not self._evict_some():
+                    return False
+            except lmdb.Error as error:
+                self._suffer(error)
+                return False
+            else:
+                self.ailment = ""
+                return True
+        return False
+
+    async def page(self, tenant: str, filters: Filters, after: bytes, size: int) -> Page:
+        """List fresh entries behind the cursor, at most `size`. Gives others their turn while it searches."""
+        chosen: list[Entry] = []
+        now_ms = self._clock.wall_ms()
+        while True:
+            scanned = self._scan(tenant, after)
+            for key, entry in scanned:
+                if entry is not None and entry.expires_ms > now_ms and matches(entry, filters, now_ms):
+                    if len(chosen) == size:
+                        return Page(tuple(chosen), after)
+                    chosen.append(entry)
+                after = key
+            if len(scanned) < SCAN:
+                return Page(tuple(chosen), b"")
+            await asyncio.sleep(0)
+
+    async def drop(self, tenant: str, key: bytes) -> bool:
+        """Remove one entry; False if it was not there."""
+        return self._remove([records.use_key(tenant, key)]) == 1
+
+    async def purge(self, tenant: str, filters: Filters) -> int:
+        """Remove all matching entries, expired ones too, and return how many.
+
+        Gives others their turn between batches; if cancelled, what was removed stays removed.
+        """
+        removed, after, now_ms = 0, b"", self._clock.wall_ms()
+        while True:
+            scanned = self._scan(tenant, after)
+            chosen = [key for key, entry in scanned if entry is None or matches(entry, filters, now_ms)]
+            removed += self._remove([records.use_key(tenant, key) for key in chosen])
+            if len(scanned) < SCAN:
+                return removed
+            after = scanned[-1][0]
+            await asyncio.sleep(0)
+
+    def measure(self, tenant: str) -> tuple[int, int]:
+        """Return how many entries a tenant has, and how many bytes they are; raises LMDB's errors."""
+        with self._room.env.begin() as txn:
+            return records.measure(txn, tenant)
+
+    def beat(self) -> None:
+        """Write down which entries were used since the last beat, and forget readers that died."""
+        touched, self._touched = self._touched, set()
+        now_ms = self._clock.wall_ms()
+        try:
+            self._room.env.reader_check()
+            with self._room.env.begin() as txn:
+                stale = [key for key in touched if records.last_used_ms(txn, key) < now_ms - USE_GRAIN_MS]
+            if stale:
+                with self._room.env.begin(write=True) as txn:
+                    for key in stale:
+                        records.use(txn, key, now_ms)
+        except lmdb.Error as error:
+            self._suffer(error)
+
+    def sweep(self, after: bytes, budget: int) -> bytes:
+        """Remove the expired ones among the next `budget` entries; returns where to go on, b"" at the end."""
+        now_ms = self._clock.wall_ms()
+        expired: list[bytes] = []
+        try:
+            with self._room.env.begin() as txn, txn.cursor() as cursor:
+                walk = records.walk(cursor, records.FIRST_USE, after or records.FIRST_USE)
+                for _, (key, use) in zip(range(budget), walk, strict=False):
+                    if records.is_expired(use, now_ms):
+                        expired.append(key)
+                following = next(walk, (b"", b""))[0]
+            if expired:
+                with self._room.env.begin(write=True) as txn:
+                    for key in expired:
+                        if records.is_expired(txn.get(key), now_ms):  # it may have been stored anew meanwhile
+                            records.remove(txn, key)
+        except lmdb.Error as error:
+            self._suffer(error)
+            return b""
+        return following
+
+    def _make_room(self, txn: Txn, need: int) -> None:
+        """Evict until `need` more bytes fit under the bound."""
+        need += 2 * PAGE_BYTES  # a long record begins a page of its own, and the tree may grow by one
+        evicted = 0
+        while self._used(txn) + need > self._bound and evicted < EVICT_MAX:
+            for _ in range(EVICT_TOGETHER):
+                if not records.evict(txn, self._clock.wall_ms()):
+                    return
+                evicted += 1
+
+    def _evict_some(self) -> bool:
+        """Evict in a transaction of its own, because only its end makes the pages free; False if that fails."""
+        try:
+            with self._room.env.begin(write=True) as txn:
+                return any([records.evict(txn, self._clock.wall_ms()) for _ in range(EVICT_TOGETHER)])  # noqa: C419 all are to go
+        except lmdb.Error as error:
+            self._suffer(error)
+            return False
+
+    def _used(self, txn: Txn) -> int:
+        stat = txn.stat(self._room.db)
+        return (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]) * stat["psize"]
+
+    def _scan(self, tenant: str, after: bytes) -> list[tuple[bytes, Entry | None]]:
+        """Return up to SCAN of the tenant's entries behind a fingerprint; None stands for one that cannot be read."""
+        shelf = records.shelf(tenant)
+        found: list[tuple[bytes, Entry | None]] = []
+        try:
+            with self._room.env.begin() as txn, txn.cursor() as cursor:
+                for key, record in records.walk(cursor, shelf, shelf + after):
+                    entry = _decode(record)
+                    if key != shelf + after and (entry is None or entry.tenant == tenant):
+                        found.append((key[len(shelf) :], entry))
+                    if len(found) == SCAN:
+                        break
+        except lmdb.Error as error:
+            raise lmdb_errors.unavailable(error) from error
+        return found
+
+    def _remove(self, used: list[bytes]) -> int:
+        if not used:
+            return 0
+        try:
+            with self._room.env.begin(write=True) as txn:
+                return sum(records.remove(txn, key) for key in used)
+        except lmdb.Error as error:
+            raise lmdb_errors.unavailable(error) from error
+
+    def _suffer(self, error: lmdb.Error) -> None:
+        if not self.ailment:
+            _log.warning("stored answers: %s", lmdb_errors.reason(error))
+        self.ailment = lmdb_errors.reason(error)
+
+
+def _decode(record: bytes) -> Entry | None:
+    try:
+        return codec.decode(record)
+    except codec.EntryCorrupt as error:
+        _log.warning("a stored answer is passed over: %s", error)
+        return None

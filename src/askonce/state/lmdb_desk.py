@@ -1,0 +1,84 @@
+"""One atomic act at a time in the `books` environment, and what happens when it is full or fails.
+
+Full: what is dead is swept and the act done once more. Otherwise failing: `StoreUnavailable`. What the limits then
+do is their caller's decision.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import lmdb
+
+from askonce.domain.clock import Clock
+from askonce.state import lmdb_errors, lmdb_sweep
+from askonce.state.lmdb_files import Room, Txn
+
+CROWDED = 0.6  # of the map: from here on logs of flights, which can do without, leave the room to windows and sums
+
+_T = TypeVar("_T")
+_log = logging.getLogger("askonce.state")
+
+
+class Desk:
+    """Open and close the transactions of the books."""
+
+    def __init__(self, room: Room, clock: Clock) -> None:
+        self._room = room
+        self._clock = clock
+        self._resume = b""  # where the sweeper goes on
+        self._crowded_at = int(room.env.info()["map_size"] * CROWDED)
+        self.crowded = False
+        self.ailment = ""  # why the books cannot be written or read; "" while they can
+
+    def write(self, act: Callable[[Txn], _T]) -> _T:
+        """Do one act in a write transaction; whatever it raises undoes it. Raises `StoreUnavailable`."""
+        try:
+            return self._write(act)
+        except lmdb.MapFullError:
+            _log.warning("the books are full: sweeping")
+        except lmdb.Error as error:
+            self._suffer(error)
+            raise lmdb_errors.unavailable(error) from error
+        try:
+            lmdb_sweep.make_room(self._room, self._clock.steady_ns())
+            return self._write(act)
+        except lmdb.Error as error:
+            self._suffer(error)
+            raise lmdb_errors.unavailable(error) from error
+
+    def read(self, act: Callable[[Txn], _T]) -> _T:
+        """Do one act in a read transaction. Raises `StoreUnavailable`."""
+        try:
+            with self._room.env.begin() as txn:
+                return act(txn)
+        except lmdb.Error as error:
+            self._suffer(error)
+            raise lmdb_errors.unavailable(error) from error
+
+    def beat(self) -> None:
+        """See how full the books are, and forget readers that died."""
+        try:
+            self._room.env.reader_check()
+            self.crowded = self._room.used_bytes() > self._crowded_at
+        except lmdb.Error as error:
+            self._suffer(error)
+
+    def sweep(self, budget: int) -> None:
+        """Sweep the next `budget` records."""
+        try:
+            self._resume = lmdb_sweep.sweep(self._room, self._resume, budget, self._clock.steady_ns())
+        except lmdb.Error as error:
+            self._suffer(error)
+
+    def _write(self, act: Callable[[Txn], _T]) -> _T:
+        with self._room.env.begin(write=True) as txn:
+            result = act(txn)
+        if self.ailment:
+            self.ailment = ""
+        return result
+
+    def _suffer(self, error: lmdb.Error) -> None:
+        if not self.ailment:
+            _log.error("the books: %s", lmdb_errors.reason(error))
+        self.ailment = lmdb_errors.reason(error)

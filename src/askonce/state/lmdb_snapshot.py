@@ -1,0 +1,76 @@
+"""The sums as a small synced file: what is left of the books when the machine loses its power.
+
+{"format": 1, "since_ms": …, "tenants": {hex of the key: [ten sums, in the order of `tally`]}}
+"""
+
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from askonce.state import tally
+from askonce.state.lmdb_books import SUMS
+from askonce.state.lmdb_files import Txn
+from askonce.state.lmdb_records import walk
+
+FORMAT = 1
+NAME = "counters.json"
+
+_log = logging.getLogger("askonce.state")
+
+
+class Snapshot(Struct, frozen=True):
+    """Hold all tenants' sums, by the hexadecimal key under which the books have them."""
+
+    since_ms: int
+    tenants: dict[str, tuple[int, ...]] = {}
+    format: int = FORMAT
+
+
+def draw(txn: Txn, since_ms: int) -> Snapshot:
+    """Copy all sums out of the books."""
+    with txn.cursor() as cursor:
+        return Snapshot(since_ms, {key.hex(): tally.TALLY.unpack(sums) for key, sums in walk(cursor, SUMS, SUMS)})
+
+
+def restore(txn: Txn, snapshot: Snapshot) -> None:
+    """Write all sums into empty books."""
+    for key, sums in snapshot.tenants.items():
+        txn.put(bytes.fromhex(key), tally.TALLY.pack(*sums))
+
+
+def write(folder: Path, snapshot: Snapshot) -> None:
+    """Replace the file at once and wait until it is on the disk; raises `OSError`. Waits: not for the event loop."""
+    path = folder / NAME
+    draft = path.with_suffix(".tmp")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(snapshot))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def read(folder: Path) -> Snapshot | None:
+    """Return what the file holds, or None. One that cannot be read is renamed and reported in the log."""
+    path = folder / NAME
+    try:
+        snapshot = msgspec.json.decode(path.read_bytes(), type=Snapshot)
+        sound = snapshot.format == FORMAT and all(
+            len(sums) == len(tally.Tally._fields) for sums in snapshot.tenants.values()
+        )
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError:
+        sound = False
+    if sound:
+        return snapshot
+    path.replace(path.with_suffix(".broken"))
+    _log.warning("%s could not be read: renamed to counters.broken; the sums begin anew", NAME)
+    return None

@@ -1,0 +1,211 @@
+"""All ports over LMDB files that the processes of one machine share, opened, kept up and closed together.
+
+Each process opens after it was started (never before a fork), beats every second, and one of them sweeps. Killing any
+of them at any moment loses nothing that was written: the kernel has it. What a loss of power leaves is decided at the
+next opening, by the marks of `lmdb_files`.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import lmdb
+from msgspec import Struct
+
+from askonce.domain.clock import Clock
+from askonce.domain.errors import ConfigError, StoreUnavailable
+from askonce.state import lmdb_errors
+from askonce.state import lmdb_files as files
+from askonce.state import lmdb_snapshot as snapshots
+from askonce.state.lmdb_answers import LmdbAnswers
+from askonce.state.lmdb_books import LmdbBooks, LmdbThreshold, LmdbWindows
+from askonce.state.lmdb_desk import Desk
+from askonce.state.lmdb_flights import LmdbFlights
+
+BOOKS_BYTES = 64 << 20  # windows of some 150,000 identities at once, or a few long flights
+CACHE_BYTES_MIN = 1 << 20
+SNAPSHOT_EVERY_NS = 10_000_000_000  # what a loss of power may cost of the sums
+SWEEP_RECORDS = 2_000  # per second: about 1 ms, and a million entries in under ten minutes
+
+_log = logging.getLogger("askonce.state")
+
+
+class Health(Struct, frozen=True):
+    """Say what does not work (part: reason) and what is worth knowing."""
+
+    degraded: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+class LmdbState:
+    """Open the files, give out the ports, look after both.
+
+    `owner` is `slot:incarnation` of this process. `boot` names this boot of the machine.
+    """
+
+    answers: LmdbAnswers
+    windows: LmdbWindows
+    books: LmdbBooks
+    threshold: LmdbThreshold
+    flights: LmdbFlights
+
+    def __init__(self, data_dir: Path, cache_bytes: int, clock: Clock, owner: str, boot: str = "") -> None:
+        self._premises = files.Premises(data_dir / "state")
+        self._cache_plan = files.Plan("cache", max(cache_bytes, CACHE_BYTES_MIN), preallocate=False)
+        self._books_plan = files.Plan("books", BOOKS_BYTES, preallocate=True)
+        self._clock = clock
+        self._owner = owner
+        self._boot = boot or files.boot_id()
+        self._rooms: list[files.Room] = []
+        self._sweep_cache_at = b""
+        self._snapshot_at_ns = 0
+        self._unsaved = ""
+        self._since_ms = 0
+
+    def open(self) -> None:
+        """Open or create the files and make the parts.
+
+        Raises `ConfigError` for files that are foreign, newer, or refused by the system; `StoreUnavailable` where
+        other processes are in the way.
+        """
+        try:
+            self._premises.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._premises.turn():
+                self._premises.take_over()
+                self._premises.arrive()
+                try:
+                    self._open_rooms()
+                    self._premises.settle()
+                except BaseException:
+                    self._abandon()
+                    raise
+        except (OSError, lmdb.Error) as error:
+            raise ConfigError(
+                f"ASKONCE_DATA_DIR: {self._premises.folder} cannot be used: {error}. Free disk space, correct its "
+                "owner and permissions, or choose another folder."
+            ) from error
+        cache, books = self._rooms
+        self._desk = Desk(books, self._clock)
+        self.answers = LmdbAnswers(cache, self._clock)
+        self.windows = LmdbWindows(self._desk, self._clock)
+        self.books = LmdbBooks(self._desk, self.answers, self._since_ms)
+        self.threshold = LmdbThreshold(self._desk, self._clock, self.answers)
+        self.flights = LmdbFlights(self._desk, self._clock, self._owner)
+
+    def close(self, *, clean: bool = True) -> None:
+        """Close the files; the last process to do so cleanly syncs them and marks them as trusted."""
+        if not self._rooms:
+            return
+        self.flights.close()
+        try:
+            if clean:
+                self.answers.beat()
+                with self._premises.turn():
+                    if self._premises.is_last():
+                        self._seal()
+        finally:
+            self._abandon()
+
+    def beat(self) -> None:
+        """Do each second's upkeep of this process: note uses, forget dead readers, see how full the books are."""
+        self.answers.beat()
+        self._desk.beat()
+
+    async def sweep(self, budget: int = SWEEP_RECORDS) -> None:
+        """Delete some of what is dead and, every few seconds, save the sums. For one process, each second.
+
+        If cancelled, the saving goes on in its thread and is complete or not at all.
+        """
+        self._sweep_cache_at = self.answers.sweep(self._sweep_cache_at, budget)
+        self._desk.sweep(budget)
+        now_ns = self._clock.steady_ns()
+        if now_ns >= self._snapshot_at_ns:
+            self._snapshot_at_ns = now_ns + SNAPSHOT_EVERY_NS
+            try:
+                snapshot = self._desk.read(lambda txn: snapshots.draw(txn, self._since_ms))
+            except StoreUnavailable:
+                return  # `health` says why
+            await asyncio.to_thread(self._save, snapshot)
+
+    def health(self) -> Health:
+        """Say what does not work and why, for /ready."""
+        parts = {"books": self._desk.ailment, "cache": self.answers.ailment, "snapshot": self._unsaved}
+        notes = []
+        if self._rooms and self._rooms[1].plain:
+            notes.append("The books could not reserve their disk space; they are written plainly, which is slower.")
+        return Health({part: why for part, why in parts.items() if why}, tuple(notes))
+
+    def _save(self, snapshot: snapshots.Snapshot) -> None:
+        try:
+            snapshots.write(self._premises.folder, snapshot)
+        except OSError as error:
+            self._unsaved = f"the sums could not be saved: {error.strerror}"
+            _log.warning("%s", self._unsaved)
+        else:
+            self._unsaved = ""
+
+    def _open_rooms(self) -> None:
+        """Open both environments; alone, first decide what can be trusted."""
+        for plan, trust in ((self._cache_plan, self._trust_cache), (self._books_plan, self._trust_books)):
+            room, mark = files.enter_room(self._premises.folder, plan, self._premises.alone)
+            self._rooms.append(room)
+            if self._premises.alone:
+                self._rooms[-1] = trust(room, plan, mark)
+            elif mark is None or mark.format != files.FORMAT or mark.boot != self._boot:
+                raise StoreUnavailable("The state files are in use by another version of Askonce.")
+            else:
+                self._since_ms = mark.since_ms
+
+    def _trust_cache(self, room: files.Room, plan: files.Plan, mark: files.Mark | None) -> files.Room:
+        """Keep the cache if nothing can have been lost of it, else begin a new one."""
+        if mark is not None and (mark.format != files.FORMAT or not self._is_sound(mark)):
+            _log.info("the cache begins anew: it was last used under another boot or by another version")
+            room = files.empty_room(room, plan)
+            mark = None
+        room.write_mark(self._mark(mark.since_ms if mark else self._clock.wall_ms()))
+        return room
+
+    def _trust_books(self, room: files.Room, plan: files.Plan, mark: files.Mark | None) -> files.Room:
+        """Keep the books of this boot; of another, only the sums: its windows' clock has ended."""
+        if mark is not None and mark.format > files.FORMAT:
+            raise files.newer(room.path, mark.format)
+        if mark is None or mark.boot != self._boot:
+            if mark is not None and mark.clean:
+                with room.env.begin() as txn:
+                    snapshots.write(self._premises.folder, snapshots.draw(txn, mark.since_ms))
+            if mark is not None:
+                room = files.empty_room(room, plan)
+            snapshot = snapshots.read(self._premises.folder) or snapshots.Snapshot(self._clock.wall_ms())
+            self._since_ms = snapshot.since_ms
+            with room.env.begin(write=True) as txn:  # one act: records without a mark would be foreign
+                snapshots.restore(txn, snapshot)
+                files.put_mark(txn, self._mark(self._since_ms))
+            room.env.sync(True)
+        else:
+            self._since_ms = mark.since_ms
+            room.write_mark(self._mark(self._since_ms))
+        return room
+
+    def _is_sound(self, mark: files.Mark) -> bool:
+        return mark.clean or mark.boot == self._boot
+
+    def _mark(self, since_ms: int, *, clean: bool = False) -> files.Mark:
+        return files.Mark(files.FORMAT, self._boot, clean, since_ms)
+
+    def _seal(self) -> None:
+        """Put everything on the disk and say so in the marks."""
+        cache, books = self._rooms
+        try:
+            with books.env.begin() as txn:
+                snapshot = snapshots.draw(txn, self._since_ms)
+            self._save(snapshot)
+            for room in (cache, books):
+                room.write_mark(self._mark(self._since_ms, clean=True))
+        except lmdb.Error as error:
+            _log.warning("the state files could not be closed cleanly: %s", lmdb_errors.reason(error))
+
+    def _abandon(self) -> None:
+        for room in self._rooms:
+            room.env.close()
+        self._rooms.clear()
+        self._premises.leave()

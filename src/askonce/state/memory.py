@@ -1,0 +1,167 @@
+"""The reference: all ports in one process's memory, written to be plainly right.
+
+Nothing here outlives the process. `SoloFlights` (solo.py) is also what a single worker uses in production.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from askonce.cache import entry as codec
+from askonce.domain.answer import Entry
+from askonce.domain.clock import Clock
+from askonce.domain.outcome import Paid, Spared, Totals
+from askonce.domain.ports import Entered, Filters, Knock, Page, Verdict, Window
+from askonce.limits import window as rule
+from askonce.state import tally
+from askonce.state.solo import Hangar, SoloFlights
+
+CAPACITY_BYTES = 64 << 20  # enough for tests and demonstrations
+
+
+class MemoryState:
+    """Compose the parts over one clock."""
+
+    def __init__(self, clock: Clock, owner: str = "0:memory", capacity_bytes: int = CAPACITY_BYTES) -> None:
+        self.answers = MemoryAnswers(clock, capacity_bytes)
+        self.windows = MemoryWindows(clock)
+        self.books = MemoryBooks(clock, self.answers)
+        self.threshold = MemoryThreshold(self.windows, self.answers, self.books)
+        self.flights = SoloFlights(Hangar(clock), owner)
+
+
+class MemoryWindows:
+    """Keep windows in a dict."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._shelf = Shelf()
+
+    async def take(self, window: Window) -> Verdict:
+        """Admit one request if the window has room, and count it only then."""
+        return rule.take(self._shelf, window, self._clock.steady_ns())
+
+    async def peek(self, window: Window) -> Verdict:
+        """Say whether there is room and how much, without counting anything."""
+        return rule.peek(self._shelf, window, self._clock.steady_ns())
+
+
+class Shelf(dict[bytes, bytes]):
+    """Give a dict the shape of a store."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write the value."""
+        self[key] = value
+
+
+class MemoryAnswers:
+    """Keep entries in order of use; the least recently used goes first when room is needed."""
+
+    def __init__(self, clock: Clock, capacity_bytes: int) -> None:
+        self._clock = clock
+        self._capacity = capacity_bytes
+        self._records: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
+        self._size = 0
+
+    async def find(self, tenant: str, keys: Sequence[bytes], fresh_after_ms: int) -> Entry | None:
+        """Return the first of the keys that is stored and fresh."""
+        now_ms = self._clock.wall_ms()
+        for key in keys:
+            record = self._records.get((tenant, key))
+            if record is not None:
+                entry = codec.decode(record)
+                if entry.expires_ms > now_ms and entry.stored_ms >= fresh_after_ms:
+                    return entry
+        return None
+
+    def touch(self, entry: Entry) -> None:
+        """Mark an entry as used."""
+        self._records.move_to_end((entry.tenant, entry.key))
+
+    async def keep(self, entry: Entry) -> bool:
+        """Store an entry; False if it is larger than everything that may be kept."""
+        record = codec.encode(entry)
+        if len(record) > self._capacity:
+            return False
+        self._remove((entry.tenant, entry.key))
+        while self._size + len(record) > self._capacity:
+            self._remove(next(iter(self._records)))
+        self._records[entry.tenant, entry.key] = record
+        self._size += len(record)
+        return True
+
+    async def page(self, tenant: str, filters: Filters, after: bytes, size: int) -> Page:
+        """List fresh entries behind the cursor, at most `size`."""
+        now_ms = self._clock.wall_ms()
+        fresh = [e for e in self._of(tenant) if e.key > after and e.expires_ms > now_ms and matches(e, filters, now_ms)]
+        return Page(tuple(fresh[:size]), fresh[size - 1].key if len(fresh) > size else b"")
+
+    async def drop(self, tenant: str, key: bytes) -> bool:
+        """Remove one entry; False if it was not there."""
+        return self._remove((tenant, key))
+
+    async def purge(self, tenant: str, filters: Filters) -> int:
+        """Remove all matching entries, expired ones too, and return how many."""
+        now_ms = self._clock.wall_ms()
+        return sum(self._remove((tenant, e.key)) for e in self._of(tenant) if matches(e, filters, now_ms))
+
+    def measure(self, tenant: str) -> tuple[int, int]:
+        """Return how many entries a tenant has, and how many bytes they are."""
+        sizes = [len(record) for (owner, _), record in self._records.items() if owner == tenant]
+        return len(sizes), sum(sizes)
+
+    def _of(self, tenant: str) -> list[Entry]:
+        keys = sorted(key for owner, key in self._records if owner == tenant)
+        return [codec.decode(self._records[tenant, key]) for key in keys]
+
+    def _remove(self, place: tuple[str, bytes]) -> bool:
+        record = self._records.pop(place, None)
+        self._size -= len(record or b"")
+        return record is not None
+
+
+def matches(entry: Entry, filters: Filters, now_ms: int) -> bool:
+    """Say whether an entry is one of those that the filters choose."""
+    return (
+        filters.provider in ("", entry.provider)
+        and filters.model in ("", entry.model)
+        and (filters.older_than_s is None or now_ms - entry.stored_ms > filters.older_than_s * 1000)
+    )
+
+
+class MemoryBooks:
+    """Keep sums in a dict."""
+
+    def __init__(self, clock: Clock, answers: MemoryAnswers) -> None:
+        self._answers = answers
+        self._since_ms = clock.wall_ms()
+        self._sums: dict[str, bytes] = {}
+
+    async def book(self, ending: Paid | Spared) -> None:
+        """Add one ending to its tenant's sums."""
+        self._sums[ending.tenant] = tally.add(self._sums.get(ending.tenant, tally.NOTHING), ending)
+
+    async def totals(self, tenant: str) -> Totals:
+        """Return the sums of one tenant."""
+        sums = tally.Tally._make(tally.TALLY.unpack(self._sums.get(tenant, tally.NOTHING)))
+        return sums.totals(*self._answers.measure(tenant), self._since_ms)
+
+
+class MemoryThreshold:
+    """Admit, look up and count, one after the other: nothing comes between in one process without an await."""
+
+    def __init__(self, windows: MemoryWindows, answers: MemoryAnswers, books: MemoryBooks) -> None:
+        self._windows = windows
+        self._answers = answers
+        self._books = books
+
+    async def enter(self, knock: Knock) -> Entered:
+        """Admit by the window; if admitted, look up; if found, book the hit and touch the entry."""
+        verdict = await self._windows.take(knock.window) if knock.window else None
+        if verdict is not None and not verdict.admitted:
+            return Entered(verdict, None)
+        entry = await self._answers.find(knock.tenant, knock.keys, knock.fresh_after_ms)
+        if entry is not None:
+            saved_tokens = entry.prompt_tokens + entry.completion_tokens
+            await self._books.book(Spared(knock.tenant, "exact", entry.cost_nano, saved_tokens))
+            self._answers.touch(entry)
+        return Entered(verdict, entry)

@@ -1,0 +1,58 @@
+"""A tenant's sums as they are stored: ten signed 64-bit integers, in the order of `Tally`.
+
+Signed 64 bits of nano-dollars are nine thousand million dollars; the sums are not expected to overflow.
+"""
+
+import struct
+from typing import NamedTuple
+
+from askonce.domain.outcome import Paid, Spared, Totals
+
+TALLY = struct.Struct("<10q")
+NOTHING = bytes(TALLY.size)
+
+
+class Tally(NamedTuple):
+    """Hold what `Totals` says, apart from what is stored now and since when."""
+
+    hits: int = 0
+    misses: int = 0
+    coalesced: int = 0
+    failed: int = 0
+    abandoned: int = 0
+    uncounted: int = 0
+    spent_nano: int = 0
+    saved_exact_nano: int = 0
+    saved_coalesced_nano: int = 0
+    saved_tokens: int = 0
+
+    def totals(self, entries: int, stored_bytes: int, since_ms: int) -> Totals:
+        """Complete the sums."""
+        return Totals(*self, entries, stored_bytes, since_ms)
+
+
+def add_hit(packed: bytes, saved_nano: int, saved_tokens: int) -> bytes:
+    """Add one answer from the store."""
+    hits, m, c, f, a, u, spent, exact, coalesced, tokens = TALLY.unpack(packed)
+    return TALLY.pack(hits + 1, m, c, f, a, u, spent, exact + saved_nano, coalesced, tokens + saved_tokens)
+
+
+def add(packed: bytes, ending: Paid | Spared) -> bytes:
+    """Add one ending."""
+    sums = Tally._make(TALLY.unpack(packed))
+    return TALLY.pack(*(mine + more for mine, more in zip(sums, _worth(ending), strict=True)))
+
+
+def _worth(ending: Paid | Spared) -> Tally:
+    """Say what one ending adds to the sums."""
+    if isinstance(ending, Spared):
+        if ending.kind == "exact":
+            return Tally(hits=1, saved_exact_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
+        return Tally(coalesced=1, saved_coalesced_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
+    if ending.ending == "failed":
+        return Tally(failed=1, spent_nano=ending.cost_nano)
+    if ending.ending == "abandoned":
+        return Tally(abandoned=1, spent_nano=ending.cost_nano)
+    if ending.counted:
+        return Tally(misses=1, spent_nano=ending.cost_nano)
+    return Tally(uncounted=1, spent_nano=ending.cost_nano)
