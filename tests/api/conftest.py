@@ -1,0 +1,266 @@
+"""A whole gateway in memory: the real doors and the real road over a provider that is told what to answer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from askonce.api.app import App, LimitRule, Services
+from askonce.api.doors import DOORS
+from askonce.api.generate import Generate
+from askonce.api.pages import Pages
+from askonce.api.resources import CacheDoors, FleetDoors
+from askonce.api.slow_bodies import SlowBodies
+from askonce.cache.policy import Policy
+from askonce.domain.answer import Answer, Delta
+from askonce.domain.call import Ask, Call, Candidate, RoutingWish
+from askonce.domain.errors import AskonceError, StoreUnavailable, UnknownModel
+from askonce.domain.fleet import ModelInfo, PartHealth, ProviderInfo
+from askonce.domain.money import Price, Rate
+from askonce.domain.outcome import Paid, PaidRecord, Spared
+from askonce.domain.usage import Usage
+from askonce.gate.admission import Admission
+from askonce.gate.answering import Answering
+from askonce.gate.dispatch import Dispatch
+from askonce.gate.pipeline import Road
+from askonce.gate.relay import Relay
+from askonce.gate.settle import Settlement
+from askonce.state.memory import MemoryState
+
+MINUTE_NS = 60_000_000_000
+
+
+class Response(Struct):
+    """Hold what came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """Decode the body."""
+        return json.loads(self.body)
+
+    @property
+    def events(self) -> list[tuple[str, Any]]:
+        """Split a stream into (event, data)."""
+        found = []
+        for block in self.body.decode().split("\n\n"):
+            lines = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != ":")
+            if "event" in lines:
+                found.append((lines["event"], json.loads(lines["data"])))
+        return found
+
+
+class HandClock:
+    """Tell the time that the test sets."""
+
+    def __init__(self) -> None:
+        self.ns = 1_000_000_000_000
+
+    def steady_ns(self) -> int:
+        """Return the hand-set time."""
+        return self.ns
+
+    def wall_ms(self) -> int:
+        """Return the hand-set time, many years on."""
+        return 1_700_000_000_000 + self.ns // 1_000_000
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time go by."""
+        self.ns += int(seconds * 1_000_000_000)
+
+
+class TellProvider:
+    """Answer with the pieces it is told, counting its calls; wait for `gate` where one is set."""
+
+    name = "fake"
+    drains = False
+
+    def __init__(self) -> None:
+        self.pieces = ["```python src/a.py\n", "print(1)\n", "```\n"]
+        self.error: AskonceError | None = None
+        self.calls: list[Call] = []
+        self.gate: asyncio.Event | None = None
+
+    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
+        """Play the pieces."""
+        self.calls.append(call)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        for piece in self.pieces if call.stream else ():
+            yield Delta(piece)
+        yield Answer("".join(self.pieces), "stop", Usage(57, 112), self.name, model, f"{model}-2024")
+
+    async def probe(self) -> str:
+        """Say that all is well."""
+        return ""
+
+    async def models(self) -> tuple[str, ...]:
+        """List nothing."""
+        return ()
+
+
+class World:
+    """Compose a gateway by hand. Change `limits` or `keys` before `app` is asked for."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.state = MemoryState(self.clock)
+        self.provider = TellProvider()
+        self.keys: list[tuple[str, str]] = []
+        self.limits = {
+            "llm": LimitRule(20, MINUTE_NS, "Too many LLM requests, please wait before trying again."),
+            "standard": LimitRule(100, MINUTE_NS),
+            "refused": LimitRule(100, MINUTE_NS),
+        }
+        self.body_limit = 100_000
+        self.records: list[PaidRecord] = []
+        self.defects: list[BaseException] = []
+        self.slow_bodies = SlowBodies(30.0)
+        self.parts: tuple[PartHealth, ...] = (PartHealth("state", "ok", needed=True),)
+
+    def build(self) -> App:
+        """Wire everything; call it inside a running loop."""
+        dispatch = Dispatch({"fake": self.provider}, self, 10.0)
+        settlement = Settlement(self.state.answers, self.state.books, Policy(True, 3600), self.clock, self)
+        relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, self)
+        answering = Answering(relay, self.state.flights, dispatch, settlement, self)
+        road = Road(self, Policy(True, 3600), self.state.threshold, answering, self.clock)
+        return App(
+            Services(
+                admission=Admission(self.keys, (), open_to_all=False),
+                windows=self.state.windows,
+                generate=Generate(road, self.clock, self.body_limit, self.slow_bodies),
+                cache=CacheDoors(self.state.answers, self.state.books, self.clock),
+                fleet=FleetDoors(self, self),
+                pages=Pages(DOORS, "127.0.0.1:3001"),
+                limits=self.limits,
+                clock=self.clock,
+                observer=self,
+            ),
+            DOORS,
+        )
+
+    def run(self, story: Callable[["Client"], Coroutine[Any, Any, None]]) -> None:
+        """Run a story against a fresh gateway."""
+
+        async def told() -> None:
+            await story(Client(self.build()))
+
+        asyncio.run(told())
+
+    # The ports that this little world plays itself.
+
+    def candidates(self, wish: RoutingWish) -> tuple[Candidate, ...]:
+        """Route everything to the fake, but for one unknown model."""
+        if wish.model == "nope":
+            raise UnknownModel("There is no model nope.")
+        return (Candidate("fake", wish.model or "m"),)
+
+    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+        """Afford everything."""
+
+    def price(self, provider: str, model: str, version: str) -> Price | None:
+        """Charge GPT-4o's price of 2024: 2.50 and 10 dollars per million tokens."""
+        return Price(Rate(2_500_000_000), Rate(10_000_000_000))
+
+    async def usage(self, call: Call, model: str, text: str) -> Usage:
+        """Guess."""
+        return Usage(1, len(text), estimated=True)
+
+    def paid(self, record: PaidRecord) -> None:
+        """Remember."""
+        self.records.append(record)
+
+    def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
+        """Fail: the memory store is never away."""
+        raise AssertionError(ending)
+
+    def defect(self, error: BaseException) -> None:
+        """Remember."""
+        self.defects.append(error)
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """List one model."""
+        return (ModelInfo("fake", "m", default=True, price=self.price("", "", "")),)
+
+    async def providers(self) -> tuple[ProviderInfo, ...]:
+        """List one provider."""
+        return (ProviderInfo("fake", "Fake", configured=True, healthy=True),)
+
+    async def look(self) -> tuple[PartHealth, ...]:
+        """Show the parts that were set."""
+        return self.parts
+
+
+class Client:
+    """Ask an ASGI application as uvicorn would."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def post(self, body: object, path: str = "/llm/generate", **options: Any) -> Response:
+        """POST a JSON body (bytes are sent as they are)."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.ask("POST", path, body=raw, **options)
+
+    async def get(self, path: str, **options: Any) -> Response:
+        """GET a path with an optional query."""
+        return await self.ask("GET", path, **options)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        peer: str = "127.0.0.1",
+        left: asyncio.Event | None = None,
+    ) -> Response:
+        """Send one request; `left` hangs up when it is set."""
+        path, _, query = path.partition("?")
+        sent = {"host": "127.0.0.1:3001", "content-type": "application/json"} | (headers or {})
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in sent.items() if v],
+            "client": (peer, 1234),
+        }
+        messages = [{"type": "http.request", "body": body}]
+        gone = left or asyncio.Event()
+        came: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            came.append(message)
+
+        await self.app(scope, receive, send)
+        if not came:
+            return Response(0, {}, b"")
+        raw = came[0]["headers"]
+        return Response(
+            came[0]["status"],
+            {k.decode(): v.decode() for k, v in raw},
+            b"".join(m.get("body", b"") for m in came[1:]),
+        )
+
+
+@pytest.fixture
+def world() -> World:
+    """Make a fresh world."""
+    return World()

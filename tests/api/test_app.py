@@ -1,0 +1,229 @@
+"""The guard in front of every door, the windows, and the shape of refusals."""
+
+import json
+
+import pytest
+
+from askonce.api.app import LimitRule, looks
+from askonce.api.doors import DOORS
+
+MINUTE_NS = 60_000_000_000
+
+PROMPT = {"prompt": "hello"}
+
+
+def test_twenty_pass_and_the_rest_are_told_when_to_come_back(world):
+    async def story(client):
+        statuses = [(await client.post(PROMPT)).status for _ in range(20)]
+        assert statuses == [200] * 20
+        world.clock.pass_s(12.5)
+        refused = await client.post(PROMPT)
+        assert refused.status == 429
+        assert refused.json == {
+            "error": "Rate limit exceeded",
+            "message": "Too many LLM requests, please wait before trying again.",
+            "retryAfter": 48,
+            "code": "rate_limited",
+            "requestId": refused.headers["x-request-id"],
+        }
+        assert refused.headers["retry-after"] == "48"
+        assert refused.headers["x-ratelimit-limit"] == "20"
+        assert refused.headers["x-ratelimit-remaining"] == "0"
+        assert refused.headers["x-ratelimit-reset"] == str(world.clock.wall_ms() + 47_500)
+        assert refused.headers["ratelimit-policy"] == '"llm";q=20;w=60'
+        assert refused.headers["ratelimit"] == '"llm";r=0;t=48'
+        world.clock.pass_s(47.5)
+        assert (await client.post(PROMPT)).status == 200
+
+    world.run(story)
+
+
+def test_refused_requests_are_not_counted(world):
+    async def story(client):
+        for body in (b"{", {"prompt": " "}, {"prompt": "x", "model": "nope"}):
+            assert (await client.post(body)).status in (400, 404)
+        assert (await client.post(PROMPT)).headers["x-ratelimit-remaining"] == "19"
+
+    world.run(story)
+
+
+def test_a_flood_of_refused_requests_is_stopped(world):
+    world.limits["refused"] = LimitRule(3, MINUTE_NS)
+
+    async def story(client):
+        statuses = [(await client.post(b"{")).status for _ in range(5)]
+        assert statuses == [400, 400, 400, 429, 429]
+        assert (await client.post(PROMPT)).status == 200
+
+    world.run(story)
+
+
+def test_other_doors_have_a_window_of_their_own(world):
+    world.limits["standard"] = LimitRule(2, MINUTE_NS)
+
+    async def story(client):
+        statuses = [(await client.get("/llm/cache/stats")).status for _ in range(3)]
+        assert statuses == [200, 200, 429]
+        assert (await client.post(PROMPT)).status == 200
+        assert (await client.get("/health")).status == 200
+
+    world.run(story)
+
+
+@pytest.mark.parametrize(
+    "path", ["/llm/Generate", "/llm/generate/", "//llm/generate", "/LLM/generate", "/llm/./generate"]
+)
+def test_another_spelling_of_a_path_is_not_a_door(world, path):
+    async def story(client):
+        answer = await client.post(PROMPT, path)
+        assert (answer.status, answer.json["code"]) == (404, "not_found")
+
+    world.run(story)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "code"),
+    [
+        ("GET", "/llm/generate", b"", {}, 405, "method_not_allowed"),
+        ("PATCH", "/llm/cache/entries/ab", b"", {}, 405, "method_not_allowed"),
+        ("POST", "/llm/generate", b"{}", {"content-type": "text/plain"}, 415, "unsupported_media_type"),
+        ("POST", "/llm/generate", b"{}", {"content-type": ""}, 415, "unsupported_media_type"),
+        ("POST", "/llm/generate", b"x" * 100_001, {}, 413, "body_too_large"),
+        ("POST", "/llm/generate", b'{"prompt": "\xff"}', {}, 400, "malformed_request"),
+        ("POST", "/llm/generate", b"[" * 50_000, {}, 400, "malformed_request"),
+        ("POST", "/llm/generate", b'{"promt": "x"}', {}, 400, "invalid_request"),
+        ("GET", "/nothing", b"", {}, 404, "not_found"),
+        ("GET", "/llm/cache/entries/zz", b"", {}, 404, "not_found"),
+        ("GET", "/llm/cache/entries?limit=0", b"", {}, 400, "invalid_request"),
+        ("GET", "/llm/cache/entries?limt=1", b"", {}, 400, "invalid_request"),
+        ("GET", "/llm/cache/entries?limit=%ff", b"", {}, 400, "invalid_request"),
+        ("DELETE", "/llm/cache?olderThan=x", b"", {}, 400, "invalid_request"),
+        ("POST", "/llm/generate", b"{}", {"host": "evil.example"}, 403, "forbidden"),
+        ("POST", "/llm/generate", b"{}", {"origin": "https://evil.example"}, 403, "forbidden"),
+        ("GET", "/docs", b"", {"host": "evil.example"}, 403, "forbidden"),
+        ("POST", "/llm/generate", b"{}", {"authorization": "Bearer sk-anything"}, 401, "unauthorized"),
+        ("POST", "/llm/generate", b"{}", {"x-session-id": "1"}, 401, "unauthorized"),
+    ],
+)
+def test_refusals_have_a_status_a_code_and_a_cure(world, method, path, body, headers, status, code):
+    async def story(client):
+        answer = await client.ask(method, path, body=body, headers=headers)
+        assert (answer.status, answer.json["code"]) == (status, code)
+        assert set(answer.json) >= {"error", "message", "code", "requestId"}
+        assert answer.json["requestId"] == answer.headers["x-request-id"]
+        assert answer.json["message"].endswith((".", "?"))
+
+    world.run(story)
+
+
+def test_an_unknown_field_is_refused_with_the_nearest(world):
+    async def story(client):
+        answer = await client.post({"prompt": "x", "max_tokens": 5, "temprature": 1})
+        assert {d["field"] for d in answer.json["details"]} == {"max_tokens", "temprature"}
+        assert "maxTokens" in answer.json["message"]
+        assert "temperature" in answer.json["message"]
+
+    world.run(story)
+
+
+def test_a_callers_request_id_is_kept_if_it_is_harmless(world):
+    async def story(client):
+        kept = await client.post(PROMPT, headers={"x-request-id": "trace-1/a"})
+        assert kept.headers["x-request-id"] == kept.json["metadata"]["requestId"] == "trace-1/a"
+        for bad in ('a"b', "a b", "x" * 200, "%d", "é"):
+            replaced = await client.post(PROMPT, headers={"x-request-id": bad})
+            assert replaced.status == 200
+            assert replaced.json["metadata"]["requestId"] != bad
+
+    world.run(story)
+
+
+def test_contradicting_headers_are_refused(world):
+    async def story(client):
+        scope_headers = {"host": "127.0.0.1:3001", "Host": "evil.example"}
+        answer = await client.ask("GET", "/llm/models", headers=scope_headers)
+        assert answer.status in (400, 403)
+
+    world.run(story)
+
+
+def test_every_door_is_guarded_but_the_open_ones(world):
+    world.keys = [("a-good-key", "t")]
+    open_doors = {"health", "ready", "openapi", "docs", "root"}
+
+    async def story(client):
+        for door in DOORS:
+            path = door.path.replace("{key}", "00")
+            answer = await client.ask(door.method, path, body=json.dumps(PROMPT).encode())
+            if door.name in open_doors:
+                assert door.scope == "open"
+                assert answer.status in (200, 307)
+            else:
+                assert (answer.status, answer.json["code"]) == (401, "unauthorized"), door.name
+
+    world.run(story)
+
+
+def test_every_door_has_a_handler(world):
+    async def story(client):
+        plain = {door.name for door in DOORS if door.scope != "open"} - {"generate"}
+        assert set(looks(client.app._s.cache, client.app._s.fleet)) == plain
+
+    world.run(story)
+
+
+def test_a_defect_is_answered_and_told(world):
+    async def story(client):
+        async def broken():
+            raise ZeroDivisionError
+
+        world.models = broken
+        answer = await client.get("/llm/models")
+        assert (answer.status, answer.json["code"]) == (500, "internal_error")
+        assert isinstance(world.defects[0], ZeroDivisionError)
+
+    world.run(story)
+
+
+def test_the_cache_can_be_looked_into_and_emptied(world):
+    async def story(client):
+        for prompt in ("a", "b", "c"):
+            await client.post({"prompt": prompt, "model": prompt})
+        stats = (await client.get("/llm/cache/stats")).json
+        assert (stats["hits"], stats["misses"], stats["entries"], stats["hitRate"]) == (0, 3, 3, 0.0)
+        page = (await client.get("/llm/cache/entries?limit=2")).json
+        rest = (await client.get(f"/llm/cache/entries?limit=2&after={page['next']}")).json
+        assert (len(page["entries"]), len(rest["entries"]), rest["next"]) == (2, 1, None)
+        key = page["entries"][0]["key"]
+        whole = (await client.get(f"/llm/cache/entries/{key}")).json
+        assert whole["text"] == "".join(world.provider.pieces)
+        assert (await client.ask("DELETE", f"/llm/cache/entries/{key}")).json == {"deleted": 1}
+        assert (await client.ask("DELETE", f"/llm/cache/entries/{key}")).status == 404
+        assert (await client.ask("DELETE", "/llm/cache?model=zzz")).json == {"deleted": 0}
+        assert (await client.ask("DELETE", "/llm/cache")).json == {"deleted": 2}
+
+    world.run(story)
+
+
+def test_statistics_follow_the_contract(world):
+    async def story(client):
+        for prompt in ("a", "b", "a", "a", "a"):
+            await client.post({"prompt": prompt})
+        stats = (await client.get("/llm/cache/stats")).json
+        assert (stats["hits"], stats["misses"], stats["hitRate"]) == (3, 2, 60.0)
+        assert stats["savingsNano"] == stats["savings"]["exact"] == 3 * 1262500
+        assert stats["estimatedSavings"] == "$0.00"
+        assert stats["savedTokens"] == 3 * 169
+
+    world.run(story)
+
+
+def test_ready_is_503_with_reasons_when_a_needed_part_is_down(world):
+    async def story(client):
+        assert (await client.get("/ready")).status == 200
+        world.parts = (type(world.parts[0])("state", "down", "the disk is gone", needed=True),)
+        answer = await client.get("/ready")
+        assert (answer.status, answer.json["ready"]) == (503, False)
+        assert answer.json["reasons"] == ["state: the disk is gone"]
+
+    world.run(story)
