@@ -16,6 +16,7 @@ from askonce.domain.errors import ConfigError
 
 FILE_NAME = "askonce.toml"
 _TABLES = ("providers", "aliases")
+_PREFIX = "ASKONCE_"
 _SHOWN_VALUE = 60  # characters of a wrong value that a message repeats
 
 
@@ -97,8 +98,8 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Written]:
     by_env = {setting.env: setting.key for setting in SETTINGS}
     known = (*by_env, *OTHER_VARIABLES)
     for name in environ:
-        if name.startswith("ASKONCE_") and name not in known:
-            raise ConfigError(f"There is no setting {name}{nearest(name, known)}; correct or unset it.")
+        if name.startswith(_PREFIX) and name not in known:
+            raise ConfigError(f"There is no setting {name}{nearest(name, known, _PREFIX)}; correct or unset it.")
     for name in NOT_YET_REFUSED:
         if environ.get(name):
             raise ConfigError(_not_yet(name))
@@ -142,10 +143,11 @@ def absolute(path: str, folder: str) -> str:
     return str((Path(folder) / Path(path).expanduser()).absolute())
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …` for the nearest known word, or ""."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {found[0]}?)" if found else ""
+def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return ` (did you mean …?)` for the nearest known word, or "". What all share, `prefix`, does not count."""
+    words = [one.removeprefix(prefix) for one in known]
+    found = difflib.get_close_matches(word.removeprefix(prefix), words, n=1)
+    return f" (did you mean {prefix}{found[0]}?)" if found else ""
 
 
 def _not_yet(what: str) -> str:

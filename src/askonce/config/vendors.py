@@ -5,6 +5,7 @@ The catalog of vendors stands above this room, so its variables are handed in. T
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,7 +19,7 @@ SCRIPTED = "scripted"  # plays a script; exists only where configured
 _EMBEDDED = "local"  # the embedded model's provider, which is made by `local_model`
 # What stands before the colon in `openai:gpt-4o`.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
-_SECRET_FIELDS = frozenset({"api_key"})
+_MAX_DOLLARS = 1_000_000  # per million tokens; beyond, the unit was mistaken
 
 
 class VendorVariables(Struct, frozen=True):
@@ -77,7 +78,10 @@ def _provider(
         api_key=environ[key_variable].strip() if key_variable else table.api_key.strip(),
         default_model=table.default_model,
         models=table.models,
-        prices={model: _price(price) for model, price in table.prices.items()},
+        prices={
+            model: _price(f"{document.path}: [providers.{vendor.name}.prices.{model}]", price)
+            for model, price in table.prices.items()
+        },
         script=table.script,
         source=", ".join(origins) or document.path,
     )
@@ -126,10 +130,22 @@ def _url(name: str, url: str, origins: Sequence[str]) -> str:
     return completed
 
 
-def _price(price: _Price) -> ModelPrice:
+def _price(where: str, price: _Price) -> ModelPrice:
     return ModelPrice(
-        input=str(price.input),
-        output=str(price.output),
-        cache_read=None if price.cache_read is None else str(price.cache_read),
-        cache_write=None if price.cache_write is None else str(price.cache_write),
+        input=_amount(where, "input", price.input) or "",
+        output=_amount(where, "output", price.output) or "",
+        cache_read=_amount(where, "cache_read", price.cache_read),
+        cache_write=_amount(where, "cache_write", price.cache_write),
     )
+
+
+def _amount(where: str, field: str, amount: str | int | float | None) -> str | None:
+    if amount is None:
+        return None
+    try:
+        dollars = Decimal(str(amount))
+    except InvalidOperation:
+        dollars = Decimal(-1)
+    if not dollars.is_finite() or not 0 <= dollars <= _MAX_DOLLARS:
+        raise ConfigError(f'{where} {field} = {amount!r}: must be dollars per million tokens, such as "2.50".')
+    return str(amount)

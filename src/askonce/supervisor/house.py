@@ -66,6 +66,7 @@ class _House:
         self._folder = folder
         self._gateways: list[GatewayPost] = []
         self._others: list[Post] = []
+        self._hired = False
         self._ends_s: float | None = None  # when draining is over
 
     def live(self, listeners: Sequence[socket.socket], woken: socket.socket, told: list[signal.Signals]) -> int:
@@ -73,21 +74,17 @@ class _House:
         self._gateways = [
             GatewayPost(slot, listener, self._config, self._commands.gateway) for slot, listener in enumerate(listeners)
         ]
-        self._tend()  # gateways first: what follows costs their start time
-        self._others = [
-            post
-            for post in (
-                price_errand(self._config, self._folder, self._commands.prices),
-                local_model_post(self._config, self._folder, self._commands.local_model),
-            )
-            if post is not None
-        ]
+        local_model = local_model_post(self._config, self._folder, self._commands.local_model)
+        self._tend()
         while not self._over():
             self._wait(woken)
             while told:
                 self._hear(told.pop(0))
             self._tend()
-            self._show(listeners)
+            if self._ends_s is None and any(post.ready for post in self._gateways):
+                self._hire(local_model)
+                self._screen.ready(self._config, _port(listeners, self._config.port))
+                self._screen.weights(self._folder.run)
         self._screen.close()
         return EXIT_FAILED if all(post.given_up for post in self._gateways) else 0
 
@@ -142,10 +139,12 @@ class _House:
     def _over(self) -> bool:
         return self._ends_s is not None and all(post.empty() for post in (*self._gateways, *self._others))
 
-    def _show(self, listeners: Sequence[socket.socket]) -> None:
-        if self._ends_s is None and any(post.ready for post in self._gateways):
-            self._screen.ready(self._config, _port(listeners, self._config.port))
-            self._screen.weights(self._folder.run)
+    def _hire(self, local_model: Post | None) -> None:
+        """Take on the others once a gateway serves: their start would slow down its."""
+        if not self._hired:
+            self._hired = True
+            errand = price_errand(self._config, self._folder, self._commands.prices)
+            self._others = [post for post in (errand, local_model) if post is not None]
 
 
 def _port(listeners: Sequence[socket.socket], asked: int) -> int:

@@ -1,0 +1,47 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from askonce.supervisor.pulse import Beat, Phase, Verdict, encode, judge, last
+
+READY, STARTING, DRAINING = Beat("ready"), Beat("starting"), Beat("draining")
+
+
+@pytest.mark.parametrize(
+    ("beat", "heard_s", "now_s", "verdict"),
+    [
+        (None, 0, 29, "alive"),
+        (None, 0, 31, "never started"),
+        (STARTING, 9, 10, "alive"),
+        (STARTING, 5, 10, "frozen"),
+        (STARTING, 31, 31, "never started"),
+        (READY, 100, 101.9, "alive"),
+        (READY, 100, 102.1, "frozen"),
+        (Beat("ready", 9.9), 100, 100, "alive"),
+        (Beat("ready", 10.1), 100, 100, "stuck"),
+        (DRAINING, 100, 103, "frozen"),
+        (Beat("draining", 11), 100, 100, "stuck"),
+    ],
+)
+def test_judged_by_silence_and_by_the_age_of_the_loops_last_turn(
+    beat: Beat | None, heard_s: float, now_s: float, verdict: Verdict
+) -> None:
+    assert judge(beat, 0.0, heard_s, now_s) == verdict
+
+
+phases = st.sampled_from(["starting", "ready", "draining"])
+beats = st.builds(Beat, phases, st.integers(0, 10_000).map(lambda hundredths: hundredths / 100))
+
+
+@given(st.lists(beats, min_size=1), st.integers(0, 3))
+def test_the_last_whole_beat_counts_whatever_the_pipe_held(sent: list[Beat], cut: int) -> None:
+    data = b"".join(encode(beat) for beat in sent)
+    assert last(data) == sent[-1]
+    whole = [*sent[:-1]] if cut else sent
+    assert last(data[: len(data) - cut]) == (whole[-1] if whole else None)
+
+
+def test_nothing_heard_is_nothing() -> None:
+    assert last(b"") is None
+    phase: Phase = "ready"
+    assert last(encode(Beat(phase))[:-1]) is None
