@@ -34,12 +34,16 @@ class DataFolder:
         """Make, check and guard the folder. Raises `ConfigError` with the cure."""
         try:
             _make(path)
-            lock = _guard(path)
-            _check_format(path)
-            (path / _RUN).mkdir(mode=0o700, exist_ok=True)
+            folder = cls(path, _guard(path))
+            try:
+                _check_format(path)
+                folder.run.mkdir(mode=0o700, exist_ok=True)
+            except (OSError, ConfigError):
+                folder.release()
+                raise
         except OSError as error:
             raise ConfigError(f"data_dir = {str(path)!r}: {error.strerror}; {_CURE}.") from error
-        return cls(path, lock)
+        return folder
 
     def release(self) -> None:
         """Let another supervisor have the folder."""

@@ -1,0 +1,86 @@
+"""The first screen and the model's progress, as they are read."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from askonce.config.settings import Config, ProviderSettings, StaticKey
+from askonce.localmodel.status import Status, write
+from askonce.supervisor.helpers import STATUS_NAME, wants_local_model
+from askonce.supervisor.screen import Screen, address, curl_line
+
+
+def shown(config: Config) -> str:
+    out = io.StringIO()
+    screen = Screen(out)
+    screen.ready(config, 3001)
+    screen.ready(config, 3001)
+    return out.getvalue()
+
+
+def test_the_first_screen_says_where_how_and_with_what_and_only_once() -> None:
+    text = shown(Config(data_dir="/data", providers=(ProviderSettings("openai", api_key="sk-secret"),)))
+    assert text.count("answers at http://127.0.0.1:3001") == 1
+    assert "/data" in text
+    assert "models   openai" in text
+    assert "Ctrl-C" in text
+    assert "sk-secret" not in text
+
+
+def test_the_line_to_copy_has_a_place_for_the_key_where_one_is_needed() -> None:
+    assert "Authorization" not in curl_line(Config(), 1)
+    line = curl_line(Config(keys=(StaticKey("sk-12345678", "a"),)), 1)
+    assert "-H 'Authorization: Bearer YOUR_KEY'" in line
+    assert "sk-12345678" not in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("host", "shown_as"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("[::1]", "[::1]"), ("box", "box")],
+)
+def test_the_address_is_one_that_can_be_asked_from_here(host: str, shown_as: str) -> None:
+    assert address(Config(host=host), 80) == f"http://{shown_as}:80"
+
+
+@pytest.mark.parametrize(
+    ("setting", "providers", "wanted"),
+    [
+        ("auto", 0, True),
+        ("auto", 1, False),
+        ("on", 1, True),
+        ("off", 0, False),
+        ("qwen2.5-coder-1.5b", 1, True),
+        ("/models/x.gguf", 1, True),
+    ],
+)
+def test_the_embedded_model_runs_where_asked_for_or_needed(setting: str, providers: int, wanted: bool) -> None:
+    config = Config(local_model=setting, providers=(ProviderSettings("openai"),) * providers)
+    assert wants_local_model(config) is wanted
+
+
+def test_fetching_is_told_by_tens_of_per_cent(tmp_path: Path) -> None:
+    out = io.StringIO()
+    screen = Screen(out)
+    for done in range(0, 101, 2):
+        write(tmp_path / STATUS_NAME, Status("fetching", done=done, total=100, detail="Fetching it.", pid=1))
+        screen.weights(tmp_path)
+    assert [line.split()[2] for line in out.getvalue().splitlines()] == [str(tens) for tens in range(0, 101, 10)]
+
+
+def test_fetching_is_drawn_as_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    screen = Screen(out)
+    write(
+        tmp_path / STATUS_NAME, Status("fetching", done=500_000_000, total=1_000_000_000, detail="Fetching it.", pid=1)
+    )
+    screen.weights(tmp_path)
+    assert "[###############...............]  50% 500 of 1000 MB" in out.getvalue()
+    write(tmp_path / STATUS_NAME, Status("ready", detail="Qwen.", pid=1))
+    screen.weights(tmp_path)
+    assert out.getvalue().endswith("\n  The embedded model is ready. Qwen.\n")
