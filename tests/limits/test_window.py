@@ -187,9 +187,12 @@ def test_a_dead_window_may_be_swept_and_a_live_one_may_not() -> None:
         assert not shelf
 
 
-def test_a_dead_window_starts_anew_in_the_size_of_its_limit() -> None:
+@pytest.mark.parametrize("former", [100, 1_000])
+def test_a_dead_window_starts_anew_in_the_size_of_its_limit(former: int) -> None:
     shelf = Shelf()
-    for _ in range(100):
-        rule.take(shelf, of(100), 0)
-    rule.take(shelf, of(2), SPAN)
+    for _ in range(former):
+        rule.take(shelf, of(former), 0)
+    shelf.sweep(SPAN - 1)
+    assert rule.take(shelf, of(2), SPAN).remaining == 1
+    shelf.sweep(SPAN)
     assert max(map(len, shelf.values())) < 50

@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from statefakes import SECOND, HandClock, key, noise
 
 from askonce.domain.answer import Answer, Delta, Entry, pack
 from askonce.domain.outcome import Paid, Spared, Totals
@@ -37,26 +36,7 @@ from askonce.state.memory import MemoryState
 from askonce.state.solo import SoloFlights
 
 CAPACITY = 2 << 20
-SECOND = 1_000_000_000
 FLIGHT = b"f" * 32
-
-
-@dataclass
-class HandClock:
-    """Stand still until told."""
-
-    steady: int = 10**15
-    wall: int = 1_700_000_000_000
-
-    def steady_ns(self) -> int:
-        return self.steady
-
-    def wall_ms(self) -> int:
-        return self.wall
-
-    def pass_s(self, seconds: float) -> None:
-        self.steady += int(seconds * SECOND)
-        self.wall += int(seconds * 1000)
 
 
 @dataclass
@@ -115,10 +95,6 @@ WORLDS = {"memory": memory_world, "lmdb": lmdb_world}
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 8 << 20)
     yield from WORLDS[request.param](tmp_path)
-
-
-def key(number: int) -> bytes:
-    return sha256(number.to_bytes(4, "big")).digest()
 
 
 # -- windows ------------------------------------------------------------------------------------------------------
@@ -334,11 +310,6 @@ def test_what_was_used_lately_is_evicted_last(world: World) -> None:
         assert sum(unused) <= 22
 
     asyncio.run(play())
-
-
-def noise(seed: int) -> bytes:
-    """Return bytes that do not compress."""
-    return Random(seed).randbytes(20_000)
 
 
 # -- books --------------------------------------------------------------------------------------------------------

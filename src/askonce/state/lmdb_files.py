@@ -220,10 +220,10 @@ def boot_id() -> str:
 
 def _enter(path: Path, plan: Plan, alone: bool) -> tuple[Room, Mark | None]:
     data = path / "data.mdb"
+    size = data.stat().st_size if data.exists() else 0  # before anything makes it longer
     plain = plan.preallocate and not _is_allocated(data, plan.map_bytes)
     if plain and alone:
         plain = not _allocate(path, plan.map_bytes)
-    size = data.stat().st_size if data.exists() else 0
     env = lmdb.open(
         str(path),
         map_size=max(plan.map_bytes, size if plan.preallocate else 0),

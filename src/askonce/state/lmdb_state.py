@@ -148,15 +148,25 @@ class LmdbState:
         """Open both environments; alone, first decide what can be trusted."""
         for plan, trust in ((self._cache_plan, self._trust_cache), (self._books_plan, self._trust_books)):
             room, mark = files.enter_room(self._premises.folder, plan, self._premises.alone)
+            if not self._premises.alone:
+                self._rooms.append(room)
+                self._agree(mark)
+                continue
+            try:
+                room = trust(room, mark, plan)
+            except lmdb_errors.BROKEN as error:
+                room.env.close()
+                files.move_aside(room.path, lmdb_errors.reason(error))
+                room = trust(*files.enter_room(self._premises.folder, plan, alone=True), plan)
             self._rooms.append(room)
-            if self._premises.alone:
-                self._rooms[-1] = trust(room, plan, mark)
-            elif mark is None or mark.format != files.FORMAT or mark.boot != self._boot:
-                raise StoreUnavailable("The state files are in use by another version of Askonce.")
-            else:
-                self._since_ms = mark.since_ms
 
-    def _trust_cache(self, room: files.Room, plan: files.Plan, mark: files.Mark | None) -> files.Room:
+    def _agree(self, mark: files.Mark | None) -> None:
+        """Join the processes that have the files open already."""
+        if mark is None or mark.format != files.FORMAT or mark.boot != self._boot:
+            raise StoreUnavailable("The state files are in use by another version of Askonce.")
+        self._since_ms = mark.since_ms
+
+    def _trust_cache(self, room: files.Room, mark: files.Mark | None, plan: files.Plan) -> files.Room:
         """Keep the cache if nothing can have been lost of it, else begin a new one."""
         if mark is not None and (mark.format != files.FORMAT or not self._is_sound(mark)):
             _log.info("the cache begins anew: it was last used under another boot or by another version")
@@ -165,7 +175,7 @@ class LmdbState:
         room.write_mark(self._mark(mark.since_ms if mark else self._clock.wall_ms()))
         return room
 
-    def _trust_books(self, room: files.Room, plan: files.Plan, mark: files.Mark | None) -> files.Room:
+    def _trust_books(self, room: files.Room, mark: files.Mark | None, plan: files.Plan) -> files.Room:
         """Keep the books of this boot; of another, only the sums: its windows' clock has ended."""
         if mark is not None and mark.format > files.FORMAT:
             raise files.newer(room.path, mark.format)
@@ -182,6 +192,8 @@ class LmdbState:
                 files.put_mark(txn, self._mark(self._since_ms))
             room.env.sync(True)
         else:
+            with room.env.begin() as txn:
+                snapshots.draw(txn, mark.since_ms)  # can they be read?
             self._since_ms = mark.since_ms
             room.write_mark(self._mark(self._since_ms))
         return room

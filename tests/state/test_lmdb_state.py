@@ -1,0 +1,313 @@
+"""The life of the files: whose they are, what is trusted after which ending, what happens when they are full."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+import pytest
+from statefakes import SECOND, HandClock, an_entry, key, noise
+
+from askonce.domain.errors import ConfigError, StoreUnavailable
+from askonce.domain.outcome import Paid, Spared
+from askonce.domain.ports import Knock, Landing, Verdict, Window
+from askonce.state import lmdb_files, lmdb_state
+from askonce.state.lmdb_state import LmdbState
+
+WINDOW = Window("w", 1, 60 * SECOND)
+PAID = Paid("team", "acme", "m1", "answered", True, 100, 10, 20)
+
+
+@pytest.fixture(autouse=True)
+def small_books(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 1 << 20)
+
+
+@contextmanager
+def opened(
+    folder: Path, clock: HandClock | None = None, boot: str = "boot-1", *, clean: bool = True
+) -> Iterator[LmdbState]:
+    state = LmdbState(folder, 4 << 20, clock or HandClock(), "0:a", boot)
+    state.open()
+    try:
+        yield state
+    finally:
+        state.close(clean=clean)
+
+
+def fill(state: LmdbState, clock: HandClock) -> None:
+    """Leave a window, a booked call and an entry behind."""
+
+    async def play() -> None:
+        await state.windows.take(WINDOW)
+        await state.books.book(PAID)
+        await state.answers.keep(an_entry(1, clock.wall))
+        await state.sweep()
+
+    asyncio.run(play())
+
+
+def what_is_left(state: LmdbState) -> tuple[bool, int, bool]:
+    """Say whether the window still counts, how many calls are booked, and whether the entry is still found."""
+
+    async def look() -> tuple[bool, int, bool]:
+        window = not (await state.windows.peek(WINDOW)).admitted
+        totals = await state.books.totals("team")
+        return window, totals.misses, await state.answers.find("team", [key(1)], 0) is not None
+
+    return asyncio.run(look())
+
+
+@pytest.mark.parametrize(
+    ("clean", "boot", "expected"),
+    [
+        (True, "boot-1", (True, 1, True)),  # the same boot: the kernel has everything
+        (False, "boot-1", (True, 1, True)),
+        (True, "boot-2", (False, 1, True)),  # the windows' clock has ended
+        (False, "boot-2", (False, 1, False)),  # power lost: only what was synced
+    ],
+)
+def test_what_a_restart_keeps(tmp_path: Path, clean: bool, boot: str, expected: tuple[bool, int, bool]) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock, clean=clean) as state:
+        fill(state, clock)
+    with opened(tmp_path, clock, boot) as state:
+        assert what_is_left(state) == expected
+
+
+def test_since_is_the_first_opening_whatever_happens_later(tmp_path: Path) -> None:
+    clock = HandClock()
+    for boot in ("boot-1", "boot-1", "boot-2", "boot-3"):
+        with opened(tmp_path, clock, boot, clean=boot != "boot-2") as state:
+            assert asyncio.run(state.books.totals("team")).since_ms == HandClock().wall
+            asyncio.run(state.sweep())
+        clock.pass_s(100)
+
+
+def test_the_cache_and_only_the_cache_begins_anew_in_another_format(tmp_path: Path) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock) as state:
+        fill(state, clock)
+        state._rooms[0].write_mark(lmdb_files.Mark(99, "boot-1", True, 0))
+        state.close(clean=False)
+    with opened(tmp_path, clock) as state:
+        assert what_is_left(state) == (True, 1, False)
+
+
+def test_books_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -> None:
+    with opened(tmp_path) as state:
+        state._rooms[1].write_mark(lmdb_files.Mark(99, "boot-1", True, 0))
+        state.close(clean=False)
+    before = (tmp_path / "state/books/data.mdb").read_bytes()
+    with pytest.raises(ConfigError, match=r"ASKONCE_DATA_DIR: .*books has format 99.*newer"):
+        LmdbState(tmp_path, 4 << 20, HandClock(), "0:a", "boot-1").open()
+    assert (tmp_path / "state/books/data.mdb").read_bytes() == before
+
+
+def cut_short(data: Path) -> None:
+    with data.open("r+b") as file:
+        file.truncate(3 * 4096)
+
+
+def garble(data: Path) -> None:
+    with data.open("r+b") as file:
+        file.write(noise(1, 8192))
+
+
+def zero(data: Path) -> None:
+    data.write_bytes(bytes(data.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [cut_short, garble, zero])
+@pytest.mark.parametrize("name", ["cache", "books"])
+def test_a_damaged_file_is_moved_aside_and_begun_anew(
+    tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock) as state:
+        fill(state, clock)
+    damage(tmp_path / "state" / name / "data.mdb")
+    with opened(tmp_path, clock) as state:
+        window, misses, found = what_is_left(state)
+        assert misses == 1, "the sums are always known"
+        assert (window, found) == ((True, False) if name == "cache" else (False, True))
+        fill(state, clock)
+    assert [path.name for path in (tmp_path / "state").glob("*.broken-*")] == [f"{name}.broken-1"]
+
+
+@pytest.mark.parametrize("content", [b"notes of somebody else", noise(1)])
+@pytest.mark.parametrize("name", ["cache", "books"])
+def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, name: str, content: bytes) -> None:
+    data = tmp_path / "state" / name / "data.mdb"
+    data.parent.mkdir(parents=True)
+    data.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"ASKONCE_DATA_DIR: .*{name}/data.mdb was not written by Askonce"):
+        LmdbState(tmp_path, 4 << 20, HandClock(), "0:a").open()
+    assert data.read_bytes() == content
+    assert [path.name for path in (tmp_path / "state").iterdir() if path.is_dir()] == [name]
+
+
+def test_a_foreign_lmdb_file_among_ours_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    for file in (tmp_path / "state/cache").iterdir():
+        file.unlink()
+    with lmdb.open(str(tmp_path / "state/cache")) as env, env.begin(write=True) as txn:
+        txn.put(b"theirs", b"1")
+    with pytest.raises(ConfigError, match="was not written by Askonce"):
+        LmdbState(tmp_path, 4 << 20, HandClock(), "0:a").open()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"ASKONCE_DATA_DIR: .*file/state cannot be used"):
+        LmdbState(tmp_path / "file", 4 << 20, HandClock(), "0:a").open()
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    with opened(tmp_path) as state:
+        asyncio.run(state.sweep())
+        for path in [tmp_path / "state", *(tmp_path / "state").rglob("*")]:
+            if path.name != lmdb_files.BADGE:
+                assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_snapshot_that_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
+    with opened(tmp_path) as state:
+        fill(state, HandClock())
+        state.close(clean=False)
+    for content in (b"{", b"[]", json.dumps({"since_ms": 1, "tenants": {"63": [1]}}).encode()):
+        (tmp_path / "state/counters.json").write_bytes(content)
+        with opened(tmp_path, boot=f"boot of {content!r}", clean=False) as state:
+            assert asyncio.run(state.books.totals("team")).misses == 0
+        assert (tmp_path / "state/counters.broken").read_bytes() == content
+
+
+async def crowd(state: LmdbState) -> None:
+    for number in range(100_000):
+        await state.windows.take(Window(f"late-{number}", 20, SECOND))
+
+
+def test_full_books_are_swept_then_refuse_then_recover(tmp_path: Path) -> None:
+    clock = HandClock()
+
+    async def play(state: LmdbState) -> None:
+        await state.books.book(PAID)
+        for number in range(500):
+            await state.windows.take(Window(f"early-{number}", 20, SECOND))
+        clock.pass_s(1)
+        with pytest.raises(StoreUnavailable, match="full"):
+            await crowd(state)
+        assert state.health().degraded == {"books": "its file is full"}
+        assert (await state.books.totals("team")).misses == 1
+        assert await state.answers.keep(an_entry(1, clock.wall)), "the cache goes on"
+        clock.pass_s(1)
+        await state.books.book(Spared("team", "coalesced", 1, 1))
+        assert await state.windows.take(Window("after", 1, SECOND)) == Verdict(True, 0, SECOND)
+        assert state.health().degraded == {}
+        totals = await state.books.totals("team")
+        assert (totals.misses, totals.coalesced) == (1, 1)
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))
+
+
+def test_a_full_cache_file_makes_room_even_for_large_answers(tmp_path: Path) -> None:
+    clock = HandClock()
+
+    async def play(state: LmdbState) -> None:
+        for number in range(400):
+            size = 400_000 if number % 10 == 9 else 300 + 97 * (number % 50)
+            assert await state.answers.keep(an_entry(number, clock.wall, rendition=noise(number, size)))
+            assert await state.answers.find("team", [key(number)], 0) is not None
+        assert state._rooms[0].used_bytes() <= 0.9 * (4 << 20)
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))
+
+
+def test_sweeping_leaves_nothing_but_the_sums(tmp_path: Path) -> None:
+    clock = HandClock()
+
+    async def play(state: LmdbState) -> None:
+        for number in range(300):
+            await state.windows.take(Window(f"w{number}", 500 if number % 2 else 5, SECOND))
+            await state.answers.keep(an_entry(number, clock.wall))
+            lease = await state.flights.board(key(number))
+            await state.flights.append(key(number), lease.generation, ("a", "b"))
+            if number % 3:
+                await state.flights.land(key(number), lease.generation, Landing(None, "x", "y"))
+            await state.flights.board(key(number))
+        await state.books.book(PAID)
+        clock.pass_s(4_000)
+        for _ in range(60):
+            await state.sweep(100)
+        totals = await state.books.totals("team")
+        assert (totals.misses, totals.entries, totals.bytes) == (1, 0, 0)
+        assert [room.env.stat()["entries"] for room in state._rooms] == [1, 2], "the marks, and one tenant's sums"
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))
+
+
+def test_sweeping_spares_what_lives(tmp_path: Path) -> None:
+    clock = HandClock()
+
+    async def play(state: LmdbState) -> None:
+        await state.answers.keep(an_entry(1, clock.wall))
+        lease = await state.flights.board(key(1))
+        await state.flights.append(key(1), lease.generation, ("a",))
+        for _ in range(30):
+            clock.pass_s(1)
+            await state.windows.take(WINDOW)
+            assert await state.flights.renew(key(1), lease.generation)
+            await state.sweep()
+        await state.flights.land(key(1), lease.generation, Landing(None, "x", "y"))
+        clock.pass_s(4)
+        await state.sweep()
+        pieces = [piece async for piece in state.flights.follow(key(1), lease.generation)]
+        assert len(pieces) == 2
+        assert not (await state.windows.take(WINDOW)).admitted
+        assert await state.answers.find("team", [key(1)], 0) is not None
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))
+
+
+def test_a_record_that_cannot_be_read_is_a_miss_and_may_be_replaced_or_dropped(tmp_path: Path) -> None:
+    clock = HandClock()
+
+    async def play(state: LmdbState) -> None:
+        await state.answers.keep(an_entry(1, clock.wall))
+        room = state._rooms[0]
+        with room.env.begin(write=True) as txn:
+            for name in [name for name, _ in txn.cursor() if name.startswith(b"e")]:
+                txn.put(name, b"\xa1garbage")
+        assert (await state.threshold.enter(Knock("team", WINDOW, (key(1),)))).entry is None
+        assert await state.answers.keep(an_entry(1, clock.wall))
+        assert await state.answers.find("team", [key(1)], 0) is not None
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))
+
+
+def test_where_no_space_can_be_reserved_the_books_are_written_plainly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse)
+    clock = HandClock()
+    with opened(tmp_path, clock) as state:
+        fill(state, clock)
+        assert "plainly" in state.health().notes[0]
+        assert not state._rooms[1].env.flags()["writemap"]
+    monkeypatch.undo()
+    monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 1 << 20)
+    with opened(tmp_path, clock) as state:
+        assert state.health().notes == ()
+        assert state._rooms[1].env.flags()["writemap"]
+        assert what_is_left(state) == (True, 1, True)
