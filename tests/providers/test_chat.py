@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
-from upstream import (
+from tests.providers.upstream import (
     USAGE,
     Exchange,
     Play,

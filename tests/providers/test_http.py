@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from upstream import Exchange, Play, Upstream, answer, half_stream, piece, reply, silence, stall, stream
+from tests.providers.upstream import Exchange, Play, Upstream, answer, half_stream, piece, reply, silence, stall, stream
 
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout
 from askonce.providers import http as http_module
@@ -37,7 +37,7 @@ async def fetch(http: Http, url: str, limits: Limits = PATIENT) -> bytes:
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(SOON_S):
-        while not true():  # noqa: ASYNC110  # what is polled for belongs to a server, which has no event for it
+        while not true():  # what is polled for belongs to a server, which has no event for it
             await asyncio.sleep(0.001)
 
 

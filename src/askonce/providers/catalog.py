@@ -29,7 +29,8 @@ class Vendor(Struct, frozen=True):
 
     `key_variables`: the first that is set counts. `base_variable` overrides `base_url`. `prices`: the name in the
     price data, "" for none. `free`: nothing is charged for a call. `drains`: hanging up does not stop the charging.
-    `open_ended`: it may have models that no list of ours names, so any name is passed on.
+    `open_ended`: it may have models that no list of ours names (newer than this version, or the owner's own), so a
+    name that is asked for with its provider is passed on. `model_prefix` stands before the price data's names.
     """
 
     name: str
@@ -40,9 +41,10 @@ class Vendor(Struct, frozen=True):
     needs_key: bool = True
     default_model: str = ""
     prices: str = ""
+    model_prefix: str = ""
     free: bool = False
     drains: bool = False
-    open_ended: bool = False
+    open_ended: bool = True
     capabilities: tuple[str, ...] = _HOSTED
     dialect: Dialect = Dialect()
     shape: Shape = "openai"
@@ -142,7 +144,6 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="TOGETHER_BASE_URL",
         default_model="openai/gpt-oss-120b",
         prices="together",
-        open_ended=True,
     ),
     Vendor(
         name="fireworks",
@@ -152,7 +153,7 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="FIREWORKS_BASE_URL",
         default_model="accounts/fireworks/models/gpt-oss-120b",
         prices="fireworks",
-        open_ended=True,
+        model_prefix="accounts/fireworks/models/",
     ),
     Vendor(
         name="openrouter",
@@ -162,7 +163,6 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="OPENROUTER_BASE_URL",
         default_model="openai/gpt-5-mini",
         prices="openrouter",
-        open_ended=True,
     ),
     Vendor(
         name="ollama",
@@ -172,7 +172,6 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="OLLAMA_HOST",
         needs_key=False,
         free=True,
-        open_ended=True,
         capabilities=_SELF_HOSTED,
     ),
     Vendor(
@@ -183,7 +182,6 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="VLLM_BASE_URL",
         needs_key=False,
         free=True,
-        open_ended=True,
         capabilities=_SELF_HOSTED,
     ),
     Vendor(
@@ -194,7 +192,6 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="LMSTUDIO_BASE_URL",
         needs_key=False,
         free=True,
-        open_ended=True,
         capabilities=_SELF_HOSTED,
     ),
     Vendor(
@@ -205,15 +202,15 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="LLAMACPP_BASE_URL",
         needs_key=False,
         free=True,
-        open_ended=True,
         capabilities=_SELF_HOSTED,
     ),
-    Vendor(name=SCRIPTED, title="The scripted provider", needs_key=False, free=True, open_ended=True, shape="script"),
+    Vendor(name=SCRIPTED, title="The scripted provider", needs_key=False, free=True, shape="script"),
     Vendor(
         name=LOCAL,
         title="The embedded model",
         needs_key=False,
         free=True,
+        open_ended=False,
         capabilities=_SELF_HOSTED,
     ),
 )
@@ -232,15 +229,15 @@ def custom(name: str, base_url: str) -> Vendor:
     """Make a row for an OpenAI-shaped endpoint that the catalog does not have. Raises ValueError for a bad name."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a provider: use up to 40 lower-case letters, digits, `.`, `_` and `-`.")
-    return Vendor(name=name, title=name, base_url=normal_base_url(name, base_url), needs_key=False, open_ended=True)
+    return Vendor(name=name, title=name, base_url=normal_base_url(name, base_url), needs_key=False)
 
 
 def at(vendor: Vendor, base_url: str) -> Vendor:
-    """Move a row to another address; elsewhere than at its vendor's it may have any model, and needs no key."""
+    """Move a row to another address; elsewhere than at its vendor's it needs no key."""
     moved = normal_base_url(vendor.name, base_url)
     if moved == vendor.base_url:
         return vendor
-    return replace(vendor, base_url=moved, needs_key=False, open_ended=True)
+    return replace(vendor, base_url=moved, needs_key=False)
 
 
 def normal_base_url(name: str, url: str) -> str:

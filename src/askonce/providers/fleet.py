@@ -1,0 +1,164 @@
+"""Who can be asked in this process: the roster that routing reads, and the lists that people read.
+
+Three sources of names: what the owner configured, the price table, and what endpoints of one's own (Ollama, vLLM, …)
+list when they are asked, which costs nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from askonce.domain.clock import Clock
+from askonce.domain.fleet import ModelInfo, ProviderInfo
+from askonce.domain.ports import Provider
+from askonce.providers.catalog import LOCAL, Vendor
+from askonce.providers.price_file import PriceFile
+from askonce.routing.roster import Member, Roster
+
+# Endpoints of one's own are asked this often what they have; a probe's word counts as long as the second. Seconds.
+DISCOVER_EVERY_S = 60
+PROBE_COUNTS_S = 10
+
+
+class Berth(Struct, frozen=True):
+    """Hold one provider of the catalog or the configuration. `provider` is None where it is not configured."""
+
+    vendor: Vendor
+    provider: Provider | None = None
+    default_model: str = ""
+    models: tuple[str, ...] = ()
+
+
+class LocalWord(Struct, frozen=True):
+    """Say how the embedded model is: "" or why it does not answer yet, its name, its window, whether it is a toy."""
+
+    reason: str
+    model: str = ""
+    context_tokens: int = 0
+    smoke_test: bool = False
+
+
+class Fleet:
+    """Know the providers (port `domain.fleet.Fleet`), and tell routing when what is known of them changes."""
+
+    def __init__(
+        self,
+        berths: Sequence[Berth],
+        prices: PriceFile,
+        aliases: Mapping[str, str],
+        default_model: str,
+        local: Callable[[], LocalWord],
+        clock: Clock,
+    ) -> None:
+        self._berths = tuple(berths)
+        self._prices = prices
+        self._aliases = dict(aliases)
+        self._default_model = default_model
+        self._local = local
+        self._clock = clock
+        self._discovered: dict[str, tuple[str, ...]] = {}
+        self._probed: dict[str, tuple[int, str]] = {}
+
+    def roster(self) -> Roster:
+        """Return what routing may look at, as of now."""
+        return Roster(tuple(self._member(berth) for berth in self._berths), self._aliases, self._default_model)
+
+    async def discover(self) -> None:
+        """Ask endpoints whose models no list names what they have. Unpaid; failures leave what was known."""
+        asked = [b for b in self._berths if b.provider is not None and not b.vendor.prices and b.vendor.name != LOCAL]
+        found = await asyncio.gather(*(b.provider.models() for b in asked if b.provider is not None))
+        for berth, names in zip(asked, found, strict=True):
+            if names:
+                self._discovered[berth.vendor.name] = names
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """List what can be asked now."""
+        found: list[ModelInfo] = []
+        for berth in self._berths:
+            if berth.provider is not None:
+                found += self._models_of(berth)
+        return tuple(found)
+
+    async def providers(self) -> tuple[ProviderInfo, ...]:
+        """List all providers; those that are configured are probed, which is never a paid call."""
+        return tuple(await asyncio.gather(*(self._info(berth) for berth in self._berths)))
+
+    def _member(self, berth: Berth) -> Member:
+        vendor = berth.vendor
+        return Member(
+            name=vendor.name,
+            title=vendor.title,
+            configured=berth.provider is not None,
+            cure=_cure(vendor),
+            default_model=self._default_of(berth),
+            models=self._names_of(berth),
+            # A vendor's newest model is younger than any list: a name asked for with its provider is passed on.
+            open_ended=vendor.name != LOCAL,
+        )
+
+    def _default_of(self, berth: Berth) -> str:
+        if berth.vendor.name == LOCAL:
+            return self._local().model or berth.default_model
+        return berth.default_model or berth.vendor.default_model
+
+    def _names_of(self, berth: Berth) -> tuple[str, ...]:
+        name = berth.vendor.name
+        if name == LOCAL:
+            return (self._default_of(berth),) if self._default_of(berth) else ()
+        priced = (facts.name for facts in self._prices.book.models(name))
+        return tuple(dict.fromkeys([*berth.models, *self._discovered.get(name, ()), *priced]))
+
+    def _models_of(self, berth: Berth) -> list[ModelInfo]:
+        name, default = berth.vendor.name, self._default_of(berth)
+        named = dict.fromkeys([*([default] if default else []), *self._names_of(berth)])
+        rows = [self._model(berth, model, model == default) for model in named]
+        if name == LOCAL:
+            word = self._local()
+            note = word.reason or (
+                "A smoke-test model: it shows that all works, not how well." if word.smoke_test else ""
+            )
+            rows = [replace(row, context_window=word.context_tokens or None, note=note) for row in rows]
+        return rows
+
+    def _model(self, berth: Berth, model: str, default: bool) -> ModelInfo:
+        name = berth.vendor.name
+        return ModelInfo(
+            provider=name,
+            model=model,
+            default=default,
+            context_window=self._prices.book.context_window(name, model),
+            price=self._prices.price(name, model, ""),
+            capabilities=berth.vendor.capabilities,
+            aliases=tuple(a for a, target in self._aliases.items() if target in (model, f"{name}:{model}")),
+        )
+
+    async def _info(self, berth: Berth) -> ProviderInfo:
+        vendor = berth.vendor
+        info = ProviderInfo(
+            name=vendor.name,
+            title=vendor.title,
+            configured=berth.provider is not None,
+            reason="" if berth.provider is not None else _cure(vendor),
+            default_model=self._default_of(berth),
+            base_url=vendor.base_url,
+        )
+        if berth.provider is None:
+            return info
+        reason = self._local().reason if vendor.name == LOCAL else await self._probe(vendor.name, berth.provider)
+        return replace(info, healthy=not reason, reason=reason)
+
+    async def _probe(self, name: str, provider: Provider) -> str:
+        now_ms = self._clock.wall_ms()
+        at_ms, reason = self._probed.get(name, (0, ""))
+        if now_ms - at_ms > 1000 * PROBE_COUNTS_S:
+            reason = await provider.probe()
+            self._probed[name] = (now_ms, reason)
+        return reason
+
+
+def _cure(vendor: Vendor) -> str:
+    if vendor.name == LOCAL:
+        return "set ASKONCE_LOCAL_MODEL=on"
+    return f"set {vendor.variable}" if vendor.variable else ""

@@ -1,0 +1,54 @@
+"""The price table of a running process: loaded when its file appears, and again when it was replaced."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from askonce.domain.clock import Clock
+from askonce.domain.money import Price
+from askonce.providers.prices import PriceBook, PriceTable, decode_table
+
+POLL_S = 0.05
+# The first start compiles the table in about two seconds; a call that ends earlier waits for its price.
+PATIENCE_S = 10.0
+
+
+class PriceFile:
+    """Look prices up in a file that another process writes (port `Prices`)."""
+
+    def __init__(self, path: Path, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._path = path
+        self._clock = clock
+        self._sleep = sleep
+        self._seen = 0
+        self.there = False
+        self.book = PriceBook(PriceTable(), clock)
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read the file if it is new; say whether it was. Costs one `stat` otherwise."""
+        try:
+            changed = self._path.stat().st_mtime_ns
+            if changed == self._seen:
+                return False
+            table = decode_table(self._path.read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return False
+        self._seen = changed
+        self.there = True
+        self.book = PriceBook(table, self._clock)
+        return True
+
+    async def loaded(self) -> None:
+        """Wait for the first table, for at most `PATIENCE_S`."""
+        waited_s = 0.0
+        while not self.there and waited_s < PATIENCE_S:
+            await self._sleep(POLL_S)
+            waited_s += POLL_S
+            self.refresh()
+
+    def price(self, provider: str, model: str, version: str) -> Price | None:
+        """Return the price of the vendor's version of a model, or of the model as asked for; None if unknown."""
+        return self.book.price(provider, model, version)

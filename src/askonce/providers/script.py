@@ -1,0 +1,118 @@
+"""What a script for the `scripted` provider may hold, and how it is read. TOML, or JSON where the name ends in .json.
+
+    count_file = "calls.log"      # one line is appended for every call, by every process
+    [[play]]                      # the first play that fits, and is not used up, answers
+    model = "demo"                # fits this model only
+    contains = "hello"            # fits if the last user message holds this text
+    text = "Hello, {prompt}"      # or chunks = ["Hel", {text = "lo", after_ms = 20}]
+    times = 1                     # answers so often (per process), then the next that fits
+
+In texts `{prompt}` (the last user message) and `{model}` are filled in. Further fields of a play: `delay_ms` (before
+anything), `chunk_ms` (before every chunk), `hang` (never answer), `cut_after` (break off after so many chunks), `error`
+(`status`, `code`, `message`, `retry_after_s`: refuse as a vendor would), `finish`, `usage` (left out: counted, as for a
+vendor that sends none), `model_version`.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from askonce.domain.answer import FinishReason
+from askonce.domain.errors import ConfigError
+
+MAX_SCRIPT_BYTES = 16 << 20  # scripts are written by hand or by a test; this is a wrong file
+_WORDS = re.compile(r"\s*\S+\s*")
+
+
+class Chunk(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold one piece of a stream and the milliseconds before it."""
+
+    text: str
+    after_ms: int = 0
+
+
+class ScriptedError(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold a refusal, as a vendor would send it."""
+
+    status: int
+    code: str = ""
+    message: str = ""
+    retry_after_s: int | None = None
+
+
+class ScriptedUsage(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold the tokens to report."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class Play(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold what one kind of call is answered with."""
+
+    model: str = ""
+    contains: str = ""
+    times: int | None = None
+    delay_ms: int = 0
+    chunk_ms: int = 0
+    text: str | None = None
+    chunks: tuple[str | Chunk, ...] | None = None
+    hang: bool = False
+    cut_after: int | None = None
+    error: ScriptedError | None = None
+    finish: FinishReason = "stop"
+    usage: ScriptedUsage | None = None
+    model_version: str = ""
+
+    def pieces(self) -> tuple[Chunk, ...]:
+        """Return the chunks in order; a `text` is cut into its words."""
+        if self.chunks is None:
+            return tuple(Chunk(word, self.chunk_ms) for word in _WORDS.findall(self.text or ""))
+        return tuple(Chunk(c, self.chunk_ms) if isinstance(c, str) else c for c in self.chunks)
+
+
+class Script(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold a whole script. `drains`: play a vendor whose calls are charged to their end."""
+
+    play: tuple[Play, ...]
+    count_file: str = ""
+    drains: bool = False
+
+
+def read_script(path: Path) -> Script:
+    """Read and check a script. A relative `count_file` lies beside it. Raises `ConfigError` that names the place."""
+    try:
+        if path.stat().st_size > MAX_SCRIPT_BYTES:
+            raise ConfigError(f"script {path}: over {MAX_SCRIPT_BYTES >> 20} MiB, which is no script.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"script {path}: cannot be read ({error.strerror}); name an existing file.") from None
+    try:
+        raw: Any = msgspec.json.decode(data) if path.suffix == ".json" else msgspec.toml.decode(data)
+        script = msgspec.convert(raw, Script)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ConfigError(f"script {path}: {error}.") from None
+    for at, play in enumerate(script.play):
+        if problem := _problem(play):
+            raise ConfigError(f"script {path}: play {at + 1}: {problem}.")
+    if not script.play:
+        raise ConfigError(f"script {path}: holds no play; add one as [[play]] with a text.")
+    if script.count_file:
+        return msgspec.structs.replace(script, count_file=str(path.parent / script.count_file))
+    return script
+
+
+def _problem(play: Play) -> str:
+    ways = [play.text is not None, play.chunks is not None, play.error is not None, play.hang]
+    if sum(ways) != 1:
+        return "give exactly one of text, chunks, error and hang"
+    if play.error is not None and not 300 <= play.error.status <= 599:
+        return f"error.status {play.error.status} is no refusal; use 300 to 599"
+    waits = [play.delay_ms, play.chunk_ms, play.cut_after or 0, *(piece.after_ms for piece in play.pieces())]
+    if min(waits) < 0 or (play.times is not None and play.times < 1):
+        return "delay_ms, chunk_ms, after_ms and cut_after count from 0, times from 1"
+    return ""

@@ -1,0 +1,124 @@
+"""How the name of a model becomes a candidate.
+
+- `gpt-4o` is looked for among the known models, those of configured providers first.
+- `openai:gpt-4o` names the provider too. Only what stands before the first colon counts, and only if it is a
+  provider's name: `llama3.2:1b` is a name, `ollama:llama3.2:1b` is that name at Ollama.
+- An alias stands for either. Aliases of aliases are not followed.
+- Without a name: the owner's default model, else the first configured provider that has a default.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+from askonce.domain.call import Candidate
+from askonce.domain.errors import Detail, Invalid, ProviderNotConfigured, UnknownModel
+from askonce.routing.roster import Member, Roster
+
+MAX_NAME_CHARS = 200  # the longest names of models have about 80
+MAX_COMPARED = 400  # names compared for a suggestion; each costs some 20 µs
+LIKENESS = 0.6  # difflib's own threshold for "close"
+
+# What vendors put behind a name for one state of a model: a date, or the word for the newest.
+_VERSION = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d|latest)$")
+
+
+def by_name(name: str, roster: Roster) -> Candidate:
+    """Resolve a model's name. Raises `UnknownModel`, `ProviderNotConfigured`, `Invalid`."""
+    name = roster.aliases.get(name, name)
+    head, colon, rest = name.partition(":")
+    if colon and (member := roster.member(head)):
+        return at_member(rest, member, roster)
+    knowing = [member for member in roster.members if _knows(member, name)]
+    chosen = next((member for member in knowing if member.configured), None)
+    if chosen:
+        return Candidate(chosen.name, name)
+    if knowing:
+        raise not_configured(knowing[0], roster)
+    raise _unknown(name, [], roster)
+
+
+def by_default(roster: Roster) -> Candidate:
+    """Choose who answers when nobody is named. Raises `ProviderNotConfigured` if there is nobody at all."""
+    if roster.default_model:
+        return by_name(roster.default_model, roster)
+    candidate = first_default(roster)
+    if candidate is None:
+        cures = [member.cure for member in roster.members if member.cure][:1]
+        raise ProviderNotConfigured(" ".join(["No provider is configured.", *(f"To begin, {cure}." for cure in cures)]))
+    return candidate
+
+
+def at_member(name: str, member: Member, roster: Roster) -> Candidate:
+    """Resolve the name of a model at a provider that was named; "" is its default. Raises as `by_name`."""
+    if not member.configured:
+        raise not_configured(member, roster)
+    name = name or default_of(member)
+    if not name:
+        message = f"{member.title} has no default model: name one, as in {member.name}:MODEL."
+        raise Invalid(message, details=[Detail("model", message)])
+    if not (member.open_ended or _knows(member, name)):
+        raise _unknown(name, [member], roster)
+    return Candidate(member.name, name)
+
+
+def named_provider(name: str, roster: Roster) -> Member:
+    """Find the provider that a request names. Raises `Invalid` with the nearest."""
+    member = roster.member(name)
+    if member is None:
+        near = nearest(name, [member.name for member in roster.members])
+        hint = f" Did you mean {near!r}?" if near else ""
+        message = f"There is no provider {name[:MAX_NAME_CHARS]!r}.{hint}"
+        raise Invalid(message, details=[Detail("activeProvider", message)])
+    return member
+
+
+def not_configured(member: Member, roster: Roster) -> ProviderNotConfigured:
+    """Build the error that says how to configure a provider, and which model works now."""
+    working = first_default(roster)
+    how = f": {member.cure}." if member.cure else "."
+    also = f" The model {working} works now." if working else ""
+    return ProviderNotConfigured(f"{member.title} is not configured{how}{also}")
+
+
+def first_default(roster: Roster) -> Candidate | None:
+    """Return the default of the first configured provider that has one."""
+    return next((Candidate(m.name, default_of(m)) for m in roster.configured if default_of(m)), None)
+
+
+def default_of(member: Member) -> str:
+    """Return a provider's default model: the one set, else the first that it is known to have, else ""."""
+    return member.default_model or next(iter(member.models), "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like this one, if any is; the cost is bounded by `MAX_COMPARED`."""
+    name = name[:MAX_NAME_CHARS].lower()
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    compared: Sequence[str] = list(by_lower)
+    if len(compared) > MAX_COMPARED:
+        # Names that begin alike and are about as long are the likely ones.
+        compared = sorted(compared, key=lambda other: (other[:2] != name[:2], abs(len(other) - len(name))))
+    found = difflib.get_close_matches(name, compared[:MAX_COMPARED], n=1, cutoff=LIKENESS)
+    return by_lower[found[0]] if found else None
+
+
+def _knows(member: Member, name: str) -> bool:
+    if name in member.models or name == member.default_model:
+        return True
+    plain = _VERSION.sub("", name)
+    return plain != name and plain in member.models
+
+
+def _unknown(name: str, members: Sequence[Member], roster: Roster) -> UnknownModel:
+    """Name the nearest: what can be asked now comes before what could be configured."""
+    shown = name if len(name) <= MAX_NAME_CHARS else name[:MAX_NAME_CHARS] + "…"
+    configured = members or roster.configured
+    names = [model for member in configured for model in (member.default_model, *member.models) if model]
+    others = [model for member in roster.members for model in member.models] if not members else []
+    near = nearest(name, [*names, *roster.aliases]) or nearest(name, others)
+    hint = f" The nearest is {near!r}." if near else ""
+    return UnknownModel(
+        f"No provider is known to have a model {shown!r}.{hint} GET /llm/models lists what can be asked; "
+        "PROVIDER:MODEL asks a provider for a model that is not listed."
+    )
