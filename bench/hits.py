@@ -9,12 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from servers import HERE, SERVER_CORE, askonce, free_port, median, pinned, post, running, wait_for, wrk
+from bench.servers import HERE, SERVER_CORE, askonce, free_port, median, pinned, post, running, wait_for, wrk
 
 PROMPT = "Write a Python function that parses an ISO 8601 date and returns a datetime in UTC. " + "Be careful. " * 5
 BODY = json.dumps({"prompt": PROMPT, "model": "scripted:demo", "temperature": 0.2, "maxTokens": 400})
 ANSWER = "```python src/dates.py\n" + "".join(f"value_{n:02d} = parse({n})\n" for n in range(20)) + "```\n"
-SCRIPT = f"[[replies]]\ntext = {json.dumps(ANSWER)}\n"
+SCRIPT = f"[[play]]\ntext = {json.dumps(ANSWER)}\n"
 SETTINGS = 'trusted_proxies = ["127.0.0.1/32"]'
 
 

@@ -167,6 +167,9 @@ class World:
     def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
         """Afford everything."""
 
+    async def loaded(self) -> None:
+        """Know prices from the start."""
+
     def price(self, provider: str, model: str, version: str) -> Price | None:
         """Charge GPT-4o's price of 2024: 2.50 and 10 dollars per million tokens."""
         return Price(Rate(2_500_000_000), Rate(10_000_000_000))

@@ -219,6 +219,10 @@ class Shape(Protocol):
 class Prices(Protocol):
     """Know what models cost."""
 
+    async def loaded(self) -> None:
+        """Wait, within a bound, until prices are known at all: a first start compiles them."""
+        ...
+
     def price(self, provider: str, model: str, version: str) -> Price | None:
         """Return the price of the model as asked for, or of the vendor's version of it; None if neither is known."""
         ...

@@ -10,6 +10,7 @@ door needs one. A key or session that is sent but unknown is refused, never take
 import hashlib
 import ipaddress
 from collections.abc import Sequence
+from socket import AF_INET, inet_pton
 
 from msgspec import Struct
 
@@ -17,7 +18,7 @@ from askonce.domain.caller import ANONYMOUS_TENANT, Caller
 from askonce.domain.errors import Forbidden, RateLimited, Unauthorized
 from askonce.domain.ports import Verdict, Window
 
-# Addresses, hosts and forwarded chains are judged once and remembered; past this many the memory starts anew, so that
+# Hosts, proxies and unusual addresses are judged once and remembered; past this many the memory starts anew, so that
 # a flood of different ones costs time but no memory.
 REMEMBERED = 4096
 
@@ -44,6 +45,17 @@ class Approach(Struct):
     session: bool = False
 
 
+class Client(Struct, frozen=True):
+    """Hold a client's address, the name of its window, and whether it is this machine."""
+
+    address: str
+    window: str
+    is_loopback: bool
+
+
+UNKNOWN = Client("unknown", "unknown", False)
+
+
 class OverLimit(RateLimited):
     """Refuse a request that its window has no room for, and carry what the window said."""
 
@@ -61,14 +73,13 @@ class Admission:
         self._trusted: tuple[Network, ...] = tuple(ipaddress.ip_network(net) for net in trusted)
         self._keyless = not keys
         self._loopback_only = self._keyless and not open_to_all
-        self._addresses: dict[tuple[str, str | None], Address | None] = {}
-        self._anonymous: dict[str, Caller] = {}
+        self._clients: dict[str, Client] = {}
+        self._proxies: dict[str, bool] = {}
         self._local_hosts: dict[str, bool] = {}
 
     def address(self, approach: Approach) -> Caller:
         """Return the caller by its address alone, for counting what is refused before a key is known."""
-        address = self._client_address(approach)
-        return self._by_address(address)
+        return _anonymous(self._client(approach))
 
     def identify(self, approach: Approach) -> Caller:
         """Return who asks. Raises `Unauthorized` and `Forbidden`."""
@@ -100,37 +111,45 @@ class Admission:
             raise Unauthorized(NO_KEYS_HERE)
         if approach.session:
             raise Unauthorized(NO_SESSIONS)
-        address = self._client_address(approach)
-        if self._loopback_only and address is not None and not address.is_loopback:
+        client = self._client(approach)
+        if self._loopback_only and not client.is_loopback:
             raise Forbidden("Without keys only this machine is served. Configure ASKONCE_KEYS to serve others.")
-        return self._by_address(address)
+        return _anonymous(client)
 
-    def _by_address(self, address: Address | None) -> Caller:
-        name = _window_name(address)
-        caller = self._anonymous.get(name)
-        if caller is None:
-            _make_room(self._anonymous)
-            caller = self._anonymous[name] = Caller(identity=f"addr:{name}", tenant=ANONYMOUS_TENANT)
-        return caller
-
-    def _client_address(self, approach: Approach) -> Address | None:
-        key = (approach.peer, approach.forwarded_for if self._trusted else None)
-        if key in self._addresses:
-            return self._addresses[key]
-        _make_room(self._addresses)
-        address = self._addresses[key] = self._walk_hops(*key)
-        return address
-
-    def _walk_hops(self, peer: str, forwarded_for: str | None) -> Address | None:
+    def _client(self, approach: Approach) -> Client:
         """Walk from the peer outwards while the hop is one of our proxies; what a proxy says of others counts."""
-        address = _parse(peer)
-        hops = forwarded_for.split(",") if forwarded_for else []
-        while hops and address is not None and any(address in net for net in self._trusted):
-            hop = _parse(hops.pop().strip())
-            if hop is None:
+        client = self._read(approach.peer)
+        if not self._trusted or not approach.forwarded_for or not self._is_trusted(client):
+            return client
+        hops = approach.forwarded_for.split(",")
+        while hops and self._is_trusted(client):
+            hop = self._read(hops.pop().strip())
+            if hop is UNKNOWN:
                 break
-            address = hop
-        return address
+            client = hop
+        return client
+
+    def _read(self, text: str) -> Client:
+        try:
+            inet_pton(AF_INET, text)  # strict, and thirty times as fast as parsing: the only form most peers have
+        except (OSError, ValueError):
+            return self._read_slowly(text)
+        return Client(text, text, text.startswith("127."))
+
+    def _read_slowly(self, text: str) -> Client:
+        client = self._clients.get(text)
+        if client is None:
+            _make_room(self._clients)
+            client = self._clients[text] = _client(_parse(text))
+        return client
+
+    def _is_trusted(self, client: Client) -> bool:
+        trusted = self._proxies.get(client.address)
+        if trusted is None:
+            address = _parse(client.address)
+            _make_room(self._proxies)
+            trusted = self._proxies[client.address] = address is not None and any(address in n for n in self._trusted)
+        return trusted
 
     def _is_local(self, host: str) -> bool:
         local = self._local_hosts.get(host)
@@ -172,13 +191,17 @@ def _parse(text: str) -> Address | None:
     return address
 
 
-def _window_name(address: Address | None) -> str:
+def _client(address: Address | None) -> Client:
     """Name the window of an address: one per IPv4 address, one per IPv6 /64 (what one customer gets)."""
     if address is None:
-        return "unknown"
+        return UNKNOWN
     if isinstance(address, ipaddress.IPv6Address) and not address.is_loopback:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+        return Client(str(address), str(ipaddress.ip_network((address, 64), strict=False)), False)
+    return Client(str(address), str(address), address.is_loopback)
+
+
+def _anonymous(client: Client) -> Caller:
+    return Caller(f"addr:{client.window}", ANONYMOUS_TENANT)
 
 
 def _names_loopback(host: str) -> bool:
@@ -193,6 +216,6 @@ def _names_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
-def _make_room(memory: dict[str, Caller] | dict[str, bool] | dict[tuple[str, str | None], Address | None]) -> None:
+def _make_room(memory: dict[str, Client] | dict[str, bool]) -> None:
     if len(memory) >= REMEMBERED:
         memory.clear()

@@ -7,7 +7,6 @@ nobody does, the upstream call is hung up, or read to its end within a bound whe
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncIterator, Coroutine
 
 from msgspec import Struct
@@ -18,7 +17,7 @@ from askonce.domain.errors import Draining, StoreUnavailable
 from askonce.domain.ports import Flights, Observer
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
-from askonce.gate.relay import Aloft, Relay
+from askonce.gate.relay import STOPPING, Aloft, Relay
 from askonce.gate.settle import Settlement
 
 # Leases live three seconds (state): renewing each second survives two missed beats.
@@ -116,16 +115,17 @@ class Answering:
     def seat(self, plan: Plan) -> Joined:
         """Join the flight of this question, or make one leave. Raises `Draining`. Never suspends."""
         aloft = None if plan.mode == "off" else self._aloft.get(plan.keys.flight)
-        if aloft is not None:
+        if aloft is not None and not aloft.flight.over:
             aloft.deserted_at = None
+            aloft.fresh_after_ms = max(aloft.fresh_after_ms, plan.fresh_after_ms)
             return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement)
         if self._draining:
-            raise Draining("This process is shutting down. Ask again.", retry_after_s=1)
+            raise Draining(STOPPING, retry_after_s=1)
         return self._depart(plan)
 
     def _depart(self, plan: Plan) -> Joined:
         flight = Flight(plan.keys.flight, self._deserted)
-        aloft = Aloft(flight, plan)
+        aloft = Aloft(flight, plan, plan.fresh_after_ms)
         seat = flight.take_seat(pays=True)
         if plan.mode != "off":
             self._aloft[flight.key] = aloft
@@ -147,7 +147,7 @@ class Answering:
     def _deserted(self, flight: Flight) -> None:
         aloft = self._tasks.get(flight)
         if aloft is not None:
-            aloft.deserted_at = time.monotonic()
+            aloft.deserted_at = asyncio.get_running_loop().time()
             self._spawn(self._consider(aloft))
 
     async def _consider(self, aloft: Aloft) -> None:
@@ -155,7 +155,8 @@ class Answering:
         if self._occupied(aloft) or await self._followed(aloft) or self._occupied(aloft):
             return
         patience_s = DRAIN_ABANDONED_S if aloft.leads and self._dispatch.drains(aloft.plan.candidates[0]) else 0.0
-        if aloft.deserted_at is not None and time.monotonic() - aloft.deserted_at >= patience_s and aloft.task:
+        now = asyncio.get_running_loop().time()
+        if aloft.deserted_at is not None and now - aloft.deserted_at >= patience_s and aloft.task:
             self._forget(aloft)  # nobody may join what is about to be hung up
             aloft.task.cancel()
 
@@ -174,11 +175,18 @@ class Answering:
         for beat in itertools.count(1):
             await asyncio.sleep(RENEW_S)
             for aloft in list(self._tasks.values()):
-                await self._renew(aloft)
-                if beat % NUDGE_BEATS == 0:
-                    aloft.flight.nudge()
-                if aloft.flight.waiters == 0:
-                    await self._consider(aloft)
+                try:
+                    await self._tend(aloft, nudge=beat % NUDGE_BEATS == 0)
+                except Exception as error:
+                    # One flight's defect must not stop the renewal of all other leases.
+                    self._observer.defect(error)
+
+    async def _tend(self, aloft: Aloft, nudge: bool) -> None:
+        await self._renew(aloft)
+        if nudge:
+            aloft.flight.nudge()
+        if aloft.flight.waiters == 0:
+            await self._consider(aloft)
 
     async def _renew(self, aloft: Aloft) -> None:
         if aloft.lease is not None and aloft.lease.led and not aloft.flight.over:

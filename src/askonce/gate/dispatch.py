@@ -30,12 +30,13 @@ class Dispatch:
         pieces = self._provider(candidate).ask(call, candidate.model, self._total_s)
         try:
             async for piece in pieces:
-                yield self.priced(piece) if isinstance(piece, Answer) else piece
+                yield await self.priced(piece) if isinstance(piece, Answer) else piece
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]  # providers are async generators
 
-    def priced(self, answer: Answer) -> Answer:
-        """Return the answer with its cost."""
+    async def priced(self, answer: Answer) -> Answer:
+        """Return the answer with its cost. If cancelled, nothing has happened."""
+        await self._prices.loaded()
         price = self._prices.price(answer.provider, answer.model, answer.model_version)
         if price is None:
             return replace(answer, cost_nano=0, priced=False)

@@ -63,7 +63,7 @@ class Road:
         keys = fingerprints(ask.call, candidates)
         mode = self._policy.mode(ask.cache)
         looks = keys.entries if mode in ("default", "only") else ()
-        fresh = fresh_after_ms(ask.cache, self._clock.wall_ms()) if looks else 0
+        fresh = fresh_after_ms(ask.cache, mode, self._clock.wall_ms())
         entered = await self._threshold.enter(Knock(caller.tenant, window, looks, fresh))
         verdict = self._admitted(window, entered)
         if entered.entry is not None:

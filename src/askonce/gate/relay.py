@@ -2,18 +2,22 @@
 
 Whoever boards first leads. The leader asks the provider, passes every piece to its own seats and to the log, settles,
 and lands. A follower's process mirrors the log. When the leader's process dies, its lease runs out and one follower
-boards again and leads. Store away: the call is made alone, unjoined by other processes.
+boards again and leads; likewise when the leader gives up because it is shutting down. Store away: the call is made
+alone, unjoined by other processes.
+
+Cancellation ends a flight. It comes when nobody waits any more, or when the process stops. Once a provider has been
+asked, the ending is settled and landed all the same (`unbroken`), exactly once.
 """
 
 import asyncio
-import time
 
 from msgspec import Struct
 
 from askonce.cache.flight import Flight
-from askonce.domain.answer import Answer, Delta
+from askonce.domain.answer import Answer, Delta, Entry
 from askonce.domain.errors import (
     AskonceError,
+    Draining,
     FlightLost,
     InternalError,
     ModelLoading,
@@ -27,26 +31,32 @@ from askonce.domain.ports import Answers, Flights, Landing, LeaderLost, Lease, M
 from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
-from askonce.gate.settle import Settlement
+from askonce.gate.settle import UNEXPECTED, Settlement
+from askonce.gate.unbroken import unbroken
 
 # How many leaders of one question may die before its followers give up: more is not bad luck, but a poisonous call.
 MAX_LEADERS = 3
 
 ABANDONED = "Everyone who waited for this answer has left."
+STOPPING = "This process is shutting down. Ask again."
 # Failures that never got as far as the provider, so that there is nothing to book.
 _UNREACHED = (ModelLoading, ModelUnavailable)
 
 
 class Aloft(Struct, eq=False):
-    """Hold a flight of this process with what feeds it."""
+    """Hold a flight of this process with what feeds it.
+
+    `fresh_after_ms` is the strictest of all who joined: a stored answer older than that will not do.
+    """
 
     flight: Flight
     plan: Plan
+    fresh_after_ms: int
     task: asyncio.Task[None] | None = None
     lease: Lease | None = None
     leads: bool = False
     stored: bool = False
-    deserted_at: float | None = None  # time.monotonic() when the last seat was left
+    deserted_at: float | None = None  # the loop's time when the last seat was left
 
 
 class Relay:
@@ -62,7 +72,7 @@ class Relay:
         self._meter = meter
 
     async def fly(self, aloft: Aloft) -> None:
-        """Bring one flight to its end. Never raises but for cancellation, which ends the flight as abandoned."""
+        """Bring one flight to its end. Raises defects and cancellation, when the flight has ended."""
         flight = aloft.flight
         try:
             if aloft.plan.mode == "off":
@@ -71,21 +81,34 @@ class Relay:
                 await self._lead_or_mirror(aloft)
         except AskonceError as error:
             flight.fail(error)
+            if isinstance(error, InternalError) and aloft.leads:
+                raise
+        except Exception:
+            flight.fail(InternalError(UNEXPECTED))
+            raise
         finally:
-            # Reached without an ending only by cancellation or a defect; nobody may wait for ever because of it.
-            flight.fail(ProviderFailed(ABANDONED))
+            # Without an ending until here only if cancelled: who still waits, waits for a process that stops.
+            flight.fail(Draining(STOPPING, retry_after_s=1))
 
     async def _lead_or_mirror(self, aloft: Aloft) -> None:
         for _ in range(MAX_LEADERS):
             aloft.lease = await self._board(aloft)
             if aloft.lease is None or aloft.lease.led:
-                await self._lead_unless_stored(aloft)
+                await self._lead(aloft)
                 return
             try:
                 await self._mirror(aloft)
                 return
             except LeaderLost:
                 aloft.flight.restart()
+            except StoreUnavailable:
+                aloft.flight.restart()
+                aloft.lease = None
+                if not aloft.flight.over:
+                    await self._lead(aloft)
+                return
+            if aloft.flight.over:
+                return
         raise FlightLost("The processes that asked this died one after the other. Ask again.")
 
     async def _board(self, aloft: Aloft) -> Lease | None:
@@ -94,60 +117,80 @@ class Relay:
         except StoreUnavailable:
             return None
 
-    async def _lead_unless_stored(self, aloft: Aloft) -> None:
-        """Look once more before paying: another flight may have landed between our look-up and our lease."""
-        plan = aloft.plan
-        if plan.mode == "default" and aloft.lease is not None:
-            try:
-                entry = await self._answers.find(plan.tenant, plan.keys.entries, plan.fresh_after_ms)
-            except StoreUnavailable:
-                entry = None
-            if entry is not None:
-                await self._land(aloft, Landing(entry))
-                aloft.flight.land(entry, from_store=True)
-                return
-        await self._lead(aloft)
-
     async def _lead(self, aloft: Aloft) -> None:
-        aloft.leads = True
+        """Find the answer or pay for it, and land however that ends."""
         try:
-            answer = await self._ask(aloft)
-            entry, aloft.stored = await self._settlement.answered(aloft.plan, answer)
+            entry = await self._stored_meanwhile(aloft)
+            answer = await self._ask(aloft) if entry is None else None
         except AskonceError as error:
-            await self._land(aloft, Landing(None, error.code, error.message, error.retry_after_s))
+            await unbroken(self._land(aloft, Landing(None, error.code, error.message, error.retry_after_s)))
             raise
         except asyncio.CancelledError:
-            await self._land(aloft, Landing(None, FlightLost.code, ABANDONED))
+            # Who followed from elsewhere takes this as a lost leader, and leads (see `_mirror`).
+            await unbroken(self._land(aloft, Landing(None, FlightLost.code, ABANDONED)))
             raise
-        await self._land(aloft, Landing(entry))
+        except Exception:
+            await unbroken(self._land(aloft, Landing(None, InternalError.code, UNEXPECTED)))
+            raise
+        if answer is not None:
+            await unbroken(self._bring_home(aloft, answer))
+        elif entry is not None:
+            aloft.flight.land(entry, from_store=True)
+            await self._land(aloft, Landing(entry))
+
+    async def _stored_meanwhile(self, aloft: Aloft) -> Entry | None:
+        """Look once more before paying: another flight may have landed between our look-up and our lease."""
+        plan = aloft.plan
+        if plan.mode != "default" or aloft.lease is None:
+            return None
+        try:
+            entry = await self._answers.find(plan.tenant, plan.keys.entries, aloft.fresh_after_ms)
+        except StoreUnavailable:
+            return None
+        return None if entry is None or entry.stored_ms < aloft.fresh_after_ms else entry
+
+    async def _bring_home(self, aloft: Aloft, answer: Answer) -> None:
+        """Settle a paid answer and land with it."""
+        try:
+            entry, aloft.stored = await self._settlement.answered(aloft.plan, answer)
+        except Exception:
+            await self._land(aloft, Landing(None, InternalError.code, UNEXPECTED))
+            raise
         aloft.flight.land(entry)
+        await self._land(aloft, Landing(entry))
 
     async def _ask(self, aloft: Aloft) -> Answer:
-        """Ask the provider and pass on what comes; an ending that is not an answer is booked here."""
+        """Ask the provider; an ending that is not an answer is booked here."""
+        aloft.leads = True
+        started = asyncio.get_running_loop().time()
+        try:
+            return await self._listen(aloft)
+        except _UNREACHED:
+            raise
+        except AskonceError as error:
+            await unbroken(self._book_broken(aloft, "failed", error, started))
+            raise
+        except asyncio.CancelledError:
+            await unbroken(self._book_broken(aloft, "abandoned", ProviderFailed(ABANDONED), started))
+            raise
+        except Exception as error:
+            wrapped = InternalError(UNEXPECTED)
+            await unbroken(self._book_broken(aloft, "failed", wrapped, started))
+            raise wrapped from error
+
+    async def _listen(self, aloft: Aloft) -> Answer:
+        """Pass on what comes until the whole answer is there; hangs up in any case."""
         plan = aloft.plan
         candidate = plan.candidates[0]
-        started = time.monotonic()
         pieces = self._dispatch.ask(plan.ask.call, candidate)
         try:
             async for piece in pieces:
                 if isinstance(piece, Answer):
                     return piece
                 await self._pass_on(aloft, piece)
-            raise ProviderFailed(f"{candidate} ended without an answer.")
-        except _UNREACHED:
-            raise
-        except AskonceError as error:
-            await self._book_broken(aloft, "failed", error, started)
-            raise
-        except asyncio.CancelledError:
-            await self._book_broken(aloft, "abandoned", ProviderFailed(ABANDONED), started)
-            raise
-        except Exception as error:
-            wrapped = InternalError("Something unexpected happened while asking the provider. It has been logged.")
-            await self._book_broken(aloft, "failed", wrapped, started)
-            raise wrapped from error
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
+        raise ProviderFailed(f"{candidate} ended without an answer.")
 
     async def _pass_on(self, aloft: Aloft, piece: Delta) -> None:
         aloft.flight.append(piece.text)
@@ -170,22 +213,34 @@ class Relay:
             provider=candidate.provider,
             model=candidate.model,
             model_version="",
-            took_ms=int(1000 * (time.monotonic() - started)),
+            took_ms=int(1000 * (asyncio.get_running_loop().time() - started)),
         )
-        await self._settlement.broken(plan, ending, self._dispatch.priced(partial), error)
+        await self._settlement.broken(plan, ending, await self._dispatch.priced(partial), error)
 
     async def _mirror(self, aloft: Aloft) -> None:
+        """Repeat another process's flight here. Raises `LeaderLost`, and what that flight failed with."""
         if aloft.lease is None:
             raise LeaderLost
-        async for piece in self._flights.follow(aloft.flight.key, aloft.lease.generation):
-            if isinstance(piece, Delta):
-                aloft.flight.append(piece.text)
-            elif piece.entry is not None:
-                aloft.flight.land(piece.entry)
-                return
-            else:
-                raise error_from_code(piece.error_code, piece.error_message, piece.retry_after_s)
+        pieces = self._flights.follow(aloft.flight.key, aloft.lease.generation)
+        try:
+            async for piece in pieces:
+                if isinstance(piece, Delta):
+                    aloft.flight.append(piece.text)
+                else:
+                    self._land_mirrored(aloft, piece)
+                    return
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
         raise LeaderLost
+
+    def _land_mirrored(self, aloft: Aloft, landing: Landing) -> None:
+        if landing.entry is None:
+            if landing.error_code == FlightLost.code:
+                raise LeaderLost
+            raise error_from_code(landing.error_code, landing.error_message, landing.retry_after_s)
+        if landing.entry.stored_ms < aloft.fresh_after_ms:
+            raise LeaderLost  # its leader found it stored, which is not what was asked for here
+        aloft.flight.land(landing.entry)
 
     async def _land(self, aloft: Aloft, landing: Landing) -> None:
         if aloft.lease is not None and aloft.lease.led:

@@ -7,10 +7,12 @@ open. The answer still reaches its callers; what could not be booked is reported
 from askonce.cache.policy import Policy
 from askonce.domain.answer import Answer, Entry, pack
 from askonce.domain.clock import Clock
-from askonce.domain.errors import AskonceError, StoreUnavailable
+from askonce.domain.errors import AskonceError, InternalError, StoreUnavailable
 from askonce.domain.outcome import Ending, Paid, PaidRecord, Spared
 from askonce.domain.ports import Answers, Books, Observer
 from askonce.gate.plan import Plan
+
+UNEXPECTED = "Something unexpected happened here. It has been logged; the operator finds it by the request id."
 
 
 class Settlement:
@@ -24,9 +26,16 @@ class Settlement:
         self._observer = observer
 
     async def answered(self, plan: Plan, answer: Answer) -> tuple[Entry, bool]:
-        """Store and book an answer that was paid; returns the entry and whether it was stored."""
-        entry = self.entry(plan, answer)
-        stored = plan.mode != "off" and self._policy.keeps(answer) and await self._keep(entry)
+        """Store and book an answer that was paid; returns the entry and whether it was stored.
+
+        A defect on the way is raised, but what was paid is booked all the same.
+        """
+        try:
+            entry = self.entry(plan, answer)
+            stored = plan.mode != "off" and self._policy.keeps(answer) and await self._keep(entry)
+        except Exception:
+            await self.broken(plan, "failed", answer, InternalError(UNEXPECTED))
+            raise
         paid = Paid(
             tenant=plan.tenant,
             provider=answer.provider,

@@ -1,0 +1,278 @@
+"""The only room that names concrete adapters: a configuration becomes a gateway."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from askonce.api.app import App, LimitRule, Services
+from askonce.api.doors import DOORS
+from askonce.api.generate import Generate
+from askonce.api.pages import Pages
+from askonce.api.resources import CacheDoors, FleetDoors
+from askonce.api.slow_bodies import SlowBodies
+from askonce.cache.policy import Policy
+from askonce.config.paths import prices_path, status_path
+from askonce.config.settings import Config, ProviderSettings, RateLimit
+from askonce.domain.call import Call
+from askonce.domain.clock import SystemClock
+from askonce.domain.errors import ConfigError
+from askonce.domain.fleet import PartHealth
+from askonce.domain.ports import Flights, Provider
+from askonce.domain.usage import Usage
+from askonce.gate.admission import Admission
+from askonce.gate.answering import Answering
+from askonce.gate.dispatch import Dispatch
+from askonce.gate.pipeline import Road
+from askonce.gate.relay import Relay
+from askonce.gate.settle import Settlement
+from askonce.localmodel import status as local_status
+from askonce.localmodel.resolve import OnDisk, resolve
+from askonce.providers import catalog
+from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
+from askonce.providers.fleet import Berth, Fleet, LocalWord
+from askonce.providers.http import Http, Limits
+from askonce.providers.network import Network
+from askonce.providers.price_file import PriceFile
+from askonce.providers.script import read_script
+from askonce.providers.scripted import ScriptedProvider
+from askonce.providers.tokens import count_usage
+from askonce.routing.router import Router
+from askonce.state.fallback import Fallback
+from askonce.state.lmdb_state import LmdbState
+from askonce.state.memory import MemoryWindows
+from askonce.state.solo import Hangar, SoloFlights
+from askonce.telemetry.requests import RequestLog
+
+NANO_PER_S = 1_000_000_000
+# How often endpoints of one's own are asked for their models; beats are seconds.
+DISCOVER_BEATS = 60
+
+
+class Gateway:
+    """Hold one gateway process's parts and their life. Build it in the process that runs it."""
+
+    def __init__(self, config: Config, slot: int, incarnation: int) -> None:
+        self._config = config
+        self._slot = slot
+        self._clock = SystemClock()
+        self._observer = RequestLog()
+        self._beats = 0
+        self._upkeep: asyncio.Task[None] | None = None
+        self._state = LmdbState(Path(config.data_dir), config.cache_size_bytes, self._clock, f"{slot}:{incarnation}")
+        self._state.open()
+        self._prices = PriceFile(prices_path(config.data_dir), self._clock)
+        self._http = Http(Network.from_environ(os.environ))  # proxies and certificates are the process's, not ours
+        providers = dict(_providers(config, self._http))
+        self._fleet = _fleet(config, providers, self._prices, self._clock)
+        self._router = Router(self._fleet.roster(), self._prices)
+        self._threshold = Fallback(
+            self._state.threshold, self._state.windows, MemoryWindows(self._clock), config.workers
+        )
+        self._slow_bodies = SlowBodies(config.body_timeout_s)
+        self._answering, road = self._road(providers)
+        self._app = App(self._services(road), DOORS)
+
+    @property
+    def asgi(self) -> Callable[..., Awaitable[None]]:
+        """Return the ASGI application."""
+        return self._app
+
+    async def start(self) -> None:
+        """Free what a dead predecessor held, and begin to look after flights."""
+        self._state.flights.release_slot(self._slot)
+        await self._answering.start()
+
+    async def drain(self) -> None:
+        """Refuse new questions and let those in the air land, within the configured bound."""
+        await self._answering.stop(self._config.drain_s)
+
+    async def stop(self) -> None:
+        """Abandon what is left, and close everything."""
+        await self._answering.stop(0.0)
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.gather(self._upkeep, return_exceptions=True)
+        await self._http.close()
+        self._state.close()
+
+    def beat(self) -> None:
+        """Do what is due every second."""
+        self._state.beat()
+        self._slow_bodies.sweep()
+        self._prices.refresh()
+        self._router.replace(self._fleet.roster())
+        if self._upkeep is None or self._upkeep.done():
+            self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(self._beats))
+        self._beats += 1
+
+    async def look(self) -> tuple[PartHealth, ...]:
+        """Look at every part (port `Parts`)."""
+        return (*self._state_parts(), *self._provider_parts(), self._price_part())
+
+    async def _keep_up(self, beat: int) -> None:
+        """Do what takes longer than a moment. One process of all sweeps."""
+        if self._slot == 0:
+            await self._state.sweep()
+        if beat % DISCOVER_BEATS == 0:
+            await self._fleet.discover()
+
+    def _road(self, providers: Mapping[str, Provider]) -> tuple[Answering, Road]:
+        config, state, clock = self._config, self._state, self._clock
+        policy = Policy(config.cache, config.cache_ttl_s)
+        # A lone worker has nobody to share its flights with; then leases need not leave the process.
+        flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock), "0:solo")
+        dispatch = Dispatch(providers, self._prices, config.deadlines.total_s)
+        settlement = Settlement(state.answers, state.books, policy, clock, self._observer)
+        relay = Relay(flights, state.answers, dispatch, settlement, _TokenMeter())
+        answering = Answering(relay, flights, dispatch, settlement, self._observer)
+        return answering, Road(self._router, policy, self._threshold, answering, clock)
+
+    def _services(self, road: Road) -> Services:
+        config, state, clock = self._config, self._state, self._clock
+        return Services(
+            admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
+            windows=self._threshold,
+            generate=Generate(road, clock, config.body_limit_bytes, self._slow_bodies),
+            cache=CacheDoors(state.answers, state.books, clock),
+            fleet=FleetDoors(self._fleet, self),
+            pages=Pages(DOORS, f"{config.host}:{config.port}"),
+            limits=_limits(config),
+            clock=clock,
+            observer=self._observer,
+        )
+
+    def _state_parts(self) -> list[PartHealth]:
+        health = self._state.health()
+        parts = []
+        for name in ("books", "cache"):
+            why = health.degraded.get(name, "")
+            parts.append(PartHealth(name, "degraded" if why else "ok", why))
+        return parts
+
+    def _provider_parts(self) -> list[PartHealth]:
+        configured = self._router.roster.configured
+        if not configured:
+            return [PartHealth("providers", "down", "no provider is configured", needed=True)]
+        names = ", ".join(member.name for member in configured)
+        parts = [PartHealth("providers", "ok", names)]
+        if any(member.name == catalog.LOCAL for member in configured):
+            parts.append(_local_part(status_path(self._config.data_dir), alone=len(configured) == 1))
+        return parts
+
+    def _price_part(self) -> PartHealth:
+        if self._prices.there:
+            return PartHealth("prices", "ok")
+        return PartHealth("prices", "degraded", "the price table is still being compiled")
+
+
+def build(config: Config, slot: int, incarnation: int) -> Gateway:
+    """Make the gateway of one process. Raises `ConfigError`."""
+    return Gateway(config, slot, incarnation)
+
+
+class _TokenMeter:
+    async def usage(self, call: Call, model: str, text: str) -> Usage:
+        return await count_usage(call, model, text)
+
+
+def _limits(config: Config) -> dict[str, LimitRule]:
+    def rule(limit: RateLimit, **more: Any) -> LimitRule:
+        return LimitRule(limit.requests, limit.span_s * NANO_PER_S, **more)
+
+    rules = {}
+    if config.limit_llm is not None:
+        rules["llm"] = rule(config.limit_llm, message=config.limit_message)
+    if config.limit_standard is not None:
+        rules["standard"] = rule(config.limit_standard)
+    if config.limit_refused is not None:
+        rules["refused"] = rule(config.limit_refused)
+    return rules
+
+
+def _uses_local_model(config: Config) -> bool:
+    return config.local_model != "off" and (config.local_model != "auto" or not config.providers)
+
+
+def _row(settings: ProviderSettings) -> catalog.Vendor:
+    """Return the catalog's row of a configured provider, moved to its address; a new row for a new name."""
+    vendor = catalog.vendor_named(settings.name)
+    try:
+        if vendor is None:
+            return catalog.custom(settings.name, settings.base_url)
+        return catalog.at(vendor, settings.base_url) if settings.base_url else vendor
+    except ValueError as error:
+        raise ConfigError(f"[providers.{settings.name}]: {error}") from None
+
+
+def _providers(config: Config, http: Http) -> list[tuple[str, Provider]]:
+    """Make a provider for every configured row that this version can speak to."""
+    deadlines = config.deadlines
+    limits = Limits(deadlines.connect_s, deadlines.first_byte_s, deadlines.idle_s, deadlines.total_s)
+    made: list[tuple[str, Provider]] = []
+    for settings in config.providers:
+        row = _row(settings)
+        if row.shape == "script":
+            made.append((row.name, ScriptedProvider(read_script(Path(settings.script)))))
+        elif row.shape == "openai" and (settings.api_key or not row.needs_key):
+            made.append((row.name, ChatProvider(row, fixed(row.base_url, settings.api_key), http, limits)))
+    local = catalog.vendor_named(catalog.LOCAL)
+    if _uses_local_model(config) and local is not None:
+        made.append((local.name, ChatProvider(local, _local_endpoint(status_path(config.data_dir)), http, limits)))
+    return made
+
+
+def _local_endpoint(path: Path) -> Endpoint:
+    """Wait for the embedded model's address: it may still be fetching its weights."""
+
+    async def find(deadline_s: float) -> Address:
+        status = await local_status.wait_ready(path, deadline_s)
+        return Address(status.base_url, status.token)
+
+    return find
+
+
+def _fleet(config: Config, providers: Mapping[str, Provider], prices: PriceFile, clock: SystemClock) -> Fleet:
+    told = {settings.name: settings for settings in config.providers}
+    rows = [*catalog.VENDORS, *(_row(s) for s in config.providers if catalog.vendor_named(s.name) is None)]
+    # The owner's own providers come before the embedded model, which is asked when there is nobody else.
+    rows.sort(key=lambda row: row.name == catalog.LOCAL)
+    berths = []
+    for vendor in rows:
+        settings = told.get(vendor.name)
+        row = _row(settings) if settings is not None else vendor
+        default = settings.default_model if settings is not None else ""
+        if row.name == catalog.LOCAL:
+            default = _local_name(config)
+        models = settings.models if settings is not None else ()
+        berths.append(Berth(row, providers.get(row.name), default, models))
+    path = status_path(config.data_dir)
+    return Fleet(berths, prices, config.aliases, config.default_model, lambda: _local_word(path), clock)
+
+
+def _local_name(config: Config) -> str:
+    """Return the name of the embedded model before its process has told it."""
+    if not _uses_local_model(config):
+        return ""
+    try:
+        found = resolve(config.local_model, Path(config.models_dir))
+    except ConfigError:
+        return ""  # its own process reports what is wrong with the setting
+    return found.name if isinstance(found, OnDisk) else found[0].name
+
+
+def _local_word(path: Path) -> LocalWord:
+    status = local_status.read(path)
+    reason = "" if status.state == "ready" else f"{status.state}: {status.detail}" if status.detail else status.state
+    return LocalWord(reason, status.model, status.context_tokens, status.smoke_test)
+
+
+def _local_part(path: Path, *, alone: bool) -> PartHealth:
+    status = local_status.read(path)
+    if status.state == "ready":
+        return PartHealth("local_model", "ok", status.model)
+    hopeless = status.state == "failed" and status.permanent
+    return PartHealth(
+        "local_model", "down" if hopeless else "degraded", f"{status.state}: {status.detail}", needed=alone
+    )
