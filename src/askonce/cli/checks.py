@@ -15,6 +15,7 @@ from msgspec import Struct
 from askonce import __version__
 from askonce.cli.client import Server
 from askonce.cli.exits import CommandFailed
+from askonce.cli.probes import probe
 from askonce.cli.settings import load_settings, overrides
 from askonce.config.load import Loaded
 from askonce.config.settings import Config
@@ -28,7 +29,6 @@ State = Literal["fine", "remark", "broken"]
 
 _LOW_DISK = 256 << 20  # bytes free: below, keeping answers will soon fail
 _OLDEST_CLOCK = 1_767_225_600  # 2026-01-01, before this was written
-_PROBE_S = 5.0
 _PARTS = ("uvicorn", "uvloop", "httptools", "lmdb", "msgspec", "starlette", "genai-prices")
 
 
@@ -130,6 +130,6 @@ def _providers(config: Config, offline: bool) -> Iterator[Finding]:
         text = "none is configured and the embedded model is off: set a vendor's key, such as OPENAI_API_KEY"
         yield Finding("providers", "broken", text)
     for provider in config.providers:
-        subject = provider.name
-        if offline or not provider.base_url:
-            yield Finding(subject, "fine", f"configured by {provider.source}")
+        problem = "" if offline else probe(provider)
+        text = f"configured by {provider.source}" + ("" if offline else ", answers")
+        yield Finding(provider.name, "broken", problem) if problem else Finding(provider.name, "fine", text)

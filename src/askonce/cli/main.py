@@ -40,3 +40,7 @@ def main() -> NoReturn:
 def _complain(message: str, exit_code: int) -> NoReturn:
     print(f"askonce: {message}", file=sys.stderr)
     sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

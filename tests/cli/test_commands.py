@@ -1,0 +1,244 @@
+"""The command against a small server that speaks the contract: what is printed where, and the exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from askonce.cli.client import refusal
+
+ANSWER = {
+    "code": "print('hi')",
+    "files": [{"path": "src/hi.py", "language": "python", "content": "print('hi')"}],
+    "metadata": {
+        "cached": True,
+        "cache": "hit",
+        "provider": "openai",
+        "model": "gpt-4o",
+        "usage": {"promptTokens": 5, "completionTokens": 7, "totalTokens": 12},
+        "cost": "$0.0000",
+        "saved": "$0.0013",
+        "latencyMs": 1,
+    },
+}
+STATS = {"hits": 15, "misses": 5, "hitRate": 75, "estimatedSavings": "$0.15", "advice": "Good."}
+LIMITED = {
+    "error": "Rate limit exceeded",
+    "message": "Too many LLM requests, please wait before trying again.",
+    "code": "rate_limited",
+    "requestId": "r",
+}
+BROKEN = {"error": "Provider error", "message": "The provider failed.", "code": "provider_error", "requestId": "r"}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answer as the contract says; prompts choose how."""
+
+    heard: list[tuple[str, dict[str, Any], str]] = []  # noqa: RUF012 - the server makes the instances
+
+    def do_GET(self) -> None:
+        self.heard.append((self.path, {}, self.headers.get("Authorization", "")))
+        found = {"/llm/cache/stats": STATS, "/llm/models": {"models": [{"provider": "openai", "model": "gpt-4o"}]}}
+        self._reply(200, json.dumps(found[self.path]).encode())
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.heard.append((self.path, body, self.headers.get("Authorization", "")))
+        if body["prompt"] == "limited":
+            self._reply(429, json.dumps(LIMITED).encode())
+            return
+        events = b'event: start\ndata: {}\n\n: keep-alive\n\nevent: delta\ndata: {"text": "```python\\nprint"}\n\n'
+        if body["prompt"] == "fails":
+            events += b"event: error\ndata: " + json.dumps(BROKEN).encode() + b"\n\n"
+        elif body["prompt"] != "breaks":
+            answer = (
+                ANSWER | {"files": [{"path": "../../evil", "content": "x"}]} if body["prompt"] == "evil" else ANSWER
+            )
+            events += b"event: done\ndata: " + json.dumps(answer).encode() + b"\n\n"
+        self._reply(200, events, "text/event-stream")
+
+    def _reply(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Handler.heard.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
+        thread.join()
+
+
+def askonce(folder: Path, *arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder)} | environ
+    command = [sys.executable, "-m", "askonce.cli.main", *arguments]
+    return subprocess.run(command, env=environ, cwd=folder, input=stdin, capture_output=True, text=True, timeout=60)
+
+
+def test_ask_prints_the_code_alone_and_its_price_on_the_side(tmp_path: Path, server: str) -> None:
+    done = askonce(tmp_path, "ask", "say hi", ASKONCE_URL=server, ASKONCE_KEY="sk-12345678")
+    assert done.returncode == 0
+    assert done.stdout == "print('hi')\n"
+    assert done.stderr == "[hit] openai:gpt-4o, 5 + 7 tokens, saved $0.0013, 1 ms\n"
+    assert Handler.heard == [("/llm/generate", {"prompt": "say hi", "stream": True}, "Bearer sk-12345678")]
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        (["--no-cache"], {"cache": {"mode": "off"}}),
+        (["--refresh"], {"cache": {"mode": "refresh"}}),
+        (["--model", "openai:gpt-4o", "--system", "Be brief."], {"model": "openai:gpt-4o", "system": "Be brief."}),
+    ],
+)
+def test_options_reach_the_server(tmp_path: Path, server: str, options: list[str], sent: dict[str, Any]) -> None:
+    assert askonce(tmp_path, "ask", "q", *options, "--url", server).returncode == 0
+    assert Handler.heard[0][1] == {"prompt": "q", "stream": True} | sent
+
+
+def test_the_prompt_may_come_through_a_pipe(tmp_path: Path, server: str) -> None:
+    assert askonce(tmp_path, "ask", "-", "--url", server, stdin="from a pipe\n").returncode == 0
+    assert Handler.heard[0][1]["prompt"] == "from a pipe\n"
+    assert askonce(tmp_path, "ask", "-", "--url", server, stdin=" \n").returncode == 2
+
+
+def test_the_whole_answer_as_json(tmp_path: Path, server: str) -> None:
+    assert json.loads(askonce(tmp_path, "ask", "q", "--json", "--url", server).stdout) == ANSWER
+
+
+def test_files_are_written_into_the_folder_and_nothing_is_replaced_unasked(tmp_path: Path, server: str) -> None:
+    arguments = ("ask", "q", "--out", "made", "--url", server)
+    assert askonce(tmp_path, *arguments).returncode == 0
+    assert (tmp_path / "made" / "src" / "hi.py").read_text() == "print('hi')\n"
+    again = askonce(tmp_path, *arguments)
+    assert again.returncode == 1
+    assert "--force" in again.stderr
+    assert askonce(tmp_path, *arguments, "--force").returncode == 0
+
+
+def test_no_file_leaves_the_folder(tmp_path: Path, server: str) -> None:
+    done = askonce(tmp_path, "ask", "evil", "--out", "deep/made", "--url", server)
+    assert done.returncode == 1
+    assert "not inside" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "exit_code", "says"),
+    [
+        ("limited", 4, "Rate limit exceeded: Too many LLM requests"),
+        ("fails", 4, "The provider failed. (provider_error)"),
+        ("breaks", 1, "broke off"),
+    ],
+)
+def test_what_goes_wrong_has_its_own_exit_code(
+    tmp_path: Path, server: str, prompt: str, exit_code: int, says: str
+) -> None:
+    done = askonce(tmp_path, "ask", prompt, "--url", server)
+    assert done.returncode == exit_code
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "exit_code", "says"),
+    [
+        (["ask", "q", "--url", "http://127.0.0.1:1"], {}, 3, "askonce serve"),
+        (["stats"], {"ASKONCE_PORT": "1"}, 3, "http://127.0.0.1:1"),
+        (["ask", "q", "--no-cache", "--refresh"], {}, 2, "exclude"),
+        (["ask", "q", "--url", "ftp://x"], {}, 2, "http address"),
+        (["ask"], {}, 2, "Missing argument"),
+        (["nonsense"], {}, 2, "No such command"),
+        (["config"], {"ASKONCE_PORT": "x"}, 2, "port = 'x' (environment ASKONCE_PORT)"),
+        (["config", "--set", "port"], {}, 2, "KEY=VALUE"),
+        (["serve"], {"ASKONCE_PROT": "1"}, 2, "did you mean ASKONCE_PORT?"),
+        (["serve", "--host", "0.0.0.0"], {}, 2, "ASKONCE_KEYS"),
+        (["models", "pull", "qwen"], {}, 2, "qwen2.5-coder"),
+    ],
+)
+def test_misuse_is_refused_before_anything_happens(
+    tmp_path: Path, arguments: list[str], environ: dict[str, str], exit_code: int, says: str
+) -> None:
+    done = askonce(tmp_path, *arguments, **environ)
+    assert done.returncode == exit_code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_stats_and_models_are_laid_out_for_people(tmp_path: Path, server: str) -> None:
+    stats = askonce(tmp_path, "stats", "--url", server).stdout
+    assert "hit rate  75 %" in stats
+    assert "Good." in stats
+    assert askonce(tmp_path, "models", "list", "--url", server).stdout.strip() == "openai:gpt-4o"
+    assert json.loads(askonce(tmp_path, "stats", "--json", "--url", server).stdout) == STATS
+
+
+def test_config_shows_values_origins_and_no_secret(tmp_path: Path) -> None:
+    shown = askonce(tmp_path, "config", "--set", "port=5", ASKONCE_KEYS="team:sk-abcdefghijklmnop").stdout
+    assert "port                 5                                        command line" in shown
+    assert "environment ASKONCE_KEYS" in shown
+    assert "abcdefgh" not in shown
+    origins = {one["key"]: one["origin"] for one in json.loads(askonce(tmp_path, "config", "--json").stdout)}
+    assert origins["port"] == "default"
+
+
+def test_the_settings_own_key_goes_to_the_settings_own_server_only(tmp_path: Path, server: str) -> None:
+    port = server.rpartition(":")[2]
+    askonce(tmp_path, "stats", ASKONCE_KEYS="team:sk-12345678", ASKONCE_PORT=port)
+    askonce(tmp_path, "stats", "--url", server, ASKONCE_KEYS="team:sk-12345678")
+    assert [key for _, _, key in Handler.heard] == ["Bearer sk-12345678", ""]
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert askonce(tmp_path, "--version").stdout == "0.1.0\n"
+    text = askonce(tmp_path, "--help").stdout
+    assert all(command in text for command in ("serve", "ask", "stats", "models", "config", "doctor"))
+
+
+def test_the_doctor_finds_a_sound_machine_sound(tmp_path: Path) -> None:
+    done = askonce(tmp_path, "doctor", "--offline", "--set", "port=0")
+    assert done.returncode == 0, done.stdout
+    assert "✗" not in done.stdout
+    assert not (tmp_path / ".local").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"ASKONCE_PORT": "x"}, "✗ settings"),
+        ({"ASKONCE_LOCAL_MODEL": "off"}, "✗ providers"),
+        ({"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "✗ openai"),
+    ],
+)
+def test_the_doctor_finds_what_is_broken(tmp_path: Path, environ: dict[str, str], says: str) -> None:
+    done = askonce(tmp_path, "doctor", **environ)
+    assert done.returncode == 1
+    assert says in done.stdout
+
+
+def test_the_doctor_tells_a_foreign_server_on_the_port(tmp_path: Path, server: str) -> None:
+    done = askonce(tmp_path, "doctor", "--offline", ASKONCE_PORT="1" if os.geteuid() else server.rpartition(":")[2])
+    assert "✗ port" in done.stdout
+
+
+def test_a_server_that_makes_no_sense_is_named_so() -> None:
+    assert refusal(500, b"<html>") == "The server answered 500 without saying why."
+    details = b'{"error":"E","message":"M","code":"c","details":[{"field":"prompt","problem":"is blank"}]}'
+    assert refusal(400, details) == "E: M (400 c)\n  prompt: is blank"
