@@ -31,6 +31,7 @@ class Flight:
         self.from_store = False  # landed with an answer that was stored meanwhile: nobody paid, nobody joined
         self.error: AskonceError | None = None
         self._on_deserted = on_deserted
+        self._committed = 0  # seats that have passed text on
         self._texts: list[str] = []
         self._epoch = 0
         self._nudges = 0
@@ -65,10 +66,12 @@ class Flight:
             self._wake()
 
     def restart(self) -> None:
-        """Forget the pieces because whoever sent them died."""
+        """Forget the pieces because whoever sent them died; with nobody left who can start afresh, fail."""
         if self._texts:
             self._texts = []
             self._epoch += 1
+            if self._committed == self.waiters:
+                self.fail(FlightLost(LOST))
             self._wake()
 
     def nudge(self) -> None:
@@ -104,6 +107,7 @@ class Seat:
     def __init__(self, flight: Flight, pays: bool) -> None:
         self.flight = flight
         self.pays = pays
+        self._committed = False
         self._left = False
 
     async def texts(self) -> AsyncIterator[str]:
@@ -121,9 +125,10 @@ class Seat:
                 epoch = flight._epoch
             if seen < len(flight._texts):
                 seen += 1
+                self._commit()
                 yield flight._texts[seen - 1]
             elif flight.error is not None:
-                raise flight.error
+                raise _afresh(flight.error)
             elif flight.entry is not None:
                 return
             elif nudges != flight._nudges:
@@ -137,7 +142,7 @@ class Seat:
         flight = self.flight
         while flight.entry is None:
             if flight.error is not None:
-                raise flight.error
+                raise _afresh(flight.error)
             await flight._change()
         return flight.entry
 
@@ -145,4 +150,15 @@ class Seat:
         """Give the seat back; the last one to leave a flight in the air deserts it."""
         if not self._left:
             self._left = True
+            self.flight._committed -= self._committed
             self.flight._vacate()
+
+    def _commit(self) -> None:
+        if not self._committed and not self._left:
+            self._committed = True
+            self.flight._committed += 1
+
+
+def _afresh(error: AskonceError) -> AskonceError:
+    """Take the trace off an error that many raise, so that it does not grow by the frames of each."""
+    return error.with_traceback(None)

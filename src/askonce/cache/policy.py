@@ -30,8 +30,10 @@ class Policy:
         return answer.finish in KEPT_FINISHES and len(answer.text) <= KEPT_TEXT_LIMIT
 
 
-def fresh_after_ms(wish: CacheWish, now_ms: int) -> int:
+def fresh_after_ms(wish: CacheWish, mode: CacheMode, now_ms: int) -> int:
     """Return the epoch millisecond before which a stored entry is too old for this request (0: any age)."""
+    if mode == "refresh":
+        return now_ms
     if wish.max_age_s is None:
         return 0
     # max-age=0 asks for something newer than now, so that not even an entry of this millisecond will do.
