@@ -3,7 +3,7 @@ local n = 0
 local body = os.getenv("BENCH_BODY")
 function request()
   n = (n + 1) % 100000
-  local address = string.format("10.%d.%d.%d", math.floor(n / 65536), math.floor(n / 256) % 256, n % 256)
+  local address = string.format("127.%d.%d.%d", math.floor(n / 65536), math.floor(n / 256) % 256, n % 256)
   return wrk.format("POST", "/llm/generate", {
     ["Content-Type"] = "application/json",
     ["X-Forwarded-For"] = address,

@@ -29,7 +29,9 @@ def main() -> None:
         with askonce(folder, SCRIPT, SETTINGS) as url:
             door = f"{url}/llm/generate"
             for _ in range(2):
-                status, headers, body = post(door, BODY.encode(), {"X-Forwarded-For": "10.9.9.9"})
+                status, headers, body = post(door, BODY.encode(), {"X-Forwarded-For": "127.9.9.9"})
+            if status != 200:
+                raise SystemExit(body.decode())
             print(f"request {len(BODY)} B, reply {status}, {len(body)} B, {json.loads(body)['metadata']['cache']}")
             kept = [[n, v] for n, v in headers if n.lower() != "date"]
             (folder / "reply.json").write_text(json.dumps({"headers": kept, "body": body.decode()}))

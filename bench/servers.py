@@ -76,7 +76,7 @@ def askonce(
         f'port = {port}\ndata_dir = "{folder}/data"\nlocal_model = "off"\nlog_level = "error"\n{settings}\n'
         f'[providers.scripted]\nscript = "{folder}/script.toml"\n'
     )
-    command = [sys.executable, "-m", "askonce.cli.main", "serve", "--config", str(folder / "askonce.toml")]
+    command = [sys.executable, "-m", "askonce", "serve", "--config", str(folder / "askonce.toml")]
     with running(pinned(core, command), env) as process:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/health", process)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tinyweights import PARTS, described, quiet
+from tests.localmodel.tinyweights import PARTS, described, quiet
 
 from askonce.localmodel.pull import pull
 from askonce.localmodel.sources import from_wheels

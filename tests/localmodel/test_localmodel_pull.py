@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tinyweights import PARTS, WHOLE, breaks_at, described, forbidden, quiet, sends
+from tests.localmodel.tinyweights import PARTS, WHOLE, breaks_at, described, forbidden, quiet, sends
 
 from askonce.localmodel.pull import PullError, present, pull
 from askonce.localmodel.sources import Progress, from_wheels

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from tinyweights import PARTS, WHOLE, described, quiet
+from tests.localmodel.tinyweights import PARTS, WHOLE, described, quiet
 
 from askonce.localmodel import sources
 from askonce.localmodel.sources import Source, SourceFailed, from_hub, from_wheels

@@ -23,14 +23,14 @@ class Dispatch:
         return self._provider(candidate).drains
 
     async def ask(self, call: Call, candidate: Candidate) -> AsyncIterator[Delta | Answer]:
-        """Yield deltas (if the call streams), then the whole priced answer. Closing it hangs up.
+        """Yield deltas (if the call streams), then the whole answer, not priced yet. Closing it hangs up.
 
         Raises the provider errors of `domain.errors`.
         """
         pieces = self._provider(candidate).ask(call, candidate.model, self._total_s)
         try:
             async for piece in pieces:
-                yield await self.priced(piece) if isinstance(piece, Answer) else piece
+                yield piece
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]  # providers are async generators
 

@@ -150,9 +150,10 @@ class Relay:
         return None if entry is None or entry.stored_ms < aloft.fresh_after_ms else entry
 
     async def _bring_home(self, aloft: Aloft, answer: Answer) -> None:
-        """Settle a paid answer and land with it."""
+        """Price and settle a paid answer, and land with it."""
         try:
-            entry, aloft.stored = await self._settlement.answered(aloft.plan, answer)
+            priced = await self._dispatch.priced(answer)
+            entry, aloft.stored = await self._settlement.answered(aloft.plan, priced)
         except Exception:
             await self._land(aloft, Landing(None, InternalError.code, UNEXPECTED))
             raise

@@ -149,7 +149,7 @@ def _quote(message: str, key: str) -> str:
 
 # Words with a vendor's key prefix, and words that were masked by the vendor (`sk-ab***yz`).
 _KEYLIKE = re.compile(
-    r"\b(?:sk|pk|gsk|xai|csk|fw|tgp|key|AIza)[-_][\w*.•…-]{6,}|[\w-]*(?:\*{2,}|•{2,})[\w*•-]*|\bAIza\w{8,}"
+    r"\b(?:sk|pk|gsk|xai|csk|fw|tgp|key|AIza)[-_][\w*•…-]{6,}|[\w-]*(?:\*{2,}|•{2,})[\w*•-]*|\bAIza\w{8,}"
 )
 MIN_FRAGMENT = 6  # shorter pieces of a key are ordinary words too often
 

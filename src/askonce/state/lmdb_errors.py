@@ -1,5 +1,7 @@
 """What LMDB's errors mean to us: the only place where they are translated."""
 
+import errno
+
 import lmdb
 
 from askonce.domain.errors import StoreUnavailable
@@ -18,6 +20,15 @@ _REASONS: dict[type[lmdb.Error], str] = {
     lmdb.ReadonlyError: "it may not be written",
     lmdb.MapResizedError: "its size was changed by another process",
 }
+# For the system's own errors, by number. LMDB reports a write that was cut short as EIO.
+_SYSTEM_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the system allows no larger file",
+    errno.EIO: "the disk is full or failing",
+    errno.EACCES: "its file may not be written",
+    errno.EROFS: "its file may not be written",
+}
 # What says that the file's contents are wrong, rather than that the machine refuses something.
 BROKEN = (
     lmdb.InvalidError,
@@ -30,7 +41,8 @@ BROKEN = (
 
 def reason(error: lmdb.Error) -> str:
     """Say why, in words for operators."""
-    return _REASONS.get(type(error)) or f"the system refused: {str(error).rpartition(': ')[2]}"
+    known = _REASONS.get(type(error)) or _SYSTEM_REASONS.get(error.code)
+    return known or f"the system refused: {str(error).rpartition(': ')[2]}"
 
 
 def unavailable(error: lmdb.Error) -> StoreUnavailable:

@@ -31,7 +31,8 @@ MARK_KEY = b"m"
 MAGIC = b"askonce\0"  # what stands before the mark; a file with records and without it is not ours
 BADGE = "askonce-state"
 OPENING_WAIT_S = 30.0  # opening takes milliseconds; who holds the lock longer is frozen and will be killed
-READERS_MAX = 1024  # one slot per process and read transaction; 64 bytes each
+READERS_MAX = 1024  # one slot per process and read transaction
+_LOCK_BYTES = 96 << 10  # LMDB's lock file for so many readers (64 bytes each, and a head), with room to spare
 
 Txn: TypeAlias = "lmdb.Transaction[bytes]"
 
@@ -224,6 +225,8 @@ def _enter(path: Path, plan: Plan, alone: bool) -> tuple[Room, Mark | None]:
     plain = plan.preallocate and not _is_allocated(data, plan.map_bytes)
     if plain and alone:
         plain = not _allocate(path, plan.map_bytes)
+    if alone:
+        _reserve(path / "lock.mdb", _LOCK_BYTES)  # it is written through a map, always
     env = lmdb.open(
         str(path),
         map_size=max(plan.map_bytes, size if plan.preallocate else 0),
@@ -256,19 +259,28 @@ def _is_allocated(data: Path, size: int) -> bool:
 
 
 def _allocate(path: Path, size: int) -> bool:
-    """Take the disk space of the whole map. A hole in a file that is written through its map would be a SIGBUS."""
+    """Take the disk space of the whole map; False if there is none to take."""
     data = path / "data.mdb"
     if not data.exists() or data.stat().st_size == 0:
         lmdb.open(str(path), map_size=size, mode=0o600).close()  # LMDB makes a new file only where there is none
-    descriptor = os.open(data, os.O_RDWR | os.O_CLOEXEC)
     try:
-        os.posix_fallocate(descriptor, 0, size)
+        _reserve(data, size)
     except OSError as error:
         _log.warning("state file %s: no disk space could be reserved (%s); it is written plainly", path.name, error)
         return False
+    return True
+
+
+def _reserve(file: Path, size: int) -> None:
+    """Take the disk space of a file that is written through a map, where a hole on a full disk is a SIGBUS.
+
+    Only while no environment has the file open: closing any descriptor of it would give up LMDB's locks.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
     finally:
         os.close(descriptor)
-    return True
 
 
 def _open_lock(path: Path) -> int:

@@ -172,7 +172,13 @@ class LmdbState:
             _log.info("the cache begins anew: it was last used under another boot or by another version")
             room = files.empty_room(room, plan)
             mark = None
-        room.write_mark(self._mark(mark.since_ms if mark else self._clock.wall_ms()))
+        fresh = self._mark(self._clock.wall_ms())
+        try:
+            room.write_mark(fresh)
+        except lmdb.DiskError:
+            _log.warning("the disk is full: the cache begins anew, which frees its space")
+            room = files.empty_room(room, plan)
+            room.write_mark(fresh)
         return room
 
     def _trust_books(self, room: files.Room, mark: files.Mark | None, plan: files.Plan) -> files.Room:
