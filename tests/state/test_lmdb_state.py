@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -297,8 +298,11 @@ def test_where_no_space_can_be_reserved_the_books_are_written_plainly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, offset: int, size: int) -> None:
-        raise OSError(28, "No space left on device")
+        if size >= 1 << 20:
+            raise OSError(28, "No space left on device")
+        reserve(descriptor, offset, size)
 
+    reserve = os.posix_fallocate
     monkeypatch.setattr("os.posix_fallocate", refuse)
     clock = HandClock()
     with opened(tmp_path, clock) as state:

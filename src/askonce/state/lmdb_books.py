@@ -7,7 +7,7 @@ Open or closed: when the books are away all of it raises `StoreUnavailable`. Whe
 admits and finds nothing.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 
 import lmdb
@@ -105,6 +105,7 @@ class LmdbThreshold:
         self._answers.touch(entry)
 
 
+@lru_cache(maxsize=4096)
 def sums_key(tenant: str) -> bytes:
     """Return the key of a tenant's sums."""
     raw = tenant.encode("utf-8", "surrogatepass")
