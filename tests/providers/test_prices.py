@@ -1,7 +1,6 @@
 import pytest
 
 from askonce.domain.money import Price, Rate
-from askonce.domain.ports import Prices
 from askonce.providers import prices as prices_module
 from askonce.providers.prices import FREE, Dated, Model, PriceBook, PriceTable, Rule, VendorPrices
 
@@ -31,9 +30,9 @@ def book(*models: Model, at_s: int = 0, lends: tuple[Model, ...] = (), **more: o
     return PriceBook(PriceTable({"v": VendorPrices(models, lends)}, **more), At(at_s))  # type: ignore[arg-type]
 
 
-def test_it_is_the_port() -> None:
-    port: Prices = book()
-    assert port.price("v", "nothing", "") is None
+def test_what_nobody_knows_has_no_price() -> None:
+    assert book().price("v", "nothing", "") is None
+    assert PriceBook(PriceTable(), At(0)).price("v", "m", "m") is None
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ Shape = Literal["openai", "anthropic", "script"]
 LOCAL = "local"
 SCRIPTED = "scripted"
 
+_ROUTED_CLAUDE = "openrouter:anthropic/claude-haiku-4.5"
+
 _HOSTED = ("streaming", "system", "seed", "stop")
 _SELF_HOSTED = (*_HOSTED, "local")
 
@@ -51,8 +53,19 @@ class Vendor(Struct, frozen=True):
 
     @property
     def variable(self) -> str:
-        """Name the environment variable that configures this vendor."""
+        """Name the environment variable that configures this vendor, "" where none does."""
         return self.key_variables[0] if self.key_variables and self.needs_key else self.base_variable
+
+    @property
+    def cure(self) -> str:
+        """Tell how to configure this vendor, to follow "to use it" or a colon."""
+        if self.shape == "anthropic":
+            return f"this version cannot ask it; ask its models through another provider, such as {_ROUTED_CLAUDE}"
+        if self.name == SCRIPTED:
+            return "set its script in [providers.scripted] of askonce.toml"
+        if self.name == LOCAL:
+            return "set ASKONCE_LOCAL_MODEL=on"
+        return f"set {self.variable}" if self.variable else "set its base_url in askonce.toml"
 
 
 VENDORS: tuple[Vendor, ...] = (
@@ -245,7 +258,7 @@ def normal_base_url(name: str, url: str) -> str:
 
     `OLLAMA_HOST` is read as Ollama itself reads it: `host`, `host:port` or a URL; 0.0.0.0 means this machine.
     """
-    url = url.strip().rstrip("/")
+    url = url.strip()
     parts = urlsplit(url if "://" in url else f"http://{url}")
     try:
         port = parts.port
@@ -254,8 +267,8 @@ def normal_base_url(name: str, url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.username:
         raise ValueError(f"{url!r} is not a base URL such as https://api.example.com/v1.")
     if name != "ollama":
-        return parts.geturl()
+        return parts.geturl().rstrip("/")
     host = "127.0.0.1" if parts.hostname in ("0.0.0.0", "::") else parts.hostname  # noqa: S104  # asked, not bound
     host = f"[{host}]" if ":" in host else host
     port = port or (443 if parts.scheme == "https" else 11434)
-    return f"{parts.scheme}://{host}:{port}{parts.path or '/v1'}"
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/') or '/v1'}"

@@ -50,7 +50,7 @@ def compile_table(vendors: Iterable[Vendor], overrides: Mapping[str, Mapping[str
     """Compile the prices of these vendors, as of an epoch second. Raises `ConfigError` for a bad override."""
     rows = list(vendors)
     return PriceTable(
-        vendors={row.name: _vendor(_BY_ID[row.prices], now_s) for row in rows if row.prices},
+        vendors={row.name: _vendor(row, now_s) for row in rows if row.prices},
         free=tuple(row.name for row in rows if row.free),
         overrides={
             provider: {model: _override(f"{provider}:{model}", given) for model, given in models.items()}
@@ -59,22 +59,22 @@ def compile_table(vendors: Iterable[Vendor], overrides: Mapping[str, Mapping[str
     )
 
 
-def _vendor(provider: source.Provider, now_s: int) -> VendorPrices:
+def _vendor(row: Vendor, now_s: int) -> VendorPrices:
+    provider = _BY_ID[row.prices]
     lenders = [_BY_ID[name] for name in provider.fallback_model_providers or ()]
     return VendorPrices(
-        tuple(_model(model, now_s) for model in provider.models),
+        tuple(_model(model, now_s, row.model_prefix) for model in provider.models),
         tuple(_model(model, now_s) for lender in lenders for model in lender.models),
     )
 
 
-def _model(model: source.ModelInfo, now_s: int) -> Model:
+def _model(model: source.ModelInfo, now_s: int, prefix: str = "") -> Model:
     prices = _dated(model, now_s)
     spoken = any(
         dated.price and dated.price.input.nano_per_mtok and dated.price.output.nano_per_mtok for dated in prices
     )
-    free = ":free" in model.id
-    chat = (spoken or free) and not any(word in model.id.lower() for word in _NOT_CHAT)
-    return Model(model.id, _rule(model.match), prices, model.context_window, chat, bool(model.deprecated))
+    chat = (spoken or ":free" in model.id) and not any(word in model.id.lower() for word in _NOT_CHAT)
+    return Model(prefix + model.id, _rule(model.match), prices, model.context_window, chat, bool(model.deprecated))
 
 
 def _dated(model: source.ModelInfo, now_s: int) -> tuple[Dated, ...]:

@@ -1,0 +1,97 @@
+import pytest
+
+from askonce.providers.catalog import VENDORS, at, custom, normal_base_url, vendor_named
+
+PROMISED = {
+    "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
+    "gemini": ("GEMINI_API_KEY", "GEMINI_BASE_URL"),
+    "xai": ("XAI_API_KEY", "XAI_BASE_URL"),
+    "ollama": ("OLLAMA_API_KEY", "OLLAMA_HOST"),
+}
+
+
+@pytest.mark.parametrize(("name", "variables"), PROMISED.items())
+def test_the_contracts_variables_are_read(name: str, variables: tuple[str, str]) -> None:
+    vendor = vendor_named(name)
+    assert vendor is not None
+    assert (vendor.key_variables[0], vendor.base_variable) == variables
+
+
+def test_names_and_variables_are_each_vendors_own() -> None:
+    names = [vendor.name for vendor in VENDORS]
+    variables = [name for vendor in VENDORS for name in (*vendor.key_variables, vendor.base_variable) if name]
+    assert len(set(names)) == len(names)
+    assert len(set(variables)) == len(variables)
+
+
+def test_every_row_is_complete() -> None:
+    for vendor in VENDORS:
+        assert vendor.title, vendor.name
+        assert ":" not in vendor.name
+        if vendor.needs_key:
+            assert vendor.base_url.startswith("https://"), vendor.name
+            assert vendor.key_variables, vendor.name
+            assert vendor.default_model, vendor.name
+            assert not vendor.free, vendor.name
+        if vendor.base_url:
+            assert normal_base_url("", vendor.base_url) == vendor.base_url
+
+
+def test_the_cure_names_the_variable() -> None:
+    cures = {vendor.name: vendor.cure for vendor in VENDORS}
+    assert cures["openai"] == "set OPENAI_API_KEY"
+    assert cures["ollama"] == "set OLLAMA_HOST"
+    assert "this version" in cures["anthropic"]
+    assert "providers.scripted" in cures["scripted"]
+    assert "ASKONCE_LOCAL_MODEL" in cures["local"]
+
+
+def test_only_vendors_that_charge_on_are_drained() -> None:
+    assert {vendor.name for vendor in VENDORS if vendor.drains} == {"gemini", "groq", "mistral"}
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "read"),
+    [
+        ("ollama", "localhost", "http://localhost:11434/v1"),
+        ("ollama", "0.0.0.0", "http://127.0.0.1:11434/v1"),
+        ("ollama", "http://10.0.0.5:8000", "http://10.0.0.5:8000/v1"),
+        ("ollama", "https://ollama.example", "https://ollama.example:443/v1"),
+        ("ollama", "http://h:1/v1/", "http://h:1/v1"),
+        ("ollama", "[::1]:11434", "http://[::1]:11434/v1"),
+        ("openai", "https://proxy.example/openai/v1/", "https://proxy.example/openai/v1"),
+        ("vllm", "gpu:8000/v1", "http://gpu:8000/v1"),
+    ],
+)
+def test_addresses_are_completed(name: str, written: str, read: str) -> None:
+    assert normal_base_url(name, written) == read
+
+
+@pytest.mark.parametrize(
+    "written", ["", "ftp://x", "http://", "http://h:99999", "http://h:x", "http://h/v1?a=b", "http://u:p@h"]
+)
+def test_what_is_no_address_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="is not a base URL"):
+        normal_base_url("openai", written)
+
+
+def test_a_row_at_another_address_needs_no_key() -> None:
+    openai = vendor_named("openai")
+    assert openai is not None
+    moved = at(openai, "http://127.0.0.1:9/v1")
+    assert (moved.base_url, moved.needs_key) == ("http://127.0.0.1:9/v1", False)
+    assert at(openai, openai.base_url + "/") is openai
+
+
+def test_an_endpoint_of_ones_own_is_a_row_too() -> None:
+    mine = custom("mine.lab-1", "gpu:8000/v1")
+    assert (mine.name, mine.base_url, mine.needs_key, mine.open_ended) == (
+        "mine.lab-1",
+        "http://gpu:8000/v1",
+        False,
+        True,
+    )
+    for bad in ("", "Mine", "a:b", "-a", "a" * 41):
+        with pytest.raises(ValueError, match="cannot name a provider"):
+            custom(bad, "gpu:8000/v1")
