@@ -14,8 +14,8 @@ from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Window
-from askonce.gate.answering import Joined
-from askonce.gate.pipeline import Admitted, Road
+from askonce.gate.answering import Arrival, Joined
+from askonce.gate.pipeline import Road
 from askonce.wire.cache_headers import cache_status, read_cache_control
 from askonce.wire.native import read_generate
 from askonce.wire.native_answer import NATIVE, EventWriter, Facts, Started, render
@@ -40,30 +40,28 @@ class Generate:
         body = await request.json_body(self._body_limit, self._slow_bodies)
         ask = read_generate(body, caller.tenant, read_cache_control(request.text(b"cache-control")))
         admitted = await self._road.travel(ask, caller, window, NATIVE, request.id)
-        headers = limit_headers(admitted.window, admitted.verdict, self._clock.wall_ms())
+        now_ms = self._clock.wall_ms()
+        headers = limit_headers(admitted.window, admitted.verdict, now_ms)
+        if isinstance(admitted.outcome, Entry):
+            return _hit(request, ask, admitted.outcome, headers, now_ms)
         try:
-            return await self._reply(request, ask, admitted, headers)
+            return await self._reply(request, ask, admitted.outcome, headers)
         except AskonceError as error:
             return error_reply(error, request.id, headers)
 
-    async def _reply(self, request: Request, ask: Ask, admitted: Admitted, headers: Headers) -> Reply | StreamReply:
-        outcome = admitted.outcome
+    async def _reply(
+        self, request: Request, ask: Ask, outcome: Joined | AskonceError, headers: Headers
+    ) -> Reply | StreamReply:
         if isinstance(outcome, AskonceError):
             raise outcome
-        if isinstance(outcome, Entry):
-            headers += self._cache_headers(outcome, "hit", stored=True)
-            facts = self._facts(request, ask, outcome, "hit")
-            if ask.call.stream:
-                return StreamReply(_stream_headers(headers), _replay(outcome, facts), _nothing)
-            return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], render(outcome, facts))
         if ask.call.stream:
             return await self._live(request, ask, outcome, headers)
         try:
             arrival = await unless_left(request.receive, outcome.arrival())
         finally:
             outcome.leave()
-        headers += self._cache_headers(arrival.entry, arrival.state, stored=arrival.stored)
-        facts = self._facts(request, ask, arrival.entry, arrival.state)
+        headers += _cache_headers(arrival.entry, arrival.state, self._clock.wall_ms(), stored=arrival.stored)
+        facts = self._facts(request, ask, arrival)
         return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], render(arrival.entry, facts))
 
     async def _live(self, request: Request, ask: Ask, joined: Joined, headers: Headers) -> StreamReply:
@@ -91,20 +89,32 @@ class Generate:
             arrival = await joined.arrival()
             if not writer.text_sent:
                 yield writer.delta(arrival.entry.open().text)
-            yield writer.done(arrival.entry, self._facts(request, ask, arrival.entry, arrival.state))
+            yield writer.done(arrival.entry, self._facts(request, ask, arrival))
         except AskonceError as error:
             yield writer.error(error, request.id)
 
-    def _facts(self, request: Request, ask: Ask, entry: Entry, state: CacheState) -> Facts:
-        return Facts(state, self._age_s(entry, state), request.latency_ms(), request.id, ask.routing.mode)
+    def _facts(self, request: Request, ask: Ask, arrival: Arrival) -> Facts:
+        age_s = _age_s(arrival.entry, arrival.state, self._clock.wall_ms())
+        return Facts(arrival.state, age_s, request.latency_ms(), request.id, ask.routing.mode)
 
-    def _age_s(self, entry: Entry, state: CacheState) -> int:
-        return max(0, self._clock.wall_ms() - entry.stored_ms) // 1000 if state == "hit" else 0
 
-    def _cache_headers(self, entry: Entry, state: CacheState, *, stored: bool) -> Headers:
-        ttl_s = max(0, entry.expires_ms - self._clock.wall_ms()) // 1000
-        status = cache_status(state, ttl_s, stored).encode()
-        return [(b"cache-status", status), (b"age", b"%d" % self._age_s(entry, state))]
+def _hit(request: Request, ask: Ask, entry: Entry, headers: Headers, now_ms: int) -> Reply | StreamReply:
+    """Answer from the store, without waiting for anything."""
+    headers += _cache_headers(entry, "hit", now_ms, stored=True)
+    facts = Facts("hit", _age_s(entry, "hit", now_ms), request.latency_ms(), request.id, ask.routing.mode)
+    if ask.call.stream:
+        return StreamReply(_stream_headers(headers), _replay(entry, facts), _nothing)
+    return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], render(entry, facts))
+
+
+def _age_s(entry: Entry, state: CacheState, now_ms: int) -> int:
+    """Return how old an answer is; a clock that went back makes it new, not negative."""
+    return max(0, now_ms - entry.stored_ms) // 1000 if state == "hit" else 0
+
+
+def _cache_headers(entry: Entry, state: CacheState, now_ms: int, *, stored: bool) -> Headers:
+    status = cache_status(state, max(0, entry.expires_ms - now_ms) // 1000, stored)
+    return [(b"cache-status", status.encode()), (b"age", b"%d" % _age_s(entry, state, now_ms))]
 
 
 async def _replay(entry: Entry, facts: Facts) -> AsyncGenerator[bytes, None]:

@@ -74,16 +74,19 @@ class Request:
 
     def approach(self, scope: Scope) -> Approach:
         """Return what the request says about its sender."""
+        # Decoded in place, not by calls: this runs for every request, and most headers are absent.
         get = self.headers.get
+        host, origin, forwarded = get(b"host"), get(b"origin"), get(b"x-forwarded-for")
+        authorization, api_key, cookie = get(b"authorization"), get(b"x-api-key"), get(b"cookie")
         client = scope.get("client")
         return Approach(
             client[0] if client else "",
-            _text(get(b"host")),
-            _text(get(b"origin")),
-            _text(get(b"x-forwarded-for")),
-            _text(get(b"authorization")),
-            _text(get(b"x-api-key")),
-            b"x-session-id" in self.headers or b"sessionId=" in get(b"cookie", b""),
+            None if host is None else host.decode("latin-1"),
+            None if origin is None else origin.decode("latin-1"),
+            None if forwarded is None else forwarded.decode("latin-1"),
+            None if authorization is None else authorization.decode("latin-1"),
+            None if api_key is None else api_key.decode("latin-1"),
+            b"x-session-id" in self.headers or (cookie is not None and b"sessionId=" in cookie),
         )
 
     def text(self, name: bytes) -> str | None:

@@ -79,7 +79,7 @@ def read_generate(body: bytes, tenant: str, header_wish: CacheWish) -> Ask:
         fields = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explain(body, error) from None
-    problems = [*_problems(fields)]
+    problems = _problems(fields)
     if problems:
         raise _invalid(problems)
     system = SYSTEM if fields.system is None else fields.system
