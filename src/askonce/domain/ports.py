@@ -115,7 +115,7 @@ class Windows(Protocol):
         ...
 
     async def peek(self, window: Window) -> Verdict:
-        """Say what `take` would, without counting anything."""
+        """Say what `take` would, without counting anything: `remaining` is the room that there is now."""
         ...
 
 

@@ -64,12 +64,14 @@ class Desk:
         except lmdb.Error as error:
             self._suffer(error)
 
-    def sweep(self, budget: int) -> None:
-        """Sweep the next `budget` records."""
+    def sweep(self, budget: int) -> bool:
+        """Sweep the next `budget` records; False once the end is reached and the next time begins anew."""
         try:
             self._resume = lmdb_sweep.sweep(self._room, self._resume, budget, self._clock.steady_ns())
         except lmdb.Error as error:
             self._suffer(error)
+            return False
+        return bool(self._resume)
 
     def _write(self, act: Callable[[Txn], _T]) -> _T:
         with self._room.env.begin(write=True) as txn:

@@ -7,6 +7,7 @@ next opening, by the marks of `lmdb_files`.
 
 import asyncio
 import logging
+import threading
 from pathlib import Path
 
 import lmdb
@@ -25,7 +26,8 @@ from askonce.state.lmdb_flights import LmdbFlights
 BOOKS_BYTES = 64 << 20  # windows of some 150,000 identities at once, or a few long flights
 CACHE_BYTES_MIN = 1 << 20
 SNAPSHOT_EVERY_NS = 10_000_000_000  # what a loss of power may cost of the sums
-SWEEP_RECORDS = 2_000  # per second: about 1 ms, and a million entries in under ten minutes
+SWEEP_RECORDS = 2_000  # of each file and second: some milliseconds, and a million entries in under ten minutes
+SWEEP_SLICE = 200  # records looked at before others get their turn: well under a millisecond
 
 _log = logging.getLogger("askonce.state")
 
@@ -59,6 +61,7 @@ class LmdbState:
         self._rooms: list[files.Room] = []
         self._sweep_cache_at = b""
         self._snapshot_at_ns = 0
+        self._saving = threading.Lock()  # a save may outlive the cancelled sweep that began it
         self._unsaved = ""
         self._since_ms = 0
 
@@ -114,10 +117,14 @@ class LmdbState:
     async def sweep(self, budget: int = SWEEP_RECORDS) -> None:
         """Delete some of what is dead and, every few seconds, save the sums. For one process, each second.
 
+        Looks at about `budget` records of each file, in slices, so that requests are answered in between.
         If cancelled, the saving goes on in its thread and is complete or not at all.
         """
-        self._sweep_cache_at = self.answers.sweep(self._sweep_cache_at, budget)
-        self._desk.sweep(budget)
+        for sweep in (self._sweep_cache, self._desk.sweep):
+            for _ in range(0, budget, SWEEP_SLICE):
+                if not sweep(min(budget, SWEEP_SLICE)):
+                    break
+                await asyncio.sleep(0)
         now_ns = self._clock.steady_ns()
         if now_ns >= self._snapshot_at_ns:
             self._snapshot_at_ns = now_ns + SNAPSHOT_EVERY_NS
@@ -135,9 +142,15 @@ class LmdbState:
             notes.append("The books could not reserve their disk space; they are written plainly, which is slower.")
         return Health({part: why for part, why in parts.items() if why}, tuple(notes))
 
+    def _sweep_cache(self, budget: int) -> bool:
+        """Sweep a little; False once the end is reached and the next time begins anew."""
+        self._sweep_cache_at = self.answers.sweep(self._sweep_cache_at, budget)
+        return bool(self._sweep_cache_at)
+
     def _save(self, snapshot: snapshots.Snapshot) -> None:
         try:
-            snapshots.write(self._premises.folder, snapshot)
+            with self._saving:
+                snapshots.write(self._premises.folder, snapshot)
         except OSError as error:
             self._unsaved = f"the sums could not be saved: {error.strerror}"
             _log.warning("%s", self._unsaved)

@@ -1,0 +1,31 @@
+"""Sums are added exactly, and a hit is added the same way by both roads."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from askonce.domain.outcome import Paid, Spared
+from askonce.state import tally
+
+AMOUNT = st.integers(0, 10**12)
+
+
+@given(st.lists(AMOUNT, min_size=10, max_size=10), AMOUNT, AMOUNT)
+def test_a_hit_is_the_same_as_a_spared_call(start: list[int], nano: int, tokens: int) -> None:
+    packed = tally.TALLY.pack(*start)
+    assert tally.add_hit(packed, nano, tokens) == tally.add(packed, Spared("t", "exact", nano, tokens))
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        (Paid("t", "p", "m", "answered", True, 5), tally.Tally(misses=1, spent_nano=5)),
+        (Paid("t", "p", "m", "answered", False, 5), tally.Tally(uncounted=1, spent_nano=5)),
+        (Paid("t", "p", "m", "failed", True, 5), tally.Tally(failed=1, spent_nano=5)),
+        (Paid("t", "p", "m", "abandoned", False, 5), tally.Tally(abandoned=1, spent_nano=5)),
+        (Spared("t", "exact", 5, 7), tally.Tally(hits=1, saved_exact_nano=5, saved_tokens=7)),
+        (Spared("t", "coalesced", 5, 7), tally.Tally(coalesced=1, saved_coalesced_nano=5, saved_tokens=7)),
+    ],
+)
+def test_an_ending_adds_to_its_own_sums_only(ending: Paid | Spared, expected: tally.Tally) -> None:
+    assert tally.TALLY.unpack(tally.add(tally.NOTHING, ending)) == tuple(expected)
