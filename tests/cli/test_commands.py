@@ -29,6 +29,19 @@ ANSWER = {
     },
 }
 STATS = {"hits": 15, "misses": 5, "hitRate": 75, "estimatedSavings": "$0.15", "advice": "Good."}
+MODELS = {
+    "models": [
+        {
+            "id": "openai:gpt-4o",
+            "default": True,
+            "contextWindow": 128000,
+            "prices": {"input": "2.5", "output": "10"},
+            "aliases": ["good"],
+            "note": "",
+        },
+        {"id": "mine:x", "default": False, "contextWindow": None, "prices": None, "aliases": [], "note": ""},
+    ]
+}
 LIMITED = {
     "error": "Rate limit exceeded",
     "message": "Too many LLM requests, please wait before trying again.",
@@ -45,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.heard.append((self.path, {}, self.headers.get("Authorization", "")))
-        found = {"/llm/cache/stats": STATS, "/llm/models": {"models": [{"provider": "openai", "model": "gpt-4o"}]}}
+        found = {"/llm/cache/stats": STATS, "/llm/models": MODELS, "/ready": {}}
         self._reply(200, json.dumps(found[self.path]).encode())
 
     def do_POST(self) -> None:
@@ -186,7 +199,12 @@ def test_stats_and_models_are_laid_out_for_people(tmp_path: Path, server: str) -
     stats = askonce(tmp_path, "stats", "--url", server).stdout
     assert "hit rate  75 %" in stats
     assert "Good." in stats
-    assert askonce(tmp_path, "models", "list", "--url", server).stdout.strip() == "openai:gpt-4o"
+    first, second = askonce(tmp_path, "models", "list", "--url", server).stdout.splitlines()
+    assert first.split(maxsplit=1) == [
+        "openai:gpt-4o",
+        "128000 tokens; $2.5 in, $10 out per million tokens; default; good",
+    ]
+    assert second == "mine:x"
     assert json.loads(askonce(tmp_path, "stats", "--json", "--url", server).stdout) == STATS
 
 

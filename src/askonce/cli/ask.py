@@ -44,7 +44,8 @@ def _ask(
     if as_json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))
     elif not live:
-        print(answer.get("code", ""))
+        code = str(answer.get("code", ""))
+        print(code, end="" if code.endswith("\n") else "\n")
     if out is not None:
         _keep(out, answer, force)
     print(summary(answer.get("metadata", {})), file=sys.stderr)

@@ -18,13 +18,15 @@ from askonce.cli.exits import CommandFailed
 from askonce.cli.probes import probe
 from askonce.cli.settings import load_settings, overrides
 from askonce.config.load import Loaded
+from askonce.config.paths import status_path
 from askonce.config.settings import Config
 from askonce.domain.errors import ConfigError
 from askonce.localmodel.status import read
 from askonce.supervisor import sockets
-from askonce.supervisor.helpers import STATUS_NAME, wants_local_model
+from askonce.supervisor.helpers import wants_local_model
 from askonce.supervisor.screen import address
 
+_OK = 200
 State = Literal["fine", "remark", "broken"]
 
 _LOW_DISK = 256 << 20  # bytes free: below, keeping answers will soon fail
@@ -108,18 +110,26 @@ def _server(config: Config) -> Finding:
         for listener in sockets.listen(config.host, config.port, 1):
             listener.close()
     except ConfigError as error:
-        try:
-            Server(where).get("/health")
-        except CommandFailed:
-            return Finding("port", "broken", str(error))
-        return Finding("port", "fine", f"a server answers at {where}")
+        return _occupied(where, str(error))
     return Finding("port", "fine", f"{where} is free; no server is running")
+
+
+def _occupied(where: str, problem: str) -> Finding:
+    try:
+        status, ready = Server(where).look("/ready")
+    except CommandFailed:
+        return Finding("port", "broken", problem)
+    if "parts" not in ready:
+        return Finding("port", "broken", problem)
+    if status != _OK:
+        return Finding("server", "broken", f"answers at {where}, not ready: {'; '.join(ready.get('reasons', []))}")
+    return Finding("server", "fine", f"answers at {where}, ready")
 
 
 def _local_model(config: Config) -> Finding:
     if not wants_local_model(config):
         return Finding("embedded model", "fine", "not used")
-    status = read(Path(config.data_dir) / "run" / STATUS_NAME)
+    status = read(status_path(config.data_dir))
     if status.state == "failed":
         return Finding("embedded model", "broken", status.detail)
     return Finding("embedded model", "fine", f"{status.state}: {status.detail}")

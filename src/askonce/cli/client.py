@@ -28,6 +28,11 @@ class Server(Struct, frozen=True):
         reply = self._open("GET", path, None)
         return _object(reply.read(_MAX_BODY))
 
+    def look(self, path: str) -> tuple[int, dict[str, Any]]:
+        """Fetch a JSON object and its status, whatever that is. Raises `Unreachable`."""
+        reply = self._exchange("GET", path, None)
+        return reply.status, _object(reply.read(_MAX_BODY))
+
     def stream(self, path: str, body: Mapping[str, object]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Post JSON and yield the events of the answer with their data. Raises `Unreachable` or `Refused`."""
         reply = self._open("POST", path, json.dumps(body).encode())
@@ -41,6 +46,12 @@ class Server(Struct, frozen=True):
         return _object(self._open("POST", path, json.dumps(body).encode()).read(_MAX_BODY))
 
     def _open(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        reply = self._exchange(method, path, body)
+        if reply.status >= 400:
+            raise Refused(refusal(reply.status, reply.read(_MAX_BODY)))
+        return reply
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         headers = {"Accept": "application/json, text/event-stream"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -52,14 +63,11 @@ class Server(Struct, frozen=True):
             assert connection.sock is not None  # noqa: S101 - for the type checker
             connection.sock.settimeout(READ_S)
             connection.request(method, prefix + path, body, headers)
-            reply = connection.getresponse()
+            return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(
                 f"No server answers at {self.url} ({error}); start one with `askonce serve`, or set ASKONCE_URL."
             ) from error
-        if reply.status >= 400:
-            raise Refused(refusal(reply.status, reply.read(_MAX_BODY)))
-        return reply
 
 
 def refusal(status: int, body: bytes) -> str:

@@ -54,6 +54,12 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 
 def _line(model: dict[str, Any]) -> str:
-    name = f"{model.get('provider')}:{model.get('model') or model.get('id')}"
-    window = model.get("contextWindow")
-    return f"{name:<50} {f'{window} tokens' if window else ''}".rstrip()
+    window, prices = model.get("contextWindow"), model.get("prices") or {}
+    told = [
+        f"{window} tokens" if window else "",
+        f"${prices['input']} in, ${prices['output']} out per million tokens" if "input" in prices else "",
+        "default" if model.get("default") else "",
+        ", ".join(model.get("aliases") or ()),
+        str(model.get("note") or ""),
+    ]
+    return f"{model.get('id')!s:<44} {'; '.join(part for part in told if part)}".rstrip()

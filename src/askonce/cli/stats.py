@@ -1,6 +1,7 @@
 """`askonce stats`: what the cache did and saved."""
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,12 @@ def _stats(
     print(json.dumps(stats, indent=2) if as_json else table(stats))
 
 
+def _moment(epoch_ms: object) -> str:
+    if not isinstance(epoch_ms, int) or not epoch_ms:
+        return "never"
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def table(stats: dict[str, Any]) -> str:
     """Lay the sums out for people."""
     rows = [
@@ -31,7 +38,7 @@ def table(stats: dict[str, Any]) -> str:
         ("joined in flight", stats.get("coalesced")),
         ("saved", f"{stats.get('estimatedSavings')}, {stats.get('savedTokens')} tokens"),
         ("kept", f"{stats.get('entries')} answers, {stats.get('bytes')} bytes"),
-        ("since", stats.get("since")),
+        ("since", _moment(stats.get("since"))),
     ]
     lines = [f"{name:>16}  {value}" for name, value in rows]
     advice = stats.get("advice")

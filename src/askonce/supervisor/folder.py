@@ -11,13 +11,13 @@ import os
 from pathlib import Path
 from typing import Self
 
+from askonce.config.paths import RUN_FOLDER
 from askonce.domain.errors import ConfigError
 
 FORMAT = 1  # of the folder's layout; what lies in it has versions of its own
 _MARK = "askonce.json"
 _LOCK = "lock"
-_RUN = "run"  # what is true only while a supervisor runs
-_HARMLESS = frozenset({"lost+found", ".DS_Store", _MARK, _LOCK, _RUN})
+_HARMLESS = frozenset({"lost+found", ".DS_Store", _MARK, _LOCK, RUN_FOLDER})
 _CURE = "choose another folder with --data-dir or ASKONCE_DATA_DIR"
 
 
@@ -26,7 +26,7 @@ class DataFolder:
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
-        self.run = path / _RUN
+        self.run = path / RUN_FOLDER
         self._lock = lock
 
     @classmethod

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import msgspec
 
+from askonce.config.paths import PRICES_NAME, STATUS_NAME
 from askonce.config.settings import Config
 from askonce.localmodel.status import give_up
 from askonce.supervisor.children import Child
 from askonce.supervisor.folder import DataFolder
 from askonce.supervisor.posts import Errand, Post
 
-STATUS_NAME = "localmodel.json"
-PRICES_NAME = "prices.json"
 _STAMP_NAME = "prices.stamp"
 _MAX_FAILED_MODELS = 5  # its start costs gigabytes of reading
 _MAX_FAILED_ERRANDS = 3  # without new prices the world goes on

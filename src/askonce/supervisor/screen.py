@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TextIO
 
 from askonce import __version__
+from askonce.config.paths import STATUS_NAME
 from askonce.config.settings import Config
 from askonce.localmodel.status import Status, read
-from askonce.supervisor.helpers import STATUS_NAME, wants_local_model
+from askonce.supervisor.helpers import wants_local_model
 
 _BAR = 30  # characters
 _STEP = 10  # per cent between lines

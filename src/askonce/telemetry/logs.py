@@ -92,7 +92,7 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _clean(name: str, value: object, depth: int) -> object:
-    if _SECRET_NAME.search(name) and not _COUNT_NAME.search(name) and not isinstance(value, bool | None):
+    if _SECRET_NAME.search(name) and not _COUNT_NAME.search(name) and not isinstance(value, int | float | None):
         return REDACTED
     if isinstance(value, str):
         text = _SECRET_TEXT.sub(REDACTED, value)
