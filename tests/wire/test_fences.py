@@ -215,6 +215,11 @@ ANSWERS: dict[str, tuple[str, str, list[File]]] = {
         "{}\n",
         [File("a.json", "json", "{}\n")],
     ),
+    "a first comment in another language's form": (
+        "```js\n## a.js\nx\n```",
+        "x\n",
+        [File("a.js", "js", "x\n")],
+    ),
     "a comment that JSON does not have below a label": (
         "**a.json**\n```json\n// a.json\n{}\n```",
         "{}\n",

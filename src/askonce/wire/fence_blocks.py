@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from askonce.wire.fence_claims import read_comment, read_info
 from askonce.wire.fence_languages import (
+    breaks,
     contradicts,
     is_commands,
-    is_commentless,
     is_edit,
     is_markdown,
     is_prose,
@@ -125,14 +125,14 @@ class Block:
             self.lines[-1] = last.rstrip("`") + "\n"
 
     def settle_claim(self) -> None:
-        """Let the first comment claim the path if nothing else did; drop it from a format without comments."""
+        """Let the first comment claim the path if nothing else did; drop it where it is none."""
         found = read_comment([line.rstrip("\n") for line in self.lines[:4]])
         if not found:
             return
         claim, number = found
         if self.claim is None and not contradicts(self.tag, claim):
             self.claim = claim
-        if self.claim is not None and is_commentless(self.claim):
+        if self.claim is not None and breaks(self.lines[number], self.claim):
             del self.lines[number]
 
     def is_edit(self) -> bool:

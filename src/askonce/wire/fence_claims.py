@@ -98,11 +98,18 @@ _KEY = re.compile(
 # What may follow a path that is a label: nothing, or a remark.
 _REMARK = re.compile(r"$|[-–—:(|→,\[]|//|#")
 _HEADING = re.compile(r"#{1,6}[ \t]|\*\*[^*]+\*\*:?$")
-_NAMES_A_FILE = re.compile(
-    r"\b(?:create|saved?|write|put|place|named?|called|contents?|file|complete|full|here|below)\b", re.IGNORECASE
+# What a sentence says right before the path if the block is that file. A path that is mentioned otherwise ("the method
+# in `a.py`") mostly stands above a part of it, which must not become the file.
+_ANNOUNCED = re.compile(
+    r"(?:\b(?:named|called)|\b(?:contents?|code|version|source)(?: code)? (?:of|for)(?: the)?(?: file)?"
+    r"|\b(?:create|write|make|save (?:this|it|the)?(?: (?:code|file|script|following))*(?: (?:as|to|in|into))?)"
+    r"(?: (?:a|an|the|your|new|main|file|script|module))*"
+    r"|\bhere(?:'s|’s| is)(?: (?:a|an|the|your|complete|full|final|whole|entire|updated|revised|new|file))*)$",
+    re.IGNORECASE,
 )
 _ONLY_A_PART = re.compile(
-    r"\b(?:run|running|execute|usage|example|snippet|how to|append|add|import|install|delete|remove|output)\b",
+    r"\b(?:run|running|execute|usage|example|snippet|how to|append|add|import|install|delete|remove|output|update|"
+    r"modify|change|fix|in)\b",
     re.IGNORECASE,
 )
 
@@ -143,12 +150,15 @@ def _undotted(token: str) -> str:
 
 
 def _in_sentence(text: str, *, heading: bool) -> str | None:
-    """Read a sentence that announces exactly one file."""
-    if _ONLY_A_PART.search(text) or not (heading or (text.endswith((":", "：")) and _NAMES_A_FILE.search(text))):
+    """Read a heading or a sentence that announces exactly one file."""
+    words = [_undotted(unwrapped(_undotted(word))) for word in text.replace("：", ":").split(" ")]
+    places = [at for at, word in enumerate(words) if len(word) > 2 and is_path(word, among_words=True)]
+    if not places or any(words[at] != words[places[0]] for at in places):
         return None
-    words = (_undotted(unwrapped(_undotted(word))) for word in text.replace("：", ":").split(" "))
-    claims = {word for word in words if len(word) > 2 and extension(word) and is_path(word, among_words=True)}
-    return claims.pop() if len(claims) == 1 else None
+    announced = text.endswith((":", "：")) and _ANNOUNCED.search(" ".join(words[: places[0]]))
+    if announced or (heading and not _ONLY_A_PART.search(text)):
+        return words[places[0]]
+    return None
 
 
 # --- the first comment ---

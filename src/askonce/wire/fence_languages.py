@@ -152,8 +152,10 @@ _TEXT = _words("text txt plain plaintext none nohighlight rst asciidoc adoc merm
 _PROSE = _MARKDOWN | _SESSIONS | _TEXT
 _SHELLS = _words("bash sh shell zsh fish bat batch cmd powershell ps1 pwsh shellscript")
 _EDITS = _words("diff patch udiff append search-replace")
-# Formats without comments: a first line that names the file is no part of it.
+# Formats without comments, and some whose comments do not begin with `#`: see `breaks`.
 _COMMENTLESS = _words("json ipynb jsonl ndjson geojson webmanifest csv tsv")
+
+_SLASHES = _words("cjs cs css dart go java js jsx kt kts mjs mts rs scala scss swift ts tsx zig")
 
 # A script is longer than the commands that a model shows between its files.
 _COMMANDS_LINES = 20
@@ -223,6 +225,7 @@ def contradicts(language: str, path: str) -> bool:
     return language in _SESSIONS or (language in _SHELLS and own not in _SHELLS)
 
 
-def is_commentless(path: str) -> bool:
-    """Say whether a comment would break a file of this name."""
-    return extension(path) in _COMMENTLESS
+def breaks(line: str, path: str) -> bool:
+    """Say whether a comment that only names the file would break it: there are none in its format, or not with `#`."""
+    own = extension(path)
+    return own in _COMMENTLESS or (own in _SLASHES and line.lstrip().startswith("#"))

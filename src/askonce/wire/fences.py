@@ -13,7 +13,7 @@ The rules, where CommonMark (0.31, section 4.5) leaves room or models do otherwi
 - Only a block that claims a path becomes a file; no name is ever made up. A diff or a search-and-replace edit is no
   file's content, and commands below a program's name are not that program.
 - Line ends become LF. All else between the fences stays as it is, but for the fence's own indentation and a first
-  line that names the file in a format without comments (JSON, CSV).
+  line that names the file where that is no comment (in JSON, or `# a.js`).
 
 `code` is the content of the only block or, of several, of the first that is neither prose, nor only commands that
 install or run something, nor untagged beside tagged ones; where there is none, of the first of the next best kind.
