@@ -526,6 +526,54 @@ def test_refresh_never_lands_with_what_was_stored_before_it_was_asked(hook: Any)
     play(main())
 
 
+def test_refresh_does_not_take_from_another_process_what_that_found_stored() -> None:
+    async def slow_find(act: str) -> None:
+        await asyncio.sleep(1 if act == "find" else 0)
+
+    async def main() -> None:
+        sky, vendor = Sky(), Vendor()
+        one, two = World(sky, vendor, "1:a", slow_find), World(sky, vendor, "2:b")
+        first = start(two.ask(question()))
+        (await vendor.call()).finish("old")
+        await first
+        leader = start(one.seat(question()).arrival())
+        await asyncio.sleep(0.5)
+        refresh = start(two.ask(question(mode="refresh")))
+        (await vendor.call(1)).finish("new")
+        assert ((await leader).state, (await leader).entry.open().text) == ("hit", "old")
+        assert ((await refresh).state, (await refresh).entry.open().text) == ("refresh", "new")
+        await one.close()
+        await two.close()
+
+    play(main())
+
+
+def test_a_flight_that_has_landed_is_not_joined_any_more() -> None:
+    late: list[asyncio.Task[Arrival]] = []
+
+    async def hook(act: str) -> None:
+        if act == "land" and worlds and not late:
+            late.append(start(worlds[0].ask(question(mode="refresh"))))
+            await rounds()
+
+    worlds: list[World] = []
+
+    async def main() -> None:
+        world = World(hook=hook)
+        first = start(world.ask(question()))
+        (await world.vendor.call()).finish("old")
+        await first
+        await asyncio.sleep(1)
+        worlds.append(world)
+        found = world.seat(question())
+        assert (await found.arrival()).state == "hit"
+        (await world.vendor.call(1)).finish("new")
+        assert (await late[0]).entry.open().text == "new"
+        await world.close()
+
+    play(main())
+
+
 def test_only_is_answered_from_the_store_or_not_at_all() -> None:
     async def main() -> None:
         world = World()

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+import uvloop
 from tests.providers.upstream import Exchange, Play, Upstream, answer, half_stream, piece, reply, silence, stall, stream
 
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout
@@ -20,6 +21,8 @@ def post(url: str) -> Request:
 
 
 def run(test: Callable[[Http], Awaitable[None]], http: Callable[[], Http] = Http) -> None:
+    """Run a test on both loops: gateways run on uvloop, commands on asyncio's own."""
+
     async def main() -> None:
         client = http()
         try:
@@ -27,7 +30,9 @@ def run(test: Callable[[Http], Awaitable[None]], http: Callable[[], Http] = Http
         finally:
             await client.close()
 
-    asyncio.run(main())
+    for new_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(main())
 
 
 async def fetch(http: Http, url: str, limits: Limits = PATIENT) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from statefakes import SECOND, an_entry, key, noise
+from tests.state.statefakes import SECOND, an_entry, key, noise
 
 from askonce.domain.answer import Delta
 from askonce.domain.clock import SystemClock

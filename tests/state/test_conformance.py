@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from statefakes import SECOND, HandClock, key, noise
+from tests.state.statefakes import SECOND, HandClock, key, noise
 
 from askonce.domain.answer import Answer, Delta, Entry, pack
 from askonce.domain.outcome import Paid, Spared, Totals

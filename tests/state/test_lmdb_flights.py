@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from statefakes import HandClock, an_entry, key
+from tests.state.statefakes import HandClock, an_entry, key
 
 from askonce.domain.answer import Delta
 from askonce.domain.ports import Landing, LeaderLost

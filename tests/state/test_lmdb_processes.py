@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stateprocesses as roles
-from statefakes import key
+from tests.state import stateprocesses as roles
+from tests.state.statefakes import key
 
 from askonce.domain.clock import SystemClock
 from askonce.state.lmdb_state import LmdbState

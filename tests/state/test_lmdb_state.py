@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from statefakes import SECOND, HandClock, an_entry, key, noise
+from tests.state.statefakes import SECOND, HandClock, an_entry, key, noise
 
 from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.domain.outcome import Paid, Spared

@@ -15,10 +15,9 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
@@ -35,7 +34,6 @@ IDLE_KEEP_S = 4.0
 MAX_KEEP_S = 60.0
 MAX_RETRY_AFTER_S = 24 * 3600  # no vendor's window is longer than a day
 
-T = TypeVar("T")
 Origin = tuple[str, str, int, Proxy | None]
 
 
@@ -75,8 +73,8 @@ class Reply:
 
     async def piece(self) -> bytes:
         """Return the next piece, b"" at the end. Raises `ProviderFailed`, `ProviderTimeout`."""
-        limits = self._deadline.limits
-        piece = await self._deadline.run(self._connection.piece, limits.idle_s, "sent nothing more for too long")
+        with self._deadline.over("sent nothing more for too long"):
+            piece = await self._connection.piece(self._deadline.until(self._deadline.limits.idle_s))
         self._size += len(piece)
         if self._size > MAX_BODY_BYTES:
             raise ProviderFailed(f"{self._deadline.who} sent more than {MAX_BODY_BYTES >> 20} MiB.")
@@ -120,7 +118,8 @@ class Http:
             connection = await self._acquire(origin, deadline)
             try:
                 connection.send(_encode(request, target, origin))
-                await deadline.run(connection.head, limits.first_byte_s, "did not answer in time")
+                with deadline.over("did not answer in time"):
+                    await connection.head(deadline.until(limits.first_byte_s))
                 yield Reply(connection, deadline)
             finally:
                 self._release(origin, connection)
@@ -130,17 +129,19 @@ class Http:
     async def _acquire(self, origin: Origin, deadline: "_Deadline") -> Connection:
         connection = self._reuse(origin)
         if connection is None:
-            connection = await deadline.run(
-                lambda: self._connect(origin), deadline.limits.connect_s, "could not be connected to in time"
-            )
+            until = deadline.until(deadline.limits.connect_s)
+            with deadline.over("could not be connected to in time"):
+                async with asyncio.timeout_at(until):
+                    connection = await self._connect(origin, until)
             self._all.add(connection)
             self._make_room()
         return connection
 
     async def _seat(self, deadline: "_Deadline") -> None:
         try:
-            await deadline.run(self._free.acquire, deadline.limits.connect_s, "")
-        except ProviderTimeout:
+            async with asyncio.timeout_at(deadline.until(deadline.limits.connect_s)):
+                await self._free.acquire()
+        except TimeoutError:
             raise ProviderBusy(
                 f"All connections to providers are in use; {deadline.who} was not asked.", retry_after_s=1
             ) from None
@@ -192,7 +193,7 @@ class Http:
         connection.hang_up()
         self._all.discard(connection)
 
-    async def _connect(self, origin: Origin) -> Connection:
+    async def _connect(self, origin: Origin, until: float) -> Connection:
         scheme, host, port, proxy = origin
         loop = asyncio.get_running_loop()
         if proxy is None:
@@ -202,13 +203,13 @@ class Http:
         _, connection = await loop.create_connection(Connection, proxy.host, proxy.port)
         try:
             if scheme == "https":
-                await self._tunnel(connection, origin)
+                await self._tunnel(connection, origin, until)
         except BaseException:  # a cancellation too: nobody else knows this connection yet
             connection.hang_up()
             raise
         return connection
 
-    async def _tunnel(self, connection: Connection, origin: Origin) -> None:
+    async def _tunnel(self, connection: Connection, origin: Origin, until: float) -> None:
         """Ask the proxy for a tunnel (RFC 9110, 9.3.6) and start TLS in it."""
         _, host, port, proxy = origin
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -216,7 +217,7 @@ class Http:
         if proxy is not None and proxy.authorization:
             lines.append(f"Proxy-Authorization: {proxy.authorization}")
         connection.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        status, _ = await connection.head()
+        status, _ = await connection.head(until)
         if status != 200 or connection.transport is None:
             raise _Refused(status)
         loop = asyncio.get_running_loop()
@@ -243,11 +244,15 @@ class _Deadline:
         self.limits = limits
         self._end = asyncio.get_running_loop().time() + limits.total_s
 
-    async def run(self, act: Callable[[], Awaitable[T]], limit_s: float, late: str) -> T:
-        """Wait for `act` until its limit or the total is over. Raises `ProviderTimeout`, `ProviderFailed`."""
+    def until(self, limit_s: float) -> float:
+        """Return the loop's time at which a wait that begins now is over."""
+        return min(asyncio.get_running_loop().time() + limit_s, self._end)
+
+    @contextmanager
+    def over(self, late: str) -> Iterator[None]:
+        """Translate what a wait raises: `ProviderTimeout` where it was too `late`, else `ProviderFailed`."""
         try:
-            async with asyncio.timeout_at(min(asyncio.get_running_loop().time() + limit_s, self._end)):
-                return await act()
+            yield
         except TimeoutError:
             raise ProviderTimeout(f"{self.who} {late}.") from None
         except (OSError, Broken, _Refused) as error:
