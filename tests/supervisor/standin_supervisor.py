@@ -16,7 +16,9 @@ def main() -> int:
         config = load({}, os.environ, None).config
         logs.configure(config.log_level, config.log_format)
         gateway = (sys.executable, str(Path(__file__).with_name("standin_gateway.py")))
-        return serve(config, Screen(sys.stdout), Commands(gateway=gateway, prices=(sys.executable, "-c", "")))
+        local_model = (sys.executable, str(Path(__file__).with_name("standin_model.py")))
+        commands = Commands(gateway=gateway, local_model=local_model, prices=(sys.executable, "-c", ""))
+        return serve(config, Screen(sys.stdout), commands)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

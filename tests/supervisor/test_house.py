@@ -16,6 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from askonce.config.paths import status_path
+from askonce.localmodel.status import Status, read
+
 pytestmark = pytest.mark.process
 SUPERVISOR = Path(__file__).with_name("standin_supervisor.py")
 DEADLINE_S = 20.0
@@ -99,6 +102,10 @@ def answers(running: Running) -> bool:
     except (OSError, ValueError, http.client.HTTPException):
         return False
     return True
+
+
+def status(folder: Path) -> Status:
+    return read(status_path(str(folder / "data")))
 
 
 def free_port() -> int:
@@ -279,6 +286,35 @@ def test_one_gateway_that_cannot_start_does_not_take_the_others_with_it(tmp_path
 def test_connections_spread_over_the_gateways(tmp_path: Path) -> None:
     with supervisor(tmp_path, workers="2") as running:
         eventually(lambda: {running.ask()[0] for _ in range(20)} == {0, 1})
+
+
+def test_the_embedded_model_is_started_again_and_ends_last(tmp_path: Path) -> None:
+    with supervisor(tmp_path, local_model="on") as running:
+        eventually(lambda: "The embedded model is ready" in running.log())
+        first = status(tmp_path).pid
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: status(tmp_path).pid != first and status(tmp_path).state == "ready")
+        assert running.log().count("ended unexpectedly") == 1
+        assert running.end() == 0
+        assert running.log().count("ended unexpectedly") == 1
+
+
+@pytest.mark.parametrize(("how", "deaths"), [("hopeless", 1), ("failing", 5)])
+def test_an_embedded_model_that_cannot_work_is_given_up_and_says_why(tmp_path: Path, how: str, deaths: int) -> None:
+    with supervisor(tmp_path, local_model=how) as running:
+        eventually(lambda: status(tmp_path).permanent)
+        assert status(tmp_path).state == "failed"
+        assert status(tmp_path).detail.startswith("No such luck. (given up: exit code")
+        assert (tmp_path / "data" / "starts").read_text() == "x" * deaths
+        assert answers(running)
+
+
+def test_an_earlier_runs_embedded_model_is_forgotten(tmp_path: Path) -> None:
+    with supervisor(tmp_path, local_model="on") as running:
+        eventually(lambda: status(tmp_path).state == "ready")
+        assert running.end() == 0
+    with supervisor(tmp_path):
+        assert status(tmp_path).state == "absent"
 
 
 def test_sighup_without_a_terminal_changes_nothing(tmp_path: Path) -> None:

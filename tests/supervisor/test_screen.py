@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from askonce.config.paths import STATUS_NAME
 from askonce.config.settings import Config, ProviderSettings, StaticKey
 from askonce.localmodel.status import Status, write
-from askonce.supervisor.helpers import STATUS_NAME, wants_local_model
+from askonce.supervisor.helpers import wants_local_model
 from askonce.supervisor.screen import Screen, address, curl_line
 
 

@@ -29,6 +29,7 @@ class Post:
         self.name = name
         self.child: Child | None = None
         self.given_up = ""
+        self.retired = False
         self._hatch = hatch
         self._backoff = Backoff(max_failed_starts)
         self._due_s: float | None = 0.0
@@ -46,6 +47,7 @@ class Post:
 
     def retire(self) -> None:
         """Start nobody any more; who is there stays."""
+        self.retired = True
         self._due_s = None
 
     def empty(self) -> bool:
@@ -60,7 +62,7 @@ class Post:
     def _bury(self, child: Child, code: int) -> None:
         child.close()
         self.child = None
-        if self._finished(code):
+        if self.retired or self._finished(code):
             return
         pause_s = self._backoff.after_death(child.age_s(), self._worked(child), hopeless=code == EXIT_HOPELESS)
         if pause_s is None:
@@ -83,7 +85,6 @@ class GatewayPost(Post):
     def __init__(self, slot: int, listener: socket.socket, config: Config, command: Sequence[str]) -> None:
         super().__init__(f"gateway {slot}", self._start)
         self.slot = slot
-        self.retired = False
         self._listener = listener
         self._config = config
         self._command = command
@@ -111,7 +112,6 @@ class GatewayPost(Post):
     def retire(self) -> None:
         """Also stop listening: whoever comes now is told at once that nobody is there."""
         super().retire()
-        self.retired = True
         self._listener.close()
 
     def _start(self) -> Child:
@@ -123,9 +123,6 @@ class GatewayPost(Post):
         super()._bury(child, code)
         if self.given_up:
             self.retire()
-
-    def _finished(self, code: int) -> bool:
-        return self.retired
 
     def _worked(self, child: Child) -> bool:
         return isinstance(child, Watched) and child.was_ready

@@ -6,7 +6,7 @@ answered in the project's own error shape.
 
 from asyncio import Transport
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024  # request line and headers; browsers and proxies stay under 16 kB
 HEAD_TIMEOUT_S = 20.0  # from the connection's start, or the head's first byte, to its end
@@ -14,6 +14,9 @@ HEAD_TIMEOUT_S = 20.0  # from the connection's start, or the head's first byte, 
 _REFUSAL = b'{"error":"Malformed request","message":"%s","code":"malformed_request","requestId":""}'
 _NOT_HTTP = b"This is not a valid HTTP/1.1 request."
 _TOO_LARGE = b"The request's headers are over 64 kB; send fewer."
+
+
+_feed = HttpToolsProtocol.data_received  # looked up once: this runs for every request
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -29,8 +32,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, and count what belongs to a head that is not complete."""
-        super().data_received(data)
-        if self._in_head():
+        _feed(self, data)
+        cycle = self.cycle  # the last request whose head is complete; None before the first
+        if cycle is None or cycle.scope is not self.scope:  # type: ignore[redundant-expr]  # uvicorn never says None
             self._count_head(len(data))
         elif self._head_bytes:
             self._head_bytes = 0
@@ -39,17 +43,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what is no HTTP, in JSON."""
         self._refuse(_NOT_HTTP)
 
-    def _in_head(self) -> bool:
-        if self.transport.is_closing():
-            return False
-        cycle = self._latest()
-        return cycle is None or cycle.scope is not self.scope
-
-    def _latest(self) -> RequestResponseCycle | None:
-        """Return the last request whose head is complete: None before the first, whatever uvicorn's annotations say."""
-        return self.cycle
-
     def _count_head(self, size: int) -> None:
+        if self.transport.is_closing():
+            return
         now = self.loop.time()
         if not self._head_bytes:
             self._head_since = now
@@ -57,12 +53,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse(_TOO_LARGE)
             return
-        cycle = self._latest()
-        if cycle is not None and not cycle.response_complete:
+        if self._answering():
             return  # pipelined behind a request that is being answered: not a reason to cut that answer
         left_s = max(0.0, self._head_since + HEAD_TIMEOUT_S - now)
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+
+    def _answering(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete  # type: ignore[redundant-expr]  # as above
 
     def _refuse(self, sentence: bytes) -> None:
         body = _REFUSAL % sentence
