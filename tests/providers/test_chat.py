@@ -22,6 +22,7 @@ from askonce.domain.answer import Answer, Delta
 from askonce.domain.call import Call, Message, Params
 from askonce.domain.errors import (
     AskonceError,
+    ConfigError,
     ContextExceeded,
     ModelLoading,
     ProviderBusy,
@@ -65,6 +66,12 @@ async def everything(provider: ChatProvider, *, stream: bool, deadline_s: float 
 def test_it_is_a_provider() -> None:
     provider: Provider = ChatProvider(VENDOR, fixed("http://127.0.0.1:1"), cast(Http, None), LIMITS)
     assert (provider.name, provider.drains) == ("vendor", False)
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "clé"])
+def test_a_key_that_no_header_can_hold_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match="copy it again"):
+        fixed("http://127.0.0.1:1", key)
 
 
 def test_a_plain_call_gives_only_the_answer() -> None:

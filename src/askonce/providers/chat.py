@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from askonce.domain.answer import Answer, Delta, FinishReason
 from askonce.domain.call import Call
-from askonce.domain.errors import AskonceError, ProviderFailed
+from askonce.domain.errors import AskonceError, ConfigError, ProviderFailed
 from askonce.domain.usage import Usage
 from askonce.providers.catalog import Vendor
 from askonce.providers.failures import Refusal, failure
@@ -39,7 +39,9 @@ Endpoint = Callable[[float], Awaitable[Address]]
 
 
 def fixed(base_url: str, key: str = "") -> Endpoint:
-    """Make an endpoint that is always there."""
+    """Make an endpoint that is always there. Raises `ConfigError` for a key that no header can hold."""
+    if not all("!" <= letter <= "~" for letter in key):
+        raise ConfigError("The API key holds a space, a line break or a letter beyond ASCII: copy it again, whole.")
     address = Address(base_url.rstrip("/"), key)
 
     async def find(deadline_s: float) -> Address:
