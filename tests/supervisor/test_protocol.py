@@ -58,6 +58,7 @@ def test_what_is_no_http_is_refused_in_our_own_shape() -> None:
     head, _, body = spoken(talk).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert json.loads(body)["code"] == "malformed_request"
+    assert f"x-request-id: {json.loads(body)['requestId']}\r\n".encode() in head
 
 
 def test_a_head_that_never_ends_is_refused_before_it_fills_the_memory() -> None:

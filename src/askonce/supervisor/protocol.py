@@ -4,6 +4,7 @@ Costs a whole request one call and one comparison; only heads that come in piece
 answered in the project's own error shape.
 """
 
+import secrets
 from asyncio import Transport
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,10 +12,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 64 * 1024  # request line and headers; browsers and proxies stay under 16 kB
 HEAD_TIMEOUT_S = 20.0  # from the connection's start, or the head's first byte, to its end
 
-_REFUSAL = b'{"error":"Malformed request","message":"%s","code":"malformed_request","requestId":""}'
+_REFUSAL = b'{"error":"Malformed request","message":"%s","code":"malformed_request","requestId":"%s"}'
+_HEAD = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    b"x-request-id: %s\r\ncontent-length: %d\r\n\r\n"
+)
 _NOT_HTTP = b"This is not a valid HTTP/1.1 request."
 _TOO_LARGE = b"The request's headers are over 64 kB; send fewer."
-
 
 _feed = HttpToolsProtocol.data_received  # looked up once: this runs for every request
 
@@ -64,7 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete  # type: ignore[redundant-expr]  # as above
 
     def _refuse(self, sentence: bytes) -> None:
-        body = _REFUSAL % sentence
-        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        self.transport.write(b"%scontent-length: %d\r\n\r\n%s" % (head, len(body), body))
+        request_id = secrets.token_hex(8).encode()
+        body = _REFUSAL % (sentence, request_id)
+        self.transport.write(_HEAD % (request_id, len(body)) + body)
         self.transport.close()
