@@ -37,7 +37,7 @@ from askonce.providers.network import Network
 from askonce.providers.price_file import PriceFile
 from askonce.providers.script import read_script
 from askonce.providers.scripted import ScriptedProvider
-from askonce.providers.tokens import count_usage
+from askonce.providers.tokens import estimate
 from askonce.routing.router import Router
 from askonce.state.fallback import Fallback
 from askonce.state.lmdb_state import LmdbState
@@ -173,8 +173,12 @@ def build(config: Config, slot: int, incarnation: int) -> Gateway:
 
 
 class _TokenMeter:
+    """Count what an abandoned or broken call used. By length: a tokenizer is not worth its 60 MB for a guess."""
+
     async def usage(self, call: Call, model: str, text: str) -> Usage:
-        return await count_usage(call, model, text)
+        """Return estimated tokens."""
+        *prompt, answer = estimate([*(message.content for message in call.messages), text])
+        return Usage(sum(prompt), answer, estimated=True)
 
 
 def _limits(config: Config) -> dict[str, LimitRule]:

@@ -79,7 +79,7 @@ class TellProvider:
     """Answer with the pieces it is told, counting its calls; wait for `gate` where one is set."""
 
     name = "fake"
-    drains = False
+    drains = drains_plain = False
 
     def __init__(self) -> None:
         self.pieces = ["```python src/a.py\n", "print(1)\n", "```\n"]

@@ -130,7 +130,7 @@ class Vendor:
     name = "vendor"
 
     def __init__(self, *, drains: bool = False) -> None:
-        self.drains = drains
+        self.drains = self.drains_plain = drains
         self.lines: list[Line] = []
 
     async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:

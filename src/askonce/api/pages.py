@@ -82,12 +82,35 @@ def _section(door: Door, document: dict[str, Any], schemas: dict[str, Any]) -> s
         rows = {p["name"]: p["schema"] for p in operation["parameters"]}
         parts.append(f"<details open><summary>Parameters</summary>{_table(rows, ())}</details>")
     if door.body is not None:
-        parts.append(_fields("Body", schemas[door.body.__name__], is_open=True))
+        parts.append(_fields("Body", _flat(schemas[door.body.__name__], schemas), is_open=True))
     if door.reply is not None:
-        parts.append(_fields("Answer", schemas[door.reply.__name__], is_open=False))
+        parts.append(_fields("Answer", _flat(schemas[door.reply.__name__], schemas), is_open=False))
     if door.errors:
         parts.append(f"<p class='quiet'>Errors: {', '.join(f'<code>{e}</code>' for e in door.errors)}</p>")
     return "\n".join(parts)
+
+
+def _flat(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """Put the fields of nested objects beside their own, as `metadata.cost`; lists of objects as `files[].path`."""
+    properties: dict[str, Any] = {}
+    for name, field in schema.get("properties", {}).items():
+        properties[name] = field
+        for inner, suffix in _nested(field):
+            for below, value in _flat(schemas[inner], schemas)["properties"].items():
+                properties[f"{name}{suffix}.{below}"] = value
+    return {"properties": properties, "required": schema.get("required", ())}
+
+
+def _nested(field: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the objects that a field may hold, with `[]` where it holds a list of them."""
+    found = []
+    for choice in field.get("anyOf", [field]):
+        items = choice.get("items")
+        if "$ref" in choice:
+            found.append((_kind(choice), ""))
+        elif isinstance(items, dict) and "$ref" in items:
+            found.append((_kind(items), "[]"))
+    return found
 
 
 def _guard(door: Door) -> str:
@@ -103,7 +126,7 @@ def _fields(title: str, schema: dict[str, Any], *, is_open: bool) -> str:
 def _table(properties: dict[str, Any], required: Any) -> str:
     rows = "".join(
         f"<tr><td><code>{html.escape(name)}</code></td><td>{'required' if name in required else ''}</td>"
-        f"<td><code>{html.escape(_kind(schema))}</code></td></tr>"
+        f"<td><code>{html.escape(_kind(schema))}</code></td><td>{html.escape(schema.get('description', ''))}</td></tr>"
         for name, schema in properties.items()
     )
     return f"<table>{rows}</table>"
@@ -112,12 +135,14 @@ def _table(properties: dict[str, Any], required: Any) -> str:
 def _kind(schema: dict[str, Any]) -> str:
     """Say a JSON schema in a few words."""
     if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
+        return "object" if len(schema) > 1 else str(schema["$ref"]).rpartition("/")[2]
     if "enum" in schema:
         return " | ".join(str(value) for value in schema["enum"])
     if "anyOf" in schema:
         kinds = dict.fromkeys(_kind(s) for s in schema["anyOf"] if s.get("type") != "null")
-        return " or ".join(kinds)
+        # A whole number may be written 1 or 1.0: to people that is one kind.
+        both = [kind for kind in kinds if kind.replace("integer", "number", 1) in kinds and kind.startswith("integer")]
+        return " or ".join(kind for kind in kinds if not any(kind == k.replace("integer", "number", 1) for k in both))
     kind = str(schema.get("type", "anything"))
     if kind == "array":
         items = schema.get("items")

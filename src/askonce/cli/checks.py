@@ -31,7 +31,7 @@ State = Literal["fine", "remark", "broken"]
 
 _LOW_DISK = 256 << 20  # bytes free: below, keeping answers will soon fail
 _OLDEST_CLOCK = 1_767_225_600  # 2026-01-01, before this was written
-_PARTS = ("uvicorn", "uvloop", "httptools", "lmdb", "msgspec", "starlette", "genai-prices")
+_PARTS = ("uvicorn", "uvloop", "httptools", "lmdb", "msgspec", "genai-prices")
 
 
 class Finding(Struct, frozen=True):

@@ -187,7 +187,9 @@ class Provider(Protocol):
     """Ask one vendor's endpoint."""
 
     name: str
-    drains: bool  # does hanging up not stop the vendor's charging, so that an abandoned call is read to its end?
+    # Does hanging up not stop the vendor's charging, so that an abandoned call is read to its end? Streams, plain calls.
+    drains: bool
+    drains_plain: bool
 
     def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
         """Make one call: deltas (only if `call.stream`), then the whole answer, last.
@@ -219,12 +221,16 @@ class Shape(Protocol):
 class Prices(Protocol):
     """Know what models cost."""
 
-    async def loaded(self) -> None:
-        """Wait, within a bound, until prices are known at all: a first start compiles them."""
-        ...
-
     def price(self, provider: str, model: str, version: str) -> Price | None:
         """Return the price of the model as asked for, or of the vendor's version of it; None if neither is known."""
+        ...
+
+
+class PriceSource(Prices, Protocol):
+    """Know what models cost, once that is there."""
+
+    async def loaded(self) -> None:
+        """Wait, within a bound, until prices are known at all: a first start compiles them."""
         ...
 
 

@@ -112,6 +112,10 @@ class Answering:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
+    def is_aloft(self, flight: bytes) -> bool:
+        """Say whether the question is being answered in this process, so that joining costs nothing."""
+        return flight in self._aloft
+
     def seat(self, plan: Plan) -> Joined:
         """Join the flight of this question, or make one leave. Raises `Draining`. Never suspends."""
         aloft = None if plan.mode == "off" else self._aloft.get(plan.keys.flight)
@@ -154,7 +158,9 @@ class Answering:
         """Abandon a flight that nobody waits for."""
         if self._occupied(aloft) or await self._followed(aloft) or self._occupied(aloft):
             return
-        patience_s = DRAIN_ABANDONED_S if aloft.leads and self._dispatch.drains(aloft.plan.candidates[0]) else 0.0
+        plan = aloft.plan
+        drains = aloft.leads and self._dispatch.drains(plan.ask.call, plan.candidates[0])
+        patience_s = DRAIN_ABANDONED_S if drains else 0.0
         now = asyncio.get_running_loop().time()
         if aloft.deserted_at is not None and now - aloft.deserted_at >= patience_s and aloft.task:
             self._forget(aloft)  # nobody may join what is about to be hung up

@@ -7,20 +7,21 @@ from msgspec.structs import replace
 from askonce.domain.answer import Answer, Delta
 from askonce.domain.call import Call, Candidate
 from askonce.domain.errors import InternalError
-from askonce.domain.ports import Prices, Provider
+from askonce.domain.ports import PriceSource, Provider
 
 
 class Dispatch:
     """Make paid calls within a total deadline (seconds), and say what they cost."""
 
-    def __init__(self, providers: Mapping[str, Provider], prices: Prices, total_s: float) -> None:
+    def __init__(self, providers: Mapping[str, Provider], prices: PriceSource, total_s: float) -> None:
         self._providers = providers
         self._prices = prices
         self._total_s = total_s
 
-    def drains(self, candidate: Candidate) -> bool:
-        """Say whether an abandoned call of this candidate is to be read to its end, because it is paid anyway."""
-        return self._provider(candidate).drains
+    def drains(self, call: Call, candidate: Candidate) -> bool:
+        """Say whether this call, when abandoned, is to be read to its end, because it is paid anyway."""
+        provider = self._provider(candidate)
+        return provider.drains if call.stream else provider.drains_plain
 
     async def ask(self, call: Call, candidate: Candidate) -> AsyncIterator[Delta | Answer]:
         """Yield deltas (if the call streams), then the whole answer, not priced yet. Closing it hangs up.

@@ -59,7 +59,6 @@ class Road:
         after the admission is an outcome, because the caller is told what its window said all the same.
         """
         candidates = self._router.candidates(ask.routing)
-        self._router.afford(ask, candidates)
         keys = fingerprints(ask.call, candidates)
         mode = self._policy.mode(ask.cache)
         looks = keys.entries if mode in ("default", "only") else ()
@@ -71,6 +70,8 @@ class Road:
         if mode == "only":
             return Admitted(window, verdict, CacheMiss(NOTHING_STORED))
         try:
+            if mode == "off" or not self._answering.is_aloft(keys.flight):
+                self._router.afford(ask, candidates)
             joined = self._answering.seat(Plan(ask, mode, candidates, keys, fresh, shape, request_id))
         except AskonceError as error:
             return Admitted(window, verdict, error)

@@ -57,6 +57,11 @@ class Vendor(Struct, frozen=True):
         return self.key_variables[0] if self.key_variables and self.needs_key else self.base_variable
 
     @property
+    def drains_plain(self) -> bool:
+        """Say whether a plain call is charged to its end whoever hangs up, as every hosted vendor does."""
+        return self.needs_key
+
+    @property
     def cure(self) -> str:
         """Tell how to configure this vendor, to follow "to use it" or a colon."""
         if self.shape == "anthropic":
@@ -246,11 +251,11 @@ def custom(name: str, base_url: str) -> Vendor:
 
 
 def at(vendor: Vendor, base_url: str) -> Vendor:
-    """Move a row to another address; elsewhere than at its vendor's it needs no key."""
+    """Move a row to another address; elsewhere than at its vendor's it needs no key, and hanging up ends a call."""
     moved = normal_base_url(vendor.name, base_url)
     if moved == vendor.base_url:
         return vendor
-    return replace(vendor, base_url=moved, needs_key=False)
+    return replace(vendor, base_url=moved, needs_key=False, drains=False)
 
 
 def normal_base_url(name: str, url: str) -> str:

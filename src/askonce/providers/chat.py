@@ -56,6 +56,7 @@ class ChatProvider:
     def __init__(self, vendor: Vendor, endpoint: Endpoint, http: Http, limits: Limits) -> None:
         self.name = vendor.name
         self.drains = vendor.drains
+        self.drains_plain = vendor.drains_plain
         self._vendor = vendor
         self._endpoint = endpoint
         self._http = http

@@ -91,7 +91,7 @@ class Fleet:
             name=vendor.name,
             title=vendor.title,
             configured=berth.provider is not None,
-            cure=_cure(vendor),
+            cure=vendor.cure,
             default_model=self._default_of(berth),
             models=self._names_of(berth),
             # A vendor's newest model is younger than any list: a name asked for with its provider is passed on.
@@ -140,7 +140,7 @@ class Fleet:
             name=vendor.name,
             title=vendor.title,
             configured=berth.provider is not None,
-            reason="" if berth.provider is not None else _cure(vendor),
+            reason="" if berth.provider is not None else vendor.cure,
             default_model=self._default_of(berth),
             base_url=vendor.base_url,
         )
@@ -156,9 +156,3 @@ class Fleet:
             reason = await provider.probe()
             self._probed[name] = (now_ms, reason)
         return reason
-
-
-def _cure(vendor: Vendor) -> str:
-    if vendor.name == LOCAL:
-        return "set ASKONCE_LOCAL_MODEL=on"
-    return f"set {vendor.variable}" if vendor.variable else ""

@@ -27,7 +27,7 @@ class ScriptedProvider:
 
     def __init__(self, script: Script) -> None:
         self.name = SCRIPTED
-        self.drains = script.drains
+        self.drains = self.drains_plain = script.drains
         self._script = script
         self._played = [0] * len(script.play)
 

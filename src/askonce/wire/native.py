@@ -36,36 +36,46 @@ SYSTEM = (
 TTL_CEILING_S = 366 * 24 * 3600
 STOPS_CEILING = 16  # vendors take 4 (OpenAI) to 16 (local engines); theirs is the last word
 
+
+def _says(description: str) -> Meta:
+    return Meta(description=description)
+
+
+Seconds = Annotated[int, Meta(ge=1, le=TTL_CEILING_S)] | Annotated[float, Meta(ge=1, le=TTL_CEILING_S)]
+Dollars = Annotated[int, Meta(ge=0, le=1_000_000)] | Annotated[float, Meta(ge=0, le=1_000_000)]
 Whole = Annotated[int, Meta(ge=1, le=10_000_000)] | Annotated[float, Meta(ge=1, le=10_000_000)]
 
 
 class CacheField(Struct, frozen=True, forbid_unknown_fields=True):
     """Hold the `cache` object of a request."""
 
-    mode: CacheMode | None = None
-    ttl: Annotated[int, Meta(ge=1, le=TTL_CEILING_S)] | Annotated[float, Meta(ge=1, le=TTL_CEILING_S)] | None = None
+    mode: Annotated[
+        CacheMode | None,
+        _says("default: answer from the store or ask; refresh: ask and store; off: neither; only: never ask"),
+    ] = None
+    ttl: Annotated[Seconds | None, _says("keep the answer so many seconds instead of the configured time")] = None
 
 
 class GenerateBody(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Hold the body of POST /llm/generate. `null` means absent."""
 
-    prompt: str
-    model: str | None = None
-    routing_mode: RoutingMode | None = None
-    active_provider: str | None = None
-    allow_failover: bool | None = None
-    capabilities: tuple[str, ...] | None = None
-    priority: Priority | None = None
-    max_cost: Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0, le=1e6)] | None = None
-    system: str | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    max_tokens: Whole | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    seed: int | float | None = None
-    stop: str | tuple[str, ...] | None = None
-    stream: bool | None = None
-    streaming: bool | None = None
-    cache: CacheField | None = None
+    prompt: Annotated[str, _says("what you want; must not be blank")]
+    model: Annotated[str | None, _says("as in gpt-4o or openai:gpt-4o; without it the default model answers")] = None
+    routing_mode: Annotated[RoutingMode | None, _says("single-model (default) or manual; the others come later")] = None
+    active_provider: Annotated[str | None, _says("the provider to ask; required in mode manual")] = None
+    allow_failover: Annotated[bool | None, _says("may another provider answer if this one fails; default true")] = None
+    capabilities: Annotated[tuple[str, ...] | None, _says("what the model must be able to do")] = None
+    priority: Annotated[Priority | None, _says("what to prefer where there is a choice")] = None
+    max_cost: Annotated[Dollars | None, _says("refuse a call that is estimated to cost more dollars than this")] = None
+    system: Annotated[str | None, _says("replaces the built-in instructions for writing code; may be empty")] = None
+    temperature: Annotated[Annotated[float, Meta(ge=0, le=2)] | None, _says("how freely the model samples")] = None
+    max_tokens: Annotated[Whole | None, _says("the longest answer, in tokens")] = None
+    top_p: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, _says("sample from the likeliest tokens only")] = None
+    seed: Annotated[int | float | None, _says("for models that can repeat themselves; a whole number")] = None
+    stop: Annotated[str | tuple[str, ...] | None, _says("end the answer before one of these texts")] = None
+    stream: Annotated[bool | None, _says("answer with server-sent events; default false")] = None
+    streaming: Annotated[bool | None, _says("an alias of stream")] = None
+    cache: Annotated[CacheField | None, _says("how to use the cache; wins over the header Cache-Control")] = None
 
 
 _decoder = msgspec.json.Decoder(GenerateBody)
