@@ -187,7 +187,8 @@ class Provider(Protocol):
     """Ask one vendor's endpoint."""
 
     name: str
-    # Does hanging up not stop the vendor's charging, so that an abandoned call is read to its end? Streams, plain calls.
+    # Does hanging up not stop the vendor's charging, so that an abandoned call is read to its end?
+    # For streams, and for plain calls.
     drains: bool
     drains_plain: bool
 

@@ -7,13 +7,13 @@ fields that are its own.
 import functools
 
 import msgspec
-from askonce.wire.fences import FenceReader, File, parse
 from msgspec import Struct
 
 from askonce.domain.answer import Answer, CacheState, Entry
 from askonce.domain.errors import AskonceError
 from askonce.domain.money import dollars
 from askonce.wire import sse
+from askonce.wire.fences import FenceReader, File, parse
 
 SHAPE = "native/1"
 
