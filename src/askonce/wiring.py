@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from askonce.api.app import App, LimitRule, Services
+from askonce.api.asking import AskDoor, Intake
 from askonce.api.doors import DOORS
-from askonce.api.generate import Generate
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
@@ -17,6 +17,7 @@ from askonce.config.paths import prices_path, status_path
 from askonce.config.settings import Config, ProviderSettings, RateLimit
 from askonce.domain.call import Call
 from askonce.domain.clock import SystemClock
+from askonce.domain.content import text_of
 from askonce.domain.errors import ConfigError
 from askonce.domain.fleet import PartHealth
 from askonce.domain.ports import Flights, Provider
@@ -44,6 +45,7 @@ from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory import MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
 from askonce.telemetry.requests import RequestLog
+from askonce.wire.native_answer import NATIVE
 
 NANO_PER_S = 1_000_000_000
 # How often endpoints of one's own are asked for their models; beats are seconds.
@@ -131,10 +133,11 @@ class Gateway:
 
     def _services(self, road: Road) -> Services:
         config, state, clock = self._config, self._state, self._clock
+        intake = Intake(config.body_limit_bytes, self._slow_bodies)
         return Services(
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
             windows=self._threshold,
-            generate=Generate(road, clock, config.body_limit_bytes, self._slow_bodies),
+            asking={"generate": AskDoor(NATIVE, road, clock, intake)},
             cache=CacheDoors(state.answers, state.books, clock),
             fleet=FleetDoors(self._fleet, self),
             pages=Pages(DOORS, f"{config.host}:{config.port}"),
@@ -177,7 +180,7 @@ class _TokenMeter:
 
     async def usage(self, call: Call, model: str, text: str) -> Usage:
         """Return estimated tokens."""
-        *prompt, answer = estimate([*(message.content for message in call.messages), text])
+        *prompt, answer = estimate([*(text_of(message.content) for message in call.messages), text])
         return Usage(sum(prompt), answer, estimated=True)
 
 

@@ -9,8 +9,8 @@ import pytest
 from msgspec import Struct
 
 from askonce.api.app import App, LimitRule, Services
+from askonce.api.asking import AskDoor, Intake
 from askonce.api.doors import DOORS
-from askonce.api.generate import Generate
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
@@ -29,6 +29,7 @@ from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement
 from askonce.state.memory import MemoryState
+from askonce.wire.native_answer import NATIVE
 
 MINUTE_NS = 60_000_000_000
 
@@ -137,7 +138,7 @@ class World:
             Services(
                 admission=Admission(self.keys, (), open_to_all=False),
                 windows=self.state.windows,
-                generate=Generate(road, self.clock, self.body_limit, self.slow_bodies),
+                asking={"generate": AskDoor(NATIVE, road, self.clock, Intake(self.body_limit, self.slow_bodies))},
                 cache=CacheDoors(self.state.answers, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
                 pages=Pages(DOORS, "127.0.0.1:3001"),

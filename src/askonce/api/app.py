@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from askonce.api.asgi import Receive, Scope, Send
+from askonce.api.asking import AskDoor, unless_left
 from askonce.api.doors import Door, DoorMap, Match, read_query
-from askonce.api.generate import Generate, unless_left
 from askonce.api.pages import Pages
 from askonce.api.replies import JSON, Headers, Reply, StreamReply, error_reply, json_reply, limit_headers
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.resources import CacheDoors, FleetDoors
+from askonce.api.voices import voice_of
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import (
@@ -54,7 +55,7 @@ class Services(Struct, frozen=True):
 
     admission: Admission
     windows: Windows
-    generate: Generate
+    asking: Mapping[str, AskDoor]
     cache: CacheDoors
     fleet: FleetDoors
     pages: Pages
@@ -119,8 +120,9 @@ class App:
     async def _enter(self, match: Match, request: Request, caller: Caller) -> Reply | StreamReply:
         door = match.door
         window = self._window(door.limit, caller)
-        if door.name == "generate":
-            return await self._s.generate(request, caller, window)
+        asking = self._s.asking.get(door.name)
+        if asking is not None:
+            return await asking(request, caller, window)
         query = _query(door, request)
         headers: Headers = []
         if window is not None:
@@ -131,7 +133,7 @@ class App:
         try:
             body = await self._looks[door.name](caller, match.key, query)
         except AskonceError as error:
-            return error_reply(error, request.id, headers)
+            return error_reply(error, voice_of(request.path).error(error, request.id), headers)
         return json_reply(msgspec.json.encode(body), headers)
 
     async def _open(self, match: Match, request: Request) -> Reply:
@@ -159,11 +161,15 @@ class App:
         return self._refuse(error, request)
 
     def _refuse(self, error: AskonceError, request: Request) -> Reply:
+        voice = voice_of(request.path)
         if not isinstance(error, OverLimit):
-            return error_reply(error, request.id)
+            return error_reply(error, voice.error(error, request.id))
         rule = self._s.limits[error.window.name.partition("|")[0]]
         error.message = error.message or rule.message
-        return error_reply(error, request.id, limit_headers(error.window, error.verdict, self._s.clock.wall_ms()))
+        now_ms = self._s.clock.wall_ms()
+        headers = limit_headers(error.window, error.verdict, now_ms)
+        headers += voice.limits(error.window, error.verdict, now_ms)
+        return error_reply(error, voice.error(error, request.id), headers)
 
 
 Look = Callable[[Caller, str, Any], Awaitable[Struct]]

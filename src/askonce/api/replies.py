@@ -7,7 +7,6 @@ from msgspec import Struct
 
 from askonce.domain.errors import AskonceError, MethodNotAllowed
 from askonce.domain.ports import Verdict, Window
-from askonce.wire.native_answer import error_body
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,8 +36,8 @@ def json_reply(body: bytes, headers: Headers | None = None, status: int = 200) -
     return Reply(status, [JSON, NO_STORE, *(headers or ())], body)
 
 
-def error_reply(error: AskonceError, request_id: str, headers: Headers | None = None) -> Reply:
-    """Answer with an error in our shape."""
+def error_reply(error: AskonceError, body: bytes, headers: Headers | None = None) -> Reply:
+    """Answer with an error whose body is in the door's shape."""
     extra = list(headers or ())
     if error.retry_after_s is not None:
         extra.append((b"retry-after", str(error.retry_after_s).encode()))
@@ -46,7 +45,7 @@ def error_reply(error: AskonceError, request_id: str, headers: Headers | None = 
         extra.append((b"allow", ", ".join(error.allowed).encode()))
     if error.status == 401:
         extra.append((b"www-authenticate", b'Bearer realm="askonce"'))
-    return json_reply(error_body(error, request_id), extra, error.status)
+    return json_reply(body, extra, error.status)
 
 
 def limit_headers(window: Window | None, verdict: Verdict | None, wall_ms: int) -> Headers:

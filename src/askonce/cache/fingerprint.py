@@ -2,8 +2,8 @@
 
 A fingerprint is SHA-256 over canonical JSON of: the format version, the tenant, the messages and every parameter that
 was sent, followed by who answers. Strings count byte for byte (no Unicode normalisation), an absent parameter is not
-its default, numbers are typed before they come here, so that 1 and 1.0 are one. What cannot change the answer is not
-part of a `Call` or is left out here: `stream`.
+its default, numbers are typed before they come here, so that 1 and 1.0 are one. What cannot change the answer is left
+out: `stream` and the asides (`user`, `metadata`, `store`, `cache_control` and their like).
 
 The JSON arrays delimit themselves, so that no two different calls give the same bytes.
 """
@@ -28,9 +28,20 @@ class Fingerprints(msgspec.Struct, frozen=True):
     flight: bytes
 
 
+def _asked(call: Call) -> tuple[object, ...]:
+    """Return what makes a question, in the order in which it is hashed.
+
+    A question of words alone has four parts and any other all of them, which no JSON array of four can spell.
+    """
+    if call.tools or call.extra or call.kind != "chat":
+        rest = (call.tools, call.kind, call.shape if call.extra else "", call.extra)
+        return (FORMAT, call.tenant, call.messages, call.params, *rest)
+    return (FORMAT, call.tenant, call.messages, call.params)
+
+
 def fingerprints(call: Call, candidates: Sequence[Candidate]) -> Fingerprints:
     """Return the keys (32 bytes each) under which the answer may stand and the call is flown."""
-    question = hashlib.sha256(_encoder.encode((FORMAT, call.tenant, call.messages, call.params)))
+    question = hashlib.sha256(_encoder.encode(_asked(call)))
     entries = []
     flight = question.copy()
     for candidate in candidates:

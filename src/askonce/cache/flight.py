@@ -15,7 +15,7 @@ another process that asks the same question.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-from askonce.domain.answer import Entry
+from askonce.domain.answer import Entry, Piece, ToolDelta
 from askonce.domain.errors import AskonceError, FlightLost
 
 LOST = "The call that this request had joined was lost while it was streaming. Ask again."
@@ -32,7 +32,7 @@ class Flight:
         self.error: AskonceError | None = None
         self._on_deserted = on_deserted
         self._committed = 0  # seats that have passed text on
-        self._texts: list[str] = []
+        self._pieces: list[Piece] = []
         self._epoch = 0
         self._nudges = 0
         self._changed: asyncio.Future[None] | None = None
@@ -44,13 +44,12 @@ class Flight:
 
     @property
     def text(self) -> str:
-        """Return the text collected so far."""
-        return "".join(self._texts)
+        """Return all words collected so far, thoughts and arguments of tool calls too: what was generated."""
+        return "".join(map(_words, self._pieces))
 
-    def append(self, text: str) -> None:
+    def append(self, piece: Piece) -> None:
         """Hand a piece to everyone who streams."""
-        if text:
-            self._texts.append(text)
+        self._pieces.append(piece)
         self._wake()
 
     def land(self, entry: Entry, *, from_store: bool = False) -> None:
@@ -67,15 +66,15 @@ class Flight:
 
     def restart(self) -> None:
         """Forget the pieces because whoever sent them died; with nobody left who can start afresh, fail."""
-        if self._texts:
-            self._texts = []
+        if self._pieces:
+            self._pieces = []
             self._epoch += 1
             if self._committed == self.waiters:
                 self.fail(FlightLost(LOST))
             self._wake()
 
     def nudge(self) -> None:
-        """Let every seat that waits know that the flight is still in the air (it yields an empty piece)."""
+        """Let every seat that waits know that the flight is still in the air (it yields None)."""
         self._nudges += 1
         self._wake()
 
@@ -110,8 +109,8 @@ class Seat:
         self._committed = False
         self._left = False
 
-    async def texts(self) -> AsyncIterator[str]:
-        """Yield every piece from the first on until the flight ends well, and "" whenever it is nudged.
+    async def pieces(self) -> AsyncIterator[Piece | None]:
+        """Yield every piece from the first on until the flight ends well, and None whenever it is nudged.
 
         Raises the flight's error, or `FlightLost` where pieces already yielded were thrown away. If cancelled, the
         seat is still taken.
@@ -123,17 +122,17 @@ class Seat:
                 if seen:
                     raise FlightLost(LOST)
                 epoch = flight._epoch
-            if seen < len(flight._texts):
+            if seen < len(flight._pieces):
                 seen += 1
                 self._commit()
-                yield flight._texts[seen - 1]
+                yield flight._pieces[seen - 1]
             elif flight.error is not None:
                 raise _afresh(flight.error)
             elif flight.entry is not None:
                 return
             elif nudges != flight._nudges:
                 nudges = flight._nudges
-                yield ""
+                yield None
             else:
                 await flight._change()
 
@@ -157,6 +156,10 @@ class Seat:
         if not self._committed and not self._left:
             self._committed = True
             self.flight._committed += 1
+
+
+def _words(piece: Piece) -> str:
+    return piece.name + piece.arguments if isinstance(piece, ToolDelta) else piece.text
 
 
 def _afresh(error: AskonceError) -> AskonceError:

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from askonce.domain.content import Part
 from askonce.domain.usage import Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]
@@ -17,8 +18,10 @@ KEPT_FINISHES: frozenset[FinishReason] = frozenset({"stop", "tool_calls", "lengt
 class Answer(Struct, frozen=True, array_like=True):
     """Hold one whole answer and what it cost when it was paid.
 
-    `model` is the name as it was asked for, `model_version` the vendor's own word. `cost_nano` is in nano-dollars;
-    `priced` is false where no price is known (the cost is then 0). `took_ms` runs from asking to the last byte.
+    `text` is all its text. `parts` is empty where there is nothing but that text, else everything in order: text,
+    thinking, tool calls, foreign parts. `model` is the name as it was asked for, `model_version` the vendor's own
+    word. `cost_nano` is in nano-dollars; `priced` is false where no price is known (the cost is then 0). `took_ms`
+    runs from asking to the last byte. `stop_sequence` is the stop text that ended it, where the vendor says so.
     """
 
     text: str
@@ -31,12 +34,34 @@ class Answer(Struct, frozen=True, array_like=True):
     priced: bool = True
     took_ms: int = 0
     first_token_ms: int = 0
+    parts: tuple[Part, ...] = ()
+    stop_sequence: str = ""
 
 
-class Delta(Struct, frozen=True):
+class Delta(Struct, frozen=True, array_like=True, tag="t"):
     """Carry the next piece of an answer's text."""
 
     text: str
+
+
+class ThinkingDelta(Struct, frozen=True, array_like=True, tag="h"):
+    """Carry the next piece of a model's reasoning; `signature` and `redacted` come whole, at its end."""
+
+    text: str = ""
+    signature: str = ""
+    redacted: str = ""
+
+
+class ToolDelta(Struct, frozen=True, array_like=True, tag="c"):
+    """Carry the beginning (`id` and `name`) or the next piece of the arguments of the tool call number `index`."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+Piece = Delta | ThinkingDelta | ToolDelta
 
 
 class Entry(Struct, frozen=True, array_like=True):

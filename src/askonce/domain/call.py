@@ -2,19 +2,69 @@
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
-Role = Literal["system", "user", "assistant"]
+from askonce.domain.content import Part
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+# What is asked for: words, or the vectors of texts.
+Kind = Literal["chat", "embedding"]
 RoutingMode = Literal["single-model", "manual", "heuristic", "cost-aware", "orchestrated"]
 CacheMode = Literal["default", "refresh", "off", "only"]
 Priority = Literal["quality", "speed", "cost"]
 
 
 class Message(Struct, frozen=True, array_like=True):
-    """Hold one turn of the conversation."""
+    """Hold one turn of the conversation.
+
+    Content that is a single text is a `str` (see `content.plain`), so that one meaning has one form. A result of a
+    tool is a message of its own, role `tool`, with one `ToolResult`. `name` is OpenAI's name of a participant.
+    """
 
     role: Role
-    content: str
+    content: str | tuple[Part, ...]
+    name: str = ""
+
+
+class Tool(Struct, frozen=True, array_like=True, tag="tool"):
+    """Describe a function that the model may call. `schema` is canonical JSON (`content.canonical_json`)."""
+
+    name: str
+    description: str
+    schema: Raw
+    strict: bool | None = None
+
+
+class ForeignTool(Struct, frozen=True, array_like=True, tag="foreign"):
+    """Hold a tool that only `shape` has (web search and the like), as canonical JSON."""
+
+    shape: str
+    kind: str
+    json: Raw
+
+
+class ToolChoice(Struct, frozen=True, array_like=True):
+    """Say whether tools are to be called: `name` only with mode `named`."""
+
+    mode: Literal["auto", "none", "required", "named"]
+    name: str = ""
+
+
+class Format(Struct, frozen=True, array_like=True):
+    """Ask for JSON: any object, or one that fits `schema` (canonical JSON; with its name and strictness)."""
+
+    kind: Literal["text", "json", "schema"]
+    name: str = ""
+    schema: Raw = Raw(b"null")
+    strict: bool | None = None
+    description: str = ""
+
+
+class Reasoning(Struct, frozen=True, array_like=True):
+    """Say how much the model may think: by `effort` (OpenAI's words) or by a budget of tokens (0: not at all)."""
+
+    effort: str = ""
+    budget_tokens: int | None = None
 
 
 class Params(Struct, frozen=True, omit_defaults=True):
@@ -25,19 +75,42 @@ class Params(Struct, frozen=True, omit_defaults=True):
     top_p: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tools: bool | None = None
+    format: Format | None = None
+    reasoning: Reasoning | None = None
+
+
+class Aside(Struct, frozen=True):
+    """Hold a field that cannot change the answer, as JSON: passed on to providers of its shape, ignored by others.
+
+    `at` is where it stood: `("metadata",)`, or `("messages", 3, "content", 0, "cache_control")` by the positions in
+    `Call.messages` and `Call.tools`.
+    """
+
+    at: tuple[str | int, ...]
+    json: Raw
 
 
 class Call(Struct, frozen=True):
     """Hold one question: who may share its answer, what is asked, and how the answer travels.
 
-    `tenant` is the only one that shares the answer. `stream` says how the upstream call is made; it is not part of
-    what is asked.
+    `tenant` is the only one that shares the answer. `extra` holds fields that only `shape` knows, as canonical JSON
+    sorted by name: part of the question. `asides` and `stream` are not: they cannot change the answer.
     """
 
     tenant: str
     messages: tuple[Message, ...]
     params: Params
     stream: bool = False
+    tools: tuple[Tool | ForeignTool, ...] = ()
+    kind: Kind = "chat"
+    shape: str = ""
+    extra: tuple[tuple[str, Raw], ...] = ()
+    asides: tuple[Aside, ...] = ()
 
 
 class Candidate(Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from askonce.domain.answer import Answer, Delta, Entry
+from askonce.domain.answer import Answer, Entry, Piece
 from askonce.domain.call import Call
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.money import Price
@@ -162,8 +162,8 @@ class Flights(Protocol):
         """Take the lease if it is free, expired or landed; otherwise say who leads."""
         ...
 
-    async def append(self, flight: bytes, generation: int, texts: Sequence[str]) -> None:
-        """Log pieces of text for the followers. Ignored when the generation is not the leader's any more."""
+    async def append(self, flight: bytes, generation: int, pieces: Sequence[Piece]) -> None:
+        """Log pieces for the followers. Ignored when the generation is not the leader's any more."""
         ...
 
     async def renew(self, flight: bytes, generation: int) -> bool:
@@ -178,7 +178,7 @@ class Flights(Protocol):
         """Say whether any other process follows right now."""
         ...
 
-    def follow(self, flight: bytes, generation: int) -> AsyncIterator[Delta | Landing]:
+    def follow(self, flight: bytes, generation: int) -> AsyncIterator[Piece | Landing]:
         """Yield every piece from the first on, then the landing. Raises `LeaderLost`."""
         ...
 
@@ -192,7 +192,7 @@ class Provider(Protocol):
     drains: bool
     drains_plain: bool
 
-    def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
+    def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
         """Make one call: deltas (only if `call.stream`), then the whole answer, last.
 
         `deadline_s` is seconds from now for everything. Closing the iterator hangs up. Raises the provider errors

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Coroutine
 from msgspec import Struct
 
 from askonce.cache.flight import Flight, Seat
-from askonce.domain.answer import CacheState, Entry
+from askonce.domain.answer import CacheState, Entry, Piece
+from askonce.domain.call import Candidate
 from askonce.domain.errors import Draining, StoreUnavailable
 from askonce.domain.ports import Flights, Observer
 from askonce.gate.dispatch import Dispatch
@@ -60,9 +61,14 @@ class Joined:
         mode = self._aloft.plan.mode
         return mode if mode in ("refresh", "off") else "miss"
 
-    def texts(self) -> AsyncIterator[str]:
-        """Yield every piece from the first on ("" where only time passed); raises what the flight failed with."""
-        return self._seat.texts()
+    @property
+    def candidate(self) -> Candidate:
+        """Say who answers, as far as is known."""
+        return self._aloft.candidate
+
+    def pieces(self) -> AsyncIterator[Piece | None]:
+        """Yield every piece from the first on (None where only time passed); raises what the flight failed with."""
+        return self._seat.pieces()
 
     async def arrival(self) -> Arrival:
         """Wait for the whole answer and book what it spared. Call it once. Raises what the flight failed with."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from msgspec.structs import replace
 
-from askonce.domain.answer import Answer, Delta
+from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call, Candidate
 from askonce.domain.errors import InternalError
 from askonce.domain.ports import PriceSource, Provider
@@ -23,7 +23,7 @@ class Dispatch:
         provider = self._provider(candidate)
         return provider.drains if call.stream else provider.drains_plain
 
-    async def ask(self, call: Call, candidate: Candidate) -> AsyncIterator[Delta | Answer]:
+    async def ask(self, call: Call, candidate: Candidate) -> AsyncIterator[Piece | Answer]:
         """Yield deltas (if the call streams), then the whole answer, not priced yet. Closing it hangs up.
 
         Raises the provider errors of `domain.errors`.

@@ -14,7 +14,8 @@ import asyncio
 from msgspec import Struct
 
 from askonce.cache.flight import Flight
-from askonce.domain.answer import Answer, Delta, Entry
+from askonce.domain.answer import Answer, Entry, Piece
+from askonce.domain.call import Candidate
 from askonce.domain.errors import (
     AskonceError,
     Draining,
@@ -55,8 +56,14 @@ class Aloft(Struct, eq=False):
     task: asyncio.Task[None] | None = None
     lease: Lease | None = None
     leads: bool = False
+    asked: Candidate | None = None  # who is being asked, once somebody is
     stored: bool = False
     deserted_at: float | None = None  # the loop's time when the last seat was left
+
+    @property
+    def candidate(self) -> Candidate:
+        """Return who answers, as far as is known: the preferred one, until another had to be asked."""
+        return self.asked or self.plan.candidates[0]
 
 
 class Relay:
@@ -193,11 +200,11 @@ class Relay:
             await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
         raise ProviderFailed(f"{candidate} ended without an answer.")
 
-    async def _pass_on(self, aloft: Aloft, piece: Delta) -> None:
-        aloft.flight.append(piece.text)
+    async def _pass_on(self, aloft: Aloft, piece: Piece) -> None:
+        aloft.flight.append(piece)
         if aloft.lease is not None:
             try:
-                await self._flights.append(aloft.flight.key, aloft.lease.generation, (piece.text,))
+                await self._flights.append(aloft.flight.key, aloft.lease.generation, (piece,))
             except StoreUnavailable:
                 aloft.lease = None  # followers elsewhere will see the lease run out, and ask for themselves
 
@@ -225,11 +232,10 @@ class Relay:
         pieces = self._flights.follow(aloft.flight.key, aloft.lease.generation)
         try:
             async for piece in pieces:
-                if isinstance(piece, Delta):
-                    aloft.flight.append(piece.text)
-                else:
+                if isinstance(piece, Landing):
                     self._land_mirrored(aloft, piece)
                     return
+                aloft.flight.append(piece)
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
         raise LeaderLost

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import Struct
 
-from askonce.domain.answer import Answer, Delta, FinishReason
+from askonce.domain.answer import Answer, Delta, FinishReason, Piece
 from askonce.domain.call import Call
 from askonce.domain.errors import AskonceError, ConfigError, ProviderFailed
 from askonce.domain.usage import Usage
@@ -62,7 +62,7 @@ class ChatProvider:
         self._http = http
         self._limits = limits
 
-    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
+    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
         """Make one call: deltas (only if `call.stream`), then the whole answer.
 
         The answer's cost is 0 and unpriced. Closing the iterator or cancelling its task hangs up at once. Raises the

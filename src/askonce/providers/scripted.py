@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from askonce.domain.answer import Answer, Delta
+from askonce.domain.answer import Answer, Delta, Piece
 from askonce.domain.call import Call
+from askonce.domain.content import text_of
 from askonce.domain.errors import AskonceError, ProviderFailed, ProviderRejected, ProviderTimeout
 from askonce.domain.usage import Usage
 from askonce.providers.catalog import SCRIPTED
@@ -31,10 +32,10 @@ class ScriptedProvider:
         self._script = script
         self._played = [0] * len(script.play)
 
-    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
+    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
         """Play one call, after counting it. Raises what the script says, and `ProviderTimeout` at the deadline."""
         started = time.monotonic()
-        prompt = next((m.content for m in reversed(call.messages) if m.role == "user"), "")
+        prompt = next((text_of(m.content) for m in reversed(call.messages) if m.role == "user"), "")
         play = self._choose(prompt, model)
         wait = _Wait(started + deadline_s)
         await wait.ms(play.delay_ms)

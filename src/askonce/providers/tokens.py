@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from askonce.domain.call import Call
+from askonce.domain.content import text_of
 from askonce.domain.usage import Usage
 
 BYTES_PER_TOKEN = 4  # English prose and code come to 3.5 to 4.5 UTF-8 bytes a token in today's vocabularies
@@ -33,7 +34,7 @@ def encoding_of(model: str) -> str | None:
 
 async def count_usage(call: Call, model: str, text: str) -> Usage:
     """Count a call's tokens; marked `estimated`. Works in a thread where a tokenizer is needed."""
-    texts = [*(message.content for message in call.messages), text]
+    texts = [*(text_of(message.content) for message in call.messages), text]
     encoding = encoding_of(model)
     counts = estimate(texts) if encoding is None else await asyncio.to_thread(_count, texts, encoding)
     overhead = TOKENS_PER_MESSAGE * len(call.messages) + TOKENS_BEFORE_ANSWER

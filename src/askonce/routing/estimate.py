@@ -1,6 +1,7 @@
 """What a call may cost at most, roughly, before it is made."""
 
 from askonce.domain.call import Call
+from askonce.domain.content import text_of
 from askonce.domain.money import Price
 from askonce.domain.usage import Usage
 
@@ -17,7 +18,7 @@ def estimate_nano(call: Call, price: Price) -> int:
     ⌈bytes of the messages ÷ 3⌉ + 8 per message at the input's price, plus `maxTokens` (4,096 without) at the output's;
     nothing is taken to be in the vendor's prompt cache.
     """
-    size = sum(len(message.content.encode("utf-8", "surrogatepass")) for message in call.messages)
+    size = sum(len(text_of(message.content).encode("utf-8", "surrogatepass")) for message in call.messages)
     prompt = -(-size // BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE * len(call.messages)
     limit = call.params.max_tokens
     return price.cost_nano(Usage(prompt, ASSUMED_ANSWER_TOKENS if limit is None else limit))

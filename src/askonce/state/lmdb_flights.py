@@ -9,10 +9,11 @@ release at once what its predecessor held.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from askonce.domain.answer import Delta
+from askonce.domain.answer import Piece
 from askonce.domain.clock import Clock
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.ports import Landing, LeaderLost, Lease
+from askonce.domain.progress import Progress
 from askonce.state import lmdb_log as log
 from askonce.state.lmdb_desk import Desk
 from askonce.state.lmdb_files import Txn
@@ -44,8 +45,8 @@ class LmdbFlights:
         log.write_lease(txn, flight, log.LeaseRecord(generation, now_ns + log.LEASE_NS, 0, 0, 0, self._owner))
         return Lease(True, generation)
 
-    async def append(self, flight: bytes, generation: int, texts: Sequence[str]) -> None:
-        """Log pieces of text and prolong the lease; ignored when the generation leads no more.
+    async def append(self, flight: bytes, generation: int, pieces: Sequence[Piece]) -> None:
+        """Log pieces and prolong the lease; ignored when the generation leads no more.
 
         Where the log is at its bound, or the books are crowded, it is cut: followers get the rest with the landing.
         """
@@ -56,7 +57,7 @@ class LmdbFlights:
             if lease is not None and lease.leads(generation, now_ns):
                 if self._desk.crowded:
                     lease = lease._replace(flags=lease.flags | log.CUT)
-                lease = log.write_pieces(txn, name, lease, texts)
+                lease = log.write_pieces(txn, name, lease, pieces)
                 log.write_lease(txn, name, lease._replace(expires_ns=now_ns + log.LEASE_NS))
 
         name = log.name(flight)
@@ -99,27 +100,26 @@ class LmdbFlights:
         now_ns = self._clock.steady_ns()
         return self._desk.read(lambda txn: log.is_followed(txn, log.name(flight), generation, self._owner, now_ns))
 
-    async def follow(self, flight: bytes, generation: int) -> AsyncIterator[Delta | Landing]:
+    async def follow(self, flight: bytes, generation: int) -> AsyncIterator[Piece | Landing]:
         """Yield every piece from the first on, then the landing; raises `LeaderLost`. Closing it stops following."""
-        name, seen, length = log.name(flight), 0, 0
+        name, seen, progress = log.name(flight), 0, Progress()
         changed = self._watch.join(name, generation)
         try:
             while True:
                 changed.clear()
                 view = self._read_on(name, generation, seen)
                 seen = view.seen
-                for text in view.texts:
-                    length += len(text)
-                    yield Delta(text)
+                for piece in view.pieces:
+                    progress.add(piece)
+                    yield piece
                 if view.landing is not None:
-                    rest = _rest(view, length)
-                    if rest:
-                        yield Delta(rest)
+                    for piece in _rest(view, progress):
+                        yield piece
                     yield view.landing
                     return
                 if view.lost:
                     raise LeaderLost
-                if not view.texts:
+                if not view.pieces:
                     await changed.wait()
         finally:
             self._watch.leave(name, generation, changed)
@@ -146,11 +146,11 @@ class LmdbFlights:
         self._watch.close()
 
 
-def _rest(view: log.View, length: int) -> str:
-    """Return what a cut log left out of the landing's text."""
+def _rest(view: log.View, progress: Progress) -> list[Piece]:
+    """Return what a cut log left out of the landing's answer."""
     if not view.cut or view.landing is None or view.landing.entry is None:
-        return ""
-    return view.landing.entry.open().text[length:]
+        return []
+    return progress.rest(view.landing.entry.open())
 
 
 class Watch:

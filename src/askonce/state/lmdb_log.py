@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from askonce.cache import entry as codec
+from askonce.domain.answer import Piece
 from askonce.domain.ports import Landing
 from askonce.state import lmdb_records as records
 from askonce.state.lmdb_files import Txn
@@ -58,9 +59,9 @@ class LeaseRecord(NamedTuple):
 
 
 class View(NamedTuple):
-    """Hold what a follower finds: new pieces, how many it has seen with them, the end if it is reached."""
+    """Hold what a follower finds: new pieces, how many records it has seen with them, the end if it is reached."""
 
-    texts: tuple[str, ...]
+    pieces: tuple[Piece, ...]
     seen: int
     landing: Landing | None
     cut: bool
@@ -88,9 +89,9 @@ def write_lease(txn: Txn, flight: bytes, lease: LeaseRecord) -> None:
     txn.put(LEASE + flight, _LEASE.pack(*lease[:5]) + lease.owner)
 
 
-def write_pieces(txn: Txn, flight: bytes, lease: LeaseRecord, texts: Sequence[str]) -> LeaseRecord:
+def write_pieces(txn: Txn, flight: bytes, lease: LeaseRecord, pieces: Sequence[Piece]) -> LeaseRecord:
     """Append pieces under the lease's next number; returns the lease with it, cut if the log would grow too long."""
-    packed = msgspec.msgpack.encode(texts)
+    packed = msgspec.msgpack.encode(pieces)
     log_bytes = lease.log_bytes + len(packed)
     if lease.flags & CUT or log_bytes > LOG_MAX:
         return lease._replace(flags=lease.flags | CUT)
@@ -113,21 +114,21 @@ def pack_landing(landing: Landing) -> bytes:
 def read_on(txn: Txn, flight: bytes, generation: int, seen: int, now_ns: int) -> View:
     """Return what a follower that has seen so many records gets next."""
     group = _group(flight, generation)
-    texts: list[str] = []
+    pieces: list[Piece] = []
     landing, cut = None, False
     with txn.cursor() as cursor:
         for key, value in records.walk(cursor, group, group + seen.to_bytes(4, "big")):
             if key.endswith(_LAST) and len(key) == GROUP + len(_LAST):
                 cut = bool(_LANDED.unpack_from(value)[1] & CUT)
                 landing = _parse_landing(value[_LANDED.size :])
-            elif len(texts) < READ_MAX:
-                texts.extend(msgspec.msgpack.decode(value, type=list[str]))
+            elif len(pieces) < READ_MAX:
+                pieces.extend(_pieces.decode(value))
                 seen += 1
             else:
-                return View(tuple(texts), seen, None, False, False)
+                return View(tuple(pieces), seen, None, False, False)
     lease = None if landing else read_lease(txn, flight)
     lost = landing is None and (lease is None or not lease.leads(generation, now_ns))
-    return View(tuple(texts), seen, landing, cut, lost)
+    return View(tuple(pieces), seen, landing, cut, lost)
 
 
 def write_presence(txn: Txn, flight: bytes, generation: int, owner: bytes, until_ns: int) -> None:
@@ -203,4 +204,5 @@ def _presence(flight: bytes, generation: int) -> bytes:
     return PRESENCE + flight + generation.to_bytes(_GENERATION, "big")
 
 
+_pieces = msgspec.msgpack.Decoder(list[Piece])
 _PACKED = tuple[bytes | None, str, str, int | None]

@@ -7,7 +7,7 @@ The `Hangar` holds what an adapter over a store would share; each `SoloFlights` 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from askonce.domain.answer import Delta
+from askonce.domain.answer import Piece
 from askonce.domain.clock import Clock
 from askonce.domain.ports import Landing, LeaderLost, Lease
 
@@ -19,13 +19,13 @@ WATCH_S = 0.25  # how often a follower looks whether its leader's lease ran out
 class Aloft:
     """Hold one generation of a flight."""
 
-    __slots__ = ("changed", "expires_ns", "generation", "landing", "owner", "presence", "texts")
+    __slots__ = ("changed", "expires_ns", "generation", "landing", "owner", "pieces", "presence")
 
     def __init__(self, generation: int, owner: str, expires_ns: int) -> None:
         self.generation = generation
         self.owner = owner
         self.expires_ns = expires_ns
-        self.texts: list[str] = []
+        self.pieces: list[Piece] = []
         self.landing: Landing | None = None
         self.presence: dict[str, int] = {}  # who follows, until when unless renewed
         self.changed: asyncio.Event | None = None  # made by the first follower
@@ -84,11 +84,11 @@ class SoloFlights:
         """Take the lease if it is free, expired or landed; otherwise say which generation is in the air."""
         return self._hangar.board(flight, self._owner)
 
-    async def append(self, flight: bytes, generation: int, texts: Sequence[str]) -> None:
-        """Log pieces of text and prolong the lease; ignored when the generation leads no more."""
+    async def append(self, flight: bytes, generation: int, pieces: Sequence[Piece]) -> None:
+        """Log pieces and prolong the lease; ignored when the generation leads no more."""
         aloft = self._led(flight, generation)
         if aloft is not None:
-            aloft.texts.extend(texts)
+            aloft.pieces.extend(pieces)
             aloft.expires_ns = self._hangar.clock.steady_ns() + LEASE_NS
             aloft.wake()
 
@@ -116,7 +116,7 @@ class SoloFlights:
             until_ns > now_ns for owner, until_ns in aloft.presence.items() if owner != self._owner
         )
 
-    async def follow(self, flight: bytes, generation: int) -> AsyncIterator[Delta | Landing]:
+    async def follow(self, flight: bytes, generation: int) -> AsyncIterator[Piece | Landing]:
         """Yield every piece from the first on, then the landing; raises `LeaderLost`. Closing it stops following."""
         clock, seen = self._hangar.clock, 0
         aloft = self._hangar.find(flight, generation)
@@ -125,9 +125,9 @@ class SoloFlights:
         try:
             while True:
                 aloft.presence[self._owner] = clock.steady_ns() + LEASE_NS
-                while seen < len(aloft.texts):
+                while seen < len(aloft.pieces):
                     seen += 1
-                    yield Delta(aloft.texts[seen - 1])
+                    yield aloft.pieces[seen - 1]
                 if aloft.landing is not None:
                     yield aloft.landing
                     return

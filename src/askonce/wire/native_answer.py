@@ -9,11 +9,14 @@ import functools
 import msgspec
 from msgspec import Struct
 
-from askonce.domain.answer import Answer, CacheState, Entry
+from askonce.domain.answer import Answer, CacheState, Delta, Entry, Piece
+from askonce.domain.call import Ask, CacheWish
 from askonce.domain.errors import AskonceError
 from askonce.domain.money import dollars
 from askonce.wire import sse
+from askonce.wire.door import Facts, Writer
 from askonce.wire.fences import FenceReader, File, parse
+from askonce.wire.native import read_generate
 
 SHAPE = "native/1"
 
@@ -47,16 +50,6 @@ class Common(Struct, frozen=True):
     code: str
     files: tuple[File, ...]
     metadata: CommonMetadata
-
-
-class Facts(Struct, frozen=True):
-    """Hold what is one reply's own. Ages in seconds, latency in milliseconds."""
-
-    state: CacheState
-    age_s: int
-    latency_ms: int
-    request_id: str
-    routing_mode: str
 
 
 class Native:
@@ -93,6 +86,22 @@ class Native:
         )
         return msgspec.json.encode(common)[:-2]
 
+    def read(self, body: bytes, tenant: str, wish: CacheWish) -> Ask:
+        """Turn the body of POST /llm/generate into a question. Raises `Malformed` and `Invalid`."""
+        return read_generate(body, tenant, wish)
+
+    def render(self, entry: Entry, facts: Facts) -> bytes:
+        """Return the JSON answer."""
+        return render(entry, facts)
+
+    def writer(self, ask: Ask) -> Writer:
+        """Return a writer of named events."""
+        return EventWriter()
+
+    def error(self, error: AskonceError, request_id: str) -> bytes:
+        """Return the JSON error."""
+        return error_body(error, request_id)
+
 
 NATIVE = Native()
 
@@ -104,7 +113,8 @@ def render(entry: Entry, facts: Facts) -> bytes:
         facts.age_s,
         facts.latency_ms,
         facts.request_id.encode(),
-        facts.routing_mode.encode(),
+        facts.ask.routing.mode.encode(),
+        b',"routing":' + facts.explanation.encode() if facts.explanation else b"",
     )
 
 
@@ -116,7 +126,7 @@ def _own(state: CacheState, cost_nano: int) -> bytes:
     return (
         f',"cached":{"true" if spared else "false"},"cache":"{state}"'
         f',"cost":"{dollars(cost)}","costNano":{cost},"saved":"{dollars(saved)}","savedNano":{saved}'
-        ',"ageSeconds":%d,"latencyMs":%d,"requestId":"%b","routingMode":"%b"}}'
+        ',"ageSeconds":%d,"latencyMs":%d,"requestId":"%b","routingMode":"%b"%b}}'
     ).encode()
 
 
@@ -136,29 +146,37 @@ class Text(Struct, frozen=True):
 
 
 class EventWriter:
-    """Write one reply's events in order: start, then deltas and files, then done or error."""
+    """Write one reply's named events: start, then deltas and files, then done or error. Only text is passed on."""
 
     def __init__(self) -> None:
         self._fences = FenceReader()
         self._files: list[File] = []
-        self.text_sent = False
+        self._silent = True
 
-    def start(self, started: Started) -> bytes:
+    def start(self, facts: Facts) -> bytes:
         """Write the first event."""
+        started = Started(facts.request_id, facts.state, facts.provider, facts.model)
         return sse.encode("start", msgspec.json.encode(started))
 
-    def delta(self, text: str) -> bytes:
+    def piece(self, piece: Piece) -> bytes:
         """Write a piece of text, and every file that it completes."""
-        self.text_sent = True
-        files = self._fences.feed(text)
+        if not isinstance(piece, Delta):
+            return b""
+        self._silent = False
+        files = self._fences.feed(piece.text)
         self._files += files
-        event = sse.encode("delta", msgspec.json.encode(Text(text)))
+        event = sse.encode("delta", msgspec.json.encode(Text(piece.text)))
         return event + b"".join(map(_file_event, files)) if files else event
 
+    def still_here(self) -> bytes:
+        """Write a comment."""
+        return b": still here\n\n"
+
     def done(self, entry: Entry, facts: Facts) -> bytes:
-        """Write the files that only the end completed, then the whole answer."""
+        """Write the text if none came, the files that only the end completed, then the whole answer."""
+        whole = self.piece(Delta(entry.open().text)) if self._silent else b""
         last = [file for file in self._fences.finish().files if file not in self._files]
-        return b"".join(map(_file_event, last)) + sse.encode("done", render(entry, facts))
+        return whole + b"".join(map(_file_event, last)) + sse.encode("done", render(entry, facts))
 
     def error(self, error: AskonceError, request_id: str) -> bytes:
         """Write the last event of a stream that broke."""

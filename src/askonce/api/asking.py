@@ -1,14 +1,17 @@
-"""POST /llm/generate: the road's door for people who want code."""
+"""The doors that ask: one handler for every shape of question, with that shape's codec."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from askonce.api.asgi import Receive
 from askonce.api.replies import JSON, NO_SNIFF, NO_STORE, Headers, Reply, StreamReply, error_reply, limit_headers
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.slow_bodies import SlowBodies
-from askonce.domain.answer import CacheState, Entry
+from askonce.api.voices import OURS, Voice
+from askonce.domain.answer import CacheState, Entry, Piece
 from askonce.domain.call import Ask
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
@@ -17,37 +20,43 @@ from askonce.domain.ports import Window
 from askonce.gate.answering import Arrival, Joined
 from askonce.gate.pipeline import Road
 from askonce.wire.cache_headers import cache_status, read_cache_control
-from askonce.wire.native import read_generate
-from askonce.wire.native_answer import NATIVE, EventWriter, Facts, Started, render
-
-# What a stream says while it waits: a comment, which event-stream clients skip.
-STILL_HERE = b": still here\n\n"
+from askonce.wire.door import Codec, Facts
 
 T = TypeVar("T")
 
 
-class Generate:
-    """Answer prompts."""
+class Intake(Struct, frozen=True):
+    """Hold how bodies are taken in: at most so many bytes, and not for ever."""
 
-    def __init__(self, road: Road, clock: Clock, body_limit: int, slow_bodies: SlowBodies) -> None:
-        self._slow_bodies = slow_bodies
+    body_limit: int
+    slow_bodies: SlowBodies
+
+
+class AskDoor:
+    """Answer questions of one shape."""
+
+    def __init__(self, codec: Codec, road: Road, clock: Clock, intake: Intake, voice: Voice = OURS) -> None:
+        self._codec = codec
+        self._limits = voice.limits
+        self._intake = intake
         self._road = road
         self._clock = clock
-        self._body_limit = body_limit
 
     async def __call__(self, request: Request, caller: Caller, window: Window | None) -> Reply | StreamReply:
         """Answer one request. Raises what is refused before the admission; later errors are replies."""
-        body = await request.json_body(self._body_limit, self._slow_bodies)
-        ask = read_generate(body, caller.tenant, read_cache_control(request.text(b"cache-control")))
-        admitted = await self._road.travel(ask, caller, window, NATIVE, request.id)
+        body = await request.json_body(self._intake.body_limit, self._intake.slow_bodies)
+        ask = self._codec.read(body, caller.tenant, read_cache_control(request.text(b"cache-control")))
+        admitted = await self._road.travel(ask, caller, window, self._codec, request.id)
         now_ms = self._clock.wall_ms()
         headers = limit_headers(admitted.window, admitted.verdict, now_ms)
+        if admitted.window is not None and admitted.verdict is not None:
+            headers += self._limits(admitted.window, admitted.verdict, now_ms)
         if isinstance(admitted.outcome, Entry):
-            return _hit(request, ask, admitted.outcome, headers, now_ms)
+            return self._hit(request, ask, admitted.outcome, headers, now_ms)
         try:
             return await self._reply(request, ask, admitted.outcome, headers)
         except AskonceError as error:
-            return error_reply(error, request.id, headers)
+            return error_reply(error, self._codec.error(error, request.id), headers)
 
     async def _reply(
         self, request: Request, ask: Ask, outcome: Joined | AskonceError, headers: Headers
@@ -62,49 +71,53 @@ class Generate:
             outcome.leave()
         headers += _cache_headers(arrival.entry, arrival.state, self._clock.wall_ms(), stored=arrival.stored)
         facts = self._facts(request, ask, arrival)
-        return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], render(arrival.entry, facts))
+        return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], self._codec.render(arrival.entry, facts))
 
     async def _live(self, request: Request, ask: Ask, joined: Joined, headers: Headers) -> StreamReply:
         """Begin a stream once its first piece is there; until then a failure is an ordinary reply."""
-        texts = joined.texts()
+        pieces = joined.pieces()
         try:
-            first = await unless_left(request.receive, _first_text(texts))
+            first = await unless_left(request.receive, _first(pieces))
         except BaseException:
             joined.leave()
             raise
         headers.append((b"cache-status", cache_status(joined.state, 0, False).encode()))
-        return StreamReply(_stream_headers(headers), self._events(request, ask, joined, texts, first), joined.leave)
+        events = self._events(request, ask, joined, _resumed(first, pieces))
+        return StreamReply(_stream_headers(headers), events, joined.leave)
 
     async def _events(
-        self, request: Request, ask: Ask, joined: Joined, texts: AsyncIterator[str], first: str
+        self, request: Request, ask: Ask, joined: Joined, pieces: AsyncIterator[Piece | None]
     ) -> AsyncGenerator[bytes, None]:
-        writer = EventWriter()
-        candidate = joined.plan.candidates[0]
+        writer = self._codec.writer(ask)
+        candidate = joined.candidate
+        started = Facts(joined.state, 0, 0, request.id, ask, candidate.provider, candidate.model)
         try:
-            yield writer.start(Started(request.id, joined.state, candidate.provider, candidate.model))
-            if first:
-                yield writer.delta(first)
-            async for piece in texts:
-                yield writer.delta(piece) if piece else STILL_HERE
+            yield writer.start(started)
+            async for piece in pieces:
+                yield writer.piece(piece) if piece is not None else writer.still_here()
             arrival = await joined.arrival()
-            if not writer.text_sent:
-                yield writer.delta(arrival.entry.open().text)
             yield writer.done(arrival.entry, self._facts(request, ask, arrival))
         except AskonceError as error:
             yield writer.error(error, request.id)
 
     def _facts(self, request: Request, ask: Ask, arrival: Arrival) -> Facts:
-        age_s = _age_s(arrival.entry, arrival.state, self._clock.wall_ms())
-        return Facts(arrival.state, age_s, request.latency_ms(), request.id, ask.routing.mode)
+        entry = arrival.entry
+        age_s = _age_s(entry, arrival.state, self._clock.wall_ms())
+        return Facts(arrival.state, age_s, request.latency_ms(), request.id, ask, entry.provider, entry.model)
 
+    def _hit(self, request: Request, ask: Ask, entry: Entry, headers: Headers, now_ms: int) -> Reply | StreamReply:
+        """Answer from the store, without waiting for anything."""
+        headers += _cache_headers(entry, "hit", now_ms, stored=True)
+        age_s = _age_s(entry, "hit", now_ms)
+        facts = Facts("hit", age_s, request.latency_ms(), request.id, ask, entry.provider, entry.model)
+        if ask.call.stream:
+            return StreamReply(_stream_headers(headers), self._replay(entry, facts), _nothing)
+        return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], self._codec.render(entry, facts))
 
-def _hit(request: Request, ask: Ask, entry: Entry, headers: Headers, now_ms: int) -> Reply | StreamReply:
-    """Answer from the store, without waiting for anything."""
-    headers += _cache_headers(entry, "hit", now_ms, stored=True)
-    facts = Facts("hit", _age_s(entry, "hit", now_ms), request.latency_ms(), request.id, ask.routing.mode)
-    if ask.call.stream:
-        return StreamReply(_stream_headers(headers), _replay(entry, facts), _nothing)
-    return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], render(entry, facts))
+    async def _replay(self, entry: Entry, facts: Facts) -> AsyncGenerator[bytes, None]:
+        """Send a stored answer as a stream, at once."""
+        writer = self._codec.writer(facts.ask)
+        yield writer.start(facts) + writer.done(entry, facts)
 
 
 def _age_s(entry: Entry, state: CacheState, now_ms: int) -> int:
@@ -115,13 +128,6 @@ def _age_s(entry: Entry, state: CacheState, now_ms: int) -> int:
 def _cache_headers(entry: Entry, state: CacheState, now_ms: int, *, stored: bool) -> Headers:
     status = cache_status(state, max(0, entry.expires_ms - now_ms) // 1000, stored)
     return [(b"cache-status", status.encode()), (b"age", b"%d" % _age_s(entry, state, now_ms))]
-
-
-async def _replay(entry: Entry, facts: Facts) -> AsyncGenerator[bytes, None]:
-    """Send a stored answer as a stream, in one piece."""
-    writer = EventWriter()
-    start = writer.start(Started(facts.request_id, facts.state, entry.provider, entry.model))
-    yield start + writer.delta(entry.open().text) + writer.done(entry, facts)
 
 
 def _stream_headers(headers: Headers) -> Headers:
@@ -135,12 +141,19 @@ def _stream_headers(headers: Headers) -> Headers:
     ]
 
 
-async def _first_text(texts: AsyncIterator[str]) -> str:
-    """Return the first piece; "" if the flight ends without any."""
-    async for text in texts:
-        if text:
-            return text
-    return ""
+async def _first(pieces: AsyncIterator[Piece | None]) -> Piece | None:
+    """Return the first piece; None if the flight ends without any."""
+    async for piece in pieces:
+        if piece is not None:
+            return piece
+    return None
+
+
+async def _resumed(first: Piece | None, rest: AsyncIterator[Piece | None]) -> AsyncIterator[Piece | None]:
+    if first is not None:
+        yield first
+    async for piece in rest:
+        yield piece
 
 
 def _nothing() -> None:

@@ -1,0 +1,55 @@
+"""In whose words a path speaks: errors, and what limited answers say, in the shape that its clients read."""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from askonce.api.replies import Headers
+from askonce.domain.errors import AskonceError
+from askonce.domain.ports import Verdict, Window
+from askonce.wire.native_answer import error_body
+
+
+class Voice(Struct, frozen=True):
+    """Hold how a family of paths speaks. `limits` adds a vendor's own headers to ours."""
+
+    prefix: str
+    error: Callable[[AskonceError, str], bytes]
+    limits: Callable[[Window, Verdict, int], Headers]
+
+
+def _no_more(window: Window, verdict: Verdict, wall_ms: int) -> Headers:
+    return []
+
+
+def openai_limits(window: Window, verdict: Verdict, wall_ms: int) -> Headers:
+    """Write OpenAI's headers (platform.openai.com, "Rate limits in headers"): the reset is a span such as `1m2s`."""
+    seconds = math.ceil(verdict.reset_ns / 1e9)
+    span = f"{seconds // 60}m{seconds % 60}s" if seconds >= 60 else f"{seconds}s"
+    return [
+        (b"x-ratelimit-limit-requests", b"%d" % window.limit),
+        (b"x-ratelimit-remaining-requests", b"%d" % verdict.remaining),
+        (b"x-ratelimit-reset-requests", span.encode()),
+    ]
+
+
+def anthropic_limits(window: Window, verdict: Verdict, wall_ms: int) -> Headers:
+    """Write Anthropic's headers (docs.claude.com, "Rate limits"): the reset is a time, RFC 3339."""
+    reset = datetime.fromtimestamp(math.ceil(wall_ms / 1000 + verdict.reset_ns / 1e9), UTC)
+    return [
+        (b"anthropic-ratelimit-requests-limit", b"%d" % window.limit),
+        (b"anthropic-ratelimit-requests-remaining", b"%d" % verdict.remaining),
+        (b"anthropic-ratelimit-requests-reset", reset.strftime("%Y-%m-%dT%H:%M:%SZ").encode()),
+    ]
+
+
+OURS = Voice("", error_body, _no_more)
+# The first whose prefix fits. Vendors' voices are added here as their shapes come.
+VOICES: tuple[Voice, ...] = ()
+
+
+def voice_of(path: str) -> Voice:
+    """Return the voice of a path; whatever is not a vendor's is ours."""
+    return next((voice for voice in VOICES if path.startswith(voice.prefix)), OURS)
