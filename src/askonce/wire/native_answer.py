@@ -140,7 +140,6 @@ class EventWriter:
 
     def __init__(self) -> None:
         self._fences = FenceReader()
-        self._files: list[File] = []
         self.text_sent = False
 
     def start(self, started: Started) -> bytes:
@@ -151,14 +150,12 @@ class EventWriter:
         """Write a piece of text, and every file that it completes."""
         self.text_sent = True
         files = self._fences.feed(text)
-        self._files += files
         event = sse.encode("delta", msgspec.json.encode(Text(text)))
         return event + b"".join(map(_file_event, files)) if files else event
 
     def done(self, entry: Entry, facts: Facts) -> bytes:
         """Write the files that only the end completed, then the whole answer."""
-        last = [file for file in self._fences.finish().files if file not in self._files]
-        return b"".join(map(_file_event, last)) + sse.encode("done", render(entry, facts))
+        return b"".join(map(_file_event, self._fences.close())) + sse.encode("done", render(entry, facts))
 
     def error(self, error: AskonceError, request_id: str) -> bytes:
         """Write the last event of a stream that broke."""
