@@ -31,7 +31,7 @@ soak:
 
 bench:
 	@scripts/bootstrap dev
-	@exec .venv/bin/python -m bench.hits $(ARGS)
+	@exec .venv/bin/python -m bench $(ARGS)
 
 # The pages that are made from code.
 docs:

@@ -155,8 +155,9 @@ class Vendor:
 
     async def call(self, number: int = 0) -> Line:
         """Wait until that call has arrived."""
-        while len(self.lines) <= number:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(20):
+            while len(self.lines) <= number:
+                await asyncio.sleep(0.001)
         return self.lines[number]
 
 

@@ -85,3 +85,14 @@ def test_fetching_is_drawn_as_a_bar_on_a_terminal(tmp_path: Path) -> None:
     write(tmp_path / STATUS_NAME, Status("ready", detail="Qwen.", pid=1))
     screen.weights(tmp_path)
     assert out.getvalue().endswith("\n  The embedded model is ready. Qwen.\n")
+
+
+def test_that_nobody_reads_is_no_reason_to_stop(tmp_path: Path) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(text)
+
+    screen = Screen(Gone())
+    screen.ready(Config(), 3001)
+    screen.weights(tmp_path)
+    screen.close()

@@ -120,18 +120,23 @@ class Answering:
 
     def is_aloft(self, flight: bytes) -> bool:
         """Say whether the question is being answered in this process, so that joining costs nothing."""
-        return flight in self._aloft
+        return self._joinable(flight) is not None
 
     def seat(self, plan: Plan) -> Joined:
         """Join the flight of this question, or make one leave. Raises `Draining`. Never suspends."""
-        aloft = None if plan.mode == "off" else self._aloft.get(plan.keys.flight)
-        if aloft is not None and not aloft.flight.over:
+        aloft = None if plan.mode == "off" else self._joinable(plan.keys.flight)
+        if aloft is not None:
             aloft.deserted_at = None
             aloft.fresh_after_ms = max(aloft.fresh_after_ms, plan.fresh_after_ms)
             return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement)
         if self._draining:
             raise Draining(STOPPING, retry_after_s=1)
         return self._depart(plan)
+
+    def _joinable(self, flight: bytes) -> Aloft | None:
+        """Return the flight of that key, unless it has ended and only its landing is still being made known."""
+        aloft = self._aloft.get(flight)
+        return None if aloft is None or aloft.flight.over else aloft
 
     def _depart(self, plan: Plan) -> Joined:
         flight = Flight(plan.keys.flight, self._deserted)

@@ -69,8 +69,13 @@ class Watched(Child):
         self, command: Sequence[str], line: bytes, pass_fds: Sequence[int], pulse_pipe: tuple[int, int]
     ) -> None:
         reading, writing = pulse_pipe
-        super().__init__(command, line, [*pass_fds, writing])
-        os.close(writing)
+        try:
+            super().__init__(command, line, [*pass_fds, writing])
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
         os.set_blocking(reading, False)
         self.pulse_fd = reading
         self.was_ready = False

@@ -14,7 +14,7 @@ from itertools import count
 from askonce.config.settings import Config
 from askonce.supervisor import assignment
 from askonce.supervisor.assignment import EXIT_HOPELESS, Assignment
-from askonce.supervisor.backoff import MAX_FAILED_STARTS, Backoff
+from askonce.supervisor.backoff import LONGEST_PAUSE_S, MAX_FAILED_STARTS, Backoff
 from askonce.supervisor.children import Child, Watched
 from askonce.telemetry import logs
 
@@ -41,9 +41,7 @@ class Post:
             if code is not None:
                 self._bury(self.child, code)
         elif self._due_s is not None and now_s >= self._due_s:
-            self._due_s = None
-            self.child = self._hatch()
-            log.debug("started", process=self.name, pid=self.child.pid)
+            self._start_child(now_s)
 
     def retire(self) -> None:
         """Start nobody any more; who is there stays."""
@@ -58,6 +56,16 @@ class Post:
         """Send the child a signal, if there is one."""
         if self.child is not None:
             self.child.signal(number)
+
+    def _start_child(self, now_s: float) -> None:
+        self._due_s = None
+        try:
+            self.child = self._hatch()
+        except OSError as error:  # no memory, no more processes or descriptors: the machine's trouble, not the child's
+            log.error("cannot be started", process=self.name, reason=error.strerror, next_start_s=LONGEST_PAUSE_S)
+            self._due_s = now_s + LONGEST_PAUSE_S
+        else:
+            log.debug("started", process=self.name, pid=self.child.pid)
 
     def _bury(self, child: Child, code: int) -> None:
         child.close()

@@ -17,7 +17,7 @@ from askonce.domain.errors import ConfigError
 from askonce.providers.catalog import VENDORS
 from askonce.providers.price_data import Override, compile_table
 from askonce.providers.prices import encode_table
-from askonce.supervisor.assignment import EXIT_HOPELESS
+from askonce.supervisor.assignment import EXIT_FAILED, EXIT_HOPELESS
 from askonce.supervisor.lifeline import die_with_parent
 from askonce.telemetry import logs
 
@@ -48,8 +48,12 @@ def main() -> int:
     except ConfigError as error:
         logs.get("askonce.prices").error(str(error))
         return EXIT_HOPELESS
-    _replace(Path(told.path), encode_table(table))
-    _replace(Path(told.stamp_path), told.stamp.encode())
+    try:
+        _replace(Path(told.path), encode_table(table))
+        _replace(Path(told.stamp_path), told.stamp.encode())
+    except OSError as error:
+        logs.get("askonce.prices").error("the price table cannot be written", path=told.path, reason=error.strerror)
+        return EXIT_FAILED
     return 0
 
 

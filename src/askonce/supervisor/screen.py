@@ -4,6 +4,7 @@ It goes to stdout; log lines go to stderr. On a terminal the bar is drawn over i
 per cent. Keys are never shown.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -52,18 +53,22 @@ class Screen:
     def close(self) -> None:
         """End what is being drawn."""
         if self._drawn:
-            self._out.write("\n")
             self._drawn = False
+            self._write("\n")
 
     def _draw(self, line: str) -> None:
         self._drawn = True
-        self._out.write(f"\r\x1b[2K{line}")
-        self._out.flush()
+        self._write(f"\r\x1b[2K{line}")
 
     def _print(self, text: str) -> None:
         self.close()
-        self._out.write(text + "\n")
-        self._out.flush()
+        self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        """Write at once. That nobody reads any more, or a full disk, is no reason to stop serving."""
+        with contextlib.suppress(OSError):
+            self._out.write(text)
+            self._out.flush()
 
 
 def curl_line(config: Config, port: int) -> str:

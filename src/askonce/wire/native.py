@@ -6,7 +6,7 @@ decoded is passed on.
 """
 
 import difflib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -35,6 +35,13 @@ SYSTEM = (
 # Longer than any provider keeps a promise; shorter than what would overflow anything.
 TTL_CEILING_S = 366 * 24 * 3600
 STOPS_CEILING = 16  # vendors take 4 (OpenAI) to 16 (local engines); theirs is the last word
+NAME_CEILING = 200  # twice the longest model's name; looking for what resembles it takes its length squared
+
+# A refused body is looked at again only up to this size: read without its types, it takes thirty times its room.
+EXPLAINED_MAX_BYTES = 1 << 20
+PROBLEMS_CEILING = 20  # more are no help to anyone, and each unknown name costs a search for the nearest
+NAMED_MAX = 100  # what a caller sent comes back to it, but no more of it than tells what is meant
+SAID_MAX = 200
 
 
 def _says(description: str) -> Meta:
@@ -141,6 +148,8 @@ def _problems(fields: GenerateBody) -> list[Detail]:
     for name, text in (("model", fields.model), ("activeProvider", fields.active_provider)):
         if text is not None and not text.strip():
             found.append(Detail(name, "must not be blank"))
+        elif text is not None and len(text) > NAME_CEILING:
+            found.append(Detail(name, f"must be at most {NAME_CEILING} characters"))
     numbers: tuple[tuple[str, float | None], ...] = (("maxTokens", fields.max_tokens), ("seed", fields.seed))
     if fields.cache is not None:
         numbers = (*numbers, ("cache.ttl", fields.cache.ttl))
@@ -159,18 +168,16 @@ def _problems(fields: GenerateBody) -> list[Detail]:
 
 def _invalid(problems: list[Detail]) -> Invalid:
     said = "; ".join(f"{p.field} {p.problem}" for p in problems)
-    return Invalid(f"{said[:1].upper()}{said[1:]}.", details=problems)
+    return Invalid(f"The request is invalid: {said}.", details=problems)
 
 
 def _explain(body: bytes, error: Exception) -> AskonceError:
     """Look at a refused body once more, field by field, and say everything that is wrong with it."""
+    if len(body) > EXPLAINED_MAX_BYTES:
+        return _first_problem(body, error)
     try:
         raw = msgspec.json.decode(body)
-    except UnicodeDecodeError:
-        return Malformed("The body is not valid UTF-8.")
-    except RecursionError:
-        return Malformed("The body is nested too deep.")
-    except msgspec.DecodeError as again:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as again:
         return _not_json(body, again)
     if not isinstance(raw, dict):
         return Invalid(f"The body must be a JSON object, not {_kind(raw)}.")
@@ -179,32 +186,57 @@ def _explain(body: bytes, error: Exception) -> AskonceError:
         problems = [p for p in problems if p.field != "cache"] + _field_problems(raw["cache"], _CACHE_NAMES, "cache.")
     if "prompt" not in raw:
         problems.insert(0, Detail("prompt", "is required"))
-    return _invalid(problems or [Detail("body", str(error))])
+    wrong = {problem.field.partition(".")[0] for problem in problems}
+    sound = {name: value for name, value in raw.items() if name in _WIRE_NAMES and name not in wrong}
+    problems += _problems(msgspec.convert({"prompt": "given", **sound}, GenerateBody))
+    if len(problems) > PROBLEMS_CEILING:
+        problems = [*problems[:PROBLEMS_CEILING], Detail("body", "has more problems than are named here")]
+    return _invalid(problems or [Detail("body", _plain(str(error)))])
+
+
+def _first_problem(body: bytes, error: Exception) -> AskonceError:
+    if not isinstance(error, msgspec.ValidationError):
+        return _not_json(body, error)
+    said, _, path = str(error).partition(" - at `")
+    path = path.strip("`$.")
+    unknown = said.partition("unknown field `")[2].rstrip("`")
+    if unknown:
+        fields = _CACHE_NAMES if path else _WIRE_NAMES
+        return _invalid([_unknown(f"{path}." if path else "", unknown, list(fields))])
+    return _invalid([Detail(path[:NAMED_MAX] or "body", _plain(said))])
 
 
 def _not_json(body: bytes, error: Exception) -> Malformed:
+    if isinstance(error, RecursionError):
+        return Malformed("The body is nested too deep.")
     if not body.strip():
         return Malformed('The body is empty. Send a JSON object, such as {"prompt": "hello world in Go"}.')
     try:
         body.decode()
     except UnicodeDecodeError:
         return Malformed("The body is not valid UTF-8.")
-    reason = str(error).removeprefix("JSON is malformed: ")
-    return Malformed(f"The body is not valid JSON: {reason}.")
+    reason = str(error).removeprefix("JSON is malformed: ").partition(" - at `")[0]
+    return Malformed(f"The body is not valid JSON: {reason[:1].lower()}{reason[1:]}.")
 
 
 def _field_problems(raw: dict[str, Any], fields: dict[str, Any], prefix: str) -> list[Detail]:
-    found = []
+    found: list[Detail] = []
     for name, value in raw.items():
+        if len(found) > PROBLEMS_CEILING:
+            break
         field = fields.get(name)
         if field is None:
-            found.append(Detail(f"{prefix}{name}"[:100], f"is not a known field{_nearest(name, list(fields))}"))
+            found.append(_unknown(prefix, name, list(fields)))
             continue
         try:
             msgspec.convert(value, field.type)
         except msgspec.ValidationError as error:
-            found.append(Detail(f"{prefix}{name}", _plain(str(error))))
+            found.append(Detail(f"{prefix}{name}", _plain(str(error)) + _choices(field.type)))
     return found
+
+
+def _unknown(prefix: str, name: str, known: list[str]) -> Detail:
+    return Detail(f"{prefix}{name}"[:NAMED_MAX], f"is not a known field{_nearest(name, known)}")
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -217,7 +249,21 @@ def _nearest(name: str, known: list[str]) -> str:
 def _plain(problem: str) -> str:
     """Turn msgspec's sentence into the second half of ours: `Expected X, got Y - at $` → `expected X, got Y`."""
     sentence = problem.partition(" - at `")[0].replace("`", "").replace(" | null", "")
+    if len(sentence) > SAID_MAX:
+        sentence = f"{sentence[:SAID_MAX]}…"
     return f"is wrong: {sentence[:1].lower()}{sentence[1:]}"
+
+
+def _choices(kind: Any) -> str:
+    """List the texts that a field can be, if it is one of those."""
+    found = _literals(kind)
+    return f" (choose one of {', '.join(found)})" if found else ""
+
+
+def _literals(kind: Any) -> tuple[str, ...]:
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(text for part in get_args(kind) for text in _literals(part))
 
 
 def _kind(value: object) -> str:

@@ -150,7 +150,6 @@ class EventWriter:
 
     def __init__(self) -> None:
         self._fences = FenceReader()
-        self._files: list[File] = []
         self._silent = True
 
     def start(self, facts: Facts) -> bytes:
@@ -164,7 +163,6 @@ class EventWriter:
             return b""
         self._silent = False
         files = self._fences.feed(piece.text)
-        self._files += files
         event = sse.encode("delta", msgspec.json.encode(Text(piece.text)))
         return event + b"".join(map(_file_event, files)) if files else event
 
@@ -175,8 +173,7 @@ class EventWriter:
     def done(self, entry: Entry, facts: Facts) -> bytes:
         """Write the text if none came, the files that only the end completed, then the whole answer."""
         whole = self.piece(Delta(entry.open().text)) if self._silent else b""
-        last = [file for file in self._fences.finish().files if file not in self._files]
-        return whole + b"".join(map(_file_event, last)) + sse.encode("done", render(entry, facts))
+        return whole + b"".join(map(_file_event, self._fences.close())) + sse.encode("done", render(entry, facts))
 
     def error(self, error: AskonceError, request_id: str) -> bytes:
         """Write the last event of a stream that broke."""

@@ -1,0 +1,63 @@
+"""Places in the house whose children cannot be started, or ended while nobody is to be started any more."""
+
+import os
+import sys
+import time
+
+import pytest
+
+from askonce.supervisor.backoff import LONGEST_PAUSE_S
+from askonce.supervisor.children import Child, Watched
+from askonce.supervisor.posts import Post, next_incarnation
+
+
+def ended(child: Child) -> None:
+    deadline = time.monotonic() + 10
+    while child.exit_code() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_machine_without_room_for_a_process_is_asked_again_later() -> None:
+    refusals = [OSError(11, "no more processes")]
+
+    def hatch() -> Child:
+        if refusals:
+            raise refusals.pop()
+        return Child([sys.executable, "-c", ""], b"")
+
+    post = Post("it", hatch)
+    post.tend(100.0)
+    post.tend(100.0 + LONGEST_PAUSE_S / 2)
+    assert post.empty()
+    post.tend(100.0 + LONGEST_PAUSE_S)
+    assert post.child is not None
+    ended(post.child)
+    post.child.close()
+
+
+def test_a_retired_post_is_not_filled_again() -> None:
+    post = Post("it", lambda: Child([sys.executable, "-c", ""], b""))
+    post.tend(0.0)
+    assert post.child is not None
+    ended(post.child)
+    post.retire()
+    post.tend(0.0)
+    assert post.empty()
+    post.tend(time.monotonic() + 100)
+    assert post.empty()
+    assert not post.given_up
+
+
+def test_a_start_that_fails_leaves_no_descriptor_open() -> None:
+    pipe = os.pipe()
+    with pytest.raises(FileNotFoundError):
+        Watched(["/nonexistent/program"], b"", [], pipe)
+    for descriptor in pipe:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+
+
+def test_incarnations_only_grow() -> None:
+    numbers = [next_incarnation() for _ in range(1000)]
+    assert numbers == sorted(set(numbers))
