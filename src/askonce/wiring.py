@@ -199,7 +199,7 @@ def _limits(config: Config) -> dict[str, LimitRule]:
 
 
 def _uses_local_model(config: Config) -> bool:
-    return config.local_model != "off" and (config.local_model != "auto" or not config.providers)
+    return catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers))
 
 
 def _row(settings: ProviderSettings) -> catalog.Vendor:

@@ -1,6 +1,6 @@
 import pytest
 
-from askonce.providers.catalog import VENDORS, at, custom, normal_base_url, vendor_named
+from askonce.providers.catalog import VENDORS, at, custom, normal_base_url, vendor_named, wants_local_model
 
 PROMISED = {
     "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
@@ -95,3 +95,21 @@ def test_an_endpoint_of_ones_own_is_a_row_too() -> None:
     for bad in ("", "Mine", "a:b", "-a", "a" * 41):
         with pytest.raises(ValueError, match="cannot name a provider"):
             custom(bad, "gpu:8000/v1")
+
+
+@pytest.mark.parametrize(
+    ("setting", "configured", "runs"),
+    [
+        ("auto", (), True),
+        ("auto", ("openai",), False),
+        ("auto", ("workshop",), False),
+        ("auto", ("anthropic",), True),  # its shape is not spoken, so it cannot answer
+        ("on", ("openai",), True),
+        ("smollm2-135m", ("openai",), True),
+        ("off", (), False),
+    ],
+)
+def test_the_embedded_model_runs_where_asked_for_or_where_nobody_else_could_answer(
+    setting: str, configured: tuple[str, ...], runs: bool
+) -> None:
+    assert wants_local_model(setting, configured) is runs

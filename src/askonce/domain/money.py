@@ -47,7 +47,8 @@ class Price(Struct, frozen=True):
         `usage.prompt_tokens` includes the cached and cache-written ones, as in OpenAI's usage object.
         """
         n = usage.prompt_tokens
-        plain = n - usage.cached_tokens - usage.cache_write_tokens
+        # A vendor that counts its cache apart from the prompt must not make the rest negative.
+        plain = max(0, n - usage.cached_tokens - usage.cache_write_tokens)
         input_rate = self.input.at(n)
         read_rate = self.cache_read.at(n) if self.cache_read else input_rate
         write_rate = self.cache_write.at(n) if self.cache_write else input_rate

@@ -7,6 +7,7 @@ charged to its end everywhere. Default models: all are in the price table, which
 """
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -241,6 +242,18 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 def vendor_named(name: str) -> Vendor | None:
     """Find a row of the catalog."""
     return _BY_NAME.get(name)
+
+
+def wants_local_model(setting: str, configured: Iterable[str]) -> bool:
+    """Say whether the embedded model is to run: asked for, or `auto` and nobody else is configured who could answer.
+
+    `setting` is `ASKONCE_LOCAL_MODEL`, `configured` the names of the providers. One whose shape is not spoken yet
+    cannot answer.
+    """
+    if setting == "auto":
+        rows = (vendor_named(name) for name in configured)
+        return not any(row is None or row.shape != "anthropic" for row in rows)
+    return setting != "off"
 
 
 def custom(name: str, base_url: str) -> Vendor:

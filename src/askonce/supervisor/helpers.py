@@ -10,6 +10,7 @@ import msgspec
 from askonce.config.paths import PRICES_NAME, STATUS_NAME
 from askonce.config.settings import Config
 from askonce.localmodel.status import give_up
+from askonce.providers import catalog
 from askonce.supervisor.children import Child
 from askonce.supervisor.folder import DataFolder
 from askonce.supervisor.posts import Errand, Post
@@ -21,9 +22,7 @@ _MAX_FAILED_ERRANDS = 3  # without new prices the world goes on
 
 def wants_local_model(config: Config) -> bool:
     """Say whether the embedded model is to run: asked for, or `auto` and nobody else could answer."""
-    if config.local_model == "auto":
-        return not config.providers
-    return config.local_model != "off"
+    return catalog.wants_local_model(config.local_model, (provider.name for provider in config.providers))
 
 
 def local_model_post(config: Config, folder: DataFolder, command: Sequence[str]) -> Post | None:
