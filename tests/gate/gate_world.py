@@ -349,14 +349,14 @@ class World:
         outcome = await self.set_out(ask)
         if isinstance(outcome, Entry):
             return [outcome.open().text]
-        texts = outcome.texts()
+        pieces = outcome.pieces()
         try:
-            async for text in texts:
-                heard.append(text)
+            async for piece in pieces:
+                heard.append(piece.text if isinstance(piece, Delta) else "")
             arrival = await outcome.arrival()
             return heard or [arrival.entry.open().text]
         finally:
-            await texts.aclose()  # type: ignore[attr-defined]
+            await pieces.aclose()  # type: ignore[attr-defined]
             outcome.leave()
 
     async def set_out(self, ask: Ask) -> Entry | Joined:

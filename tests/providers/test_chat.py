@@ -18,7 +18,7 @@ from tests.providers.upstream import (
     stream,
 )
 
-from askonce.domain.answer import Answer, Delta
+from askonce.domain.answer import Answer, Delta, Piece
 from askonce.domain.call import Call, Message, Params
 from askonce.domain.errors import (
     AskonceError,
@@ -59,7 +59,7 @@ def play(given: Play, test: Callable[[ChatProvider, Upstream], Awaitable[None]],
     asyncio.run(main())
 
 
-async def everything(provider: ChatProvider, *, stream: bool, deadline_s: float = 10) -> list[Delta | Answer]:
+async def everything(provider: ChatProvider, *, stream: bool, deadline_s: float = 10) -> list[Piece | Answer]:
     return [item async for item in provider.ask(call(stream=stream), "gpt-4o", deadline_s)]
 
 

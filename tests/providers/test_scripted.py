@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from askonce.domain.answer import Answer, Delta
+from askonce.domain.answer import Answer, Delta, Piece
 from askonce.domain.call import Call, Message, Params
 from askonce.domain.errors import (
     AskonceError,
@@ -27,8 +27,8 @@ def call(prompt: str = "Hi", *, stream: bool = False) -> Call:
     )
 
 
-def play(provider: ScriptedProvider, asked: Call, model: str = "demo", deadline_s: float = 5) -> list[Delta | Answer]:
-    async def main() -> list[Delta | Answer]:
+def play(provider: ScriptedProvider, asked: Call, model: str = "demo", deadline_s: float = 5) -> list[Piece | Answer]:
+    async def main() -> list[Piece | Answer]:
         return [item async for item in provider.ask(asked, model, deadline_s)]
 
     return asyncio.run(main())

@@ -101,7 +101,7 @@ def lead(folder: Path, slot: int, line: Connection) -> None:
     async def play(state: LmdbState) -> None:
         lease = await state.flights.board(FLIGHT)
         assert lease.led
-        await state.flights.append(FLIGHT, lease.generation, ("half",))
+        await state.flights.append(FLIGHT, lease.generation, (Delta("half"),))
         line.send(lease.generation)
         while await state.flights.renew(FLIGHT, lease.generation):
             await asyncio.sleep(0.5)

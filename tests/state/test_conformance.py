@@ -399,7 +399,7 @@ async def all_of(flights: Flights, lease: Lease) -> tuple[str, Landing]:
         async for piece in pieces:
             if isinstance(piece, Landing):
                 return "".join(texts), piece
-            texts.append(piece.text)
+            texts.append(piece.text if isinstance(piece, Delta) else "")
     raise AssertionError("ended without a landing")
 
 
@@ -407,7 +407,7 @@ def test_only_one_leads_and_the_others_get_everything_from_the_first_piece_on(wo
     async def play() -> None:
         lead = await world.flights.board(FLIGHT)
         assert lead.led
-        await world.flights.append(FLIGHT, lead.generation, ("a", "b"))
+        await world.flights.append(FLIGHT, lead.generation, (Delta("a"), Delta("b")))
         follow = await world.elsewhere.board(FLIGHT)
         assert follow == Lease(False, lead.generation)
         assert await world.flights.board(FLIGHT) == Lease(False, lead.generation)
@@ -415,7 +415,7 @@ def test_only_one_leads_and_the_others_get_everything_from_the_first_piece_on(wo
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
             early = group.create_task(all_of(world.elsewhere, follow))
             await asyncio.sleep(0)
-            await world.flights.append(FLIGHT, lead.generation, ("c",))
+            await world.flights.append(FLIGHT, lead.generation, (Delta("c"),))
             await asyncio.sleep(0)
             await world.flights.land(FLIGHT, lead.generation, landing)
         assert early.result() == ("abc", landing)
@@ -429,7 +429,7 @@ def test_a_piece_reaches_a_waiting_follower_before_the_landing(world: World) -> 
         lead = await world.flights.board(FLIGHT)
         async with asyncio.timeout(10), aclosing(world.elsewhere.follow(FLIGHT, lead.generation)) as pieces:  # type: ignore[type-var]
             for text in ("one", "two", "three"):
-                await world.flights.append(FLIGHT, lead.generation, (text,))
+                await world.flights.append(FLIGHT, lead.generation, (Delta(text),))
                 assert await anext(pieces) == Delta(text)
 
     asyncio.run(play())
@@ -448,17 +448,17 @@ def test_an_error_lands_as_it_is(world: World) -> None:
 def test_who_boards_after_the_landing_leads_a_new_generation_while_the_old_is_still_read(world: World) -> None:
     async def play() -> None:
         first = await world.flights.board(FLIGHT)
-        await world.flights.append(FLIGHT, first.generation, ("old",))
+        await world.flights.append(FLIGHT, first.generation, (Delta("old"),))
         async with asyncio.timeout(10), aclosing(world.elsewhere.follow(FLIGHT, first.generation)) as pieces:  # type: ignore[type-var]
             assert await anext(pieces) == Delta("old")
             await world.flights.land(FLIGHT, first.generation, Landing(None, "x", "y"))
             second = await world.elsewhere.board(FLIGHT)
             assert second.led
             assert second.generation != first.generation
-            await world.flights.append(FLIGHT, first.generation, ("late",))
+            await world.flights.append(FLIGHT, first.generation, (Delta("late"),))
             await world.flights.land(FLIGHT, first.generation, Landing(None, "twice", "no"))
             assert await anext(pieces) == Landing(None, "x", "y")
-            await world.elsewhere.append(FLIGHT, second.generation, ("new",))
+            await world.elsewhere.append(FLIGHT, second.generation, (Delta("new"),))
             await world.elsewhere.land(FLIGHT, second.generation, Landing(None, "z", "z"))
             assert await all_of(world.flights, second) == ("new", Landing(None, "z", "z"))
 
@@ -485,7 +485,7 @@ def test_a_lease_that_is_not_renewed_runs_out(world: World) -> None:
 def test_a_waiting_follower_learns_that_its_leader_is_lost(world: World) -> None:
     async def play() -> None:
         lead = await world.flights.board(FLIGHT)
-        await world.flights.append(FLIGHT, lead.generation, ("half",))
+        await world.flights.append(FLIGHT, lead.generation, (Delta("half"),))
         async with asyncio.timeout(10), aclosing(world.elsewhere.follow(FLIGHT, lead.generation)) as pieces:  # type: ignore[type-var]
             assert await anext(pieces) == Delta("half")
             waiting = asyncio.ensure_future(anext(pieces))
@@ -506,7 +506,7 @@ def test_a_leader_knows_whether_others_follow(world: World) -> None:
         await world.elsewhere.board(FLIGHT)
         assert await world.flights.followed(FLIGHT, lead.generation), "who boarded is about to follow"
         pieces = world.elsewhere.follow(FLIGHT, lead.generation)
-        await world.flights.append(FLIGHT, lead.generation, ("a",))
+        await world.flights.append(FLIGHT, lead.generation, (Delta("a"),))
         await anext(pieces)
         assert await world.flights.followed(FLIGHT, lead.generation)
         await pieces.aclose()  # type: ignore[attr-defined]
@@ -539,8 +539,8 @@ def test_two_flights_do_not_mix(world: World) -> None:
     async def play() -> None:
         lead = await world.flights.board(FLIGHT)
         other = await world.flights.board(b"g" * 32)
-        await world.flights.append(FLIGHT, lead.generation, ("mine",))
-        await world.flights.append(b"g" * 32, other.generation, ("other",))
+        await world.flights.append(FLIGHT, lead.generation, (Delta("mine"),))
+        await world.flights.append(b"g" * 32, other.generation, (Delta("other"),))
         await world.flights.land(FLIGHT, lead.generation, Landing(None, "x", "x"))
         assert (await all_of(world.elsewhere, lead))[0] == "mine"
         assert await world.flights.renew(b"g" * 32, other.generation)

@@ -11,6 +11,7 @@ import lmdb
 import pytest
 from tests.state.statefakes import SECOND, HandClock, an_entry, key, noise
 
+from askonce.domain.answer import Delta
 from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.domain.outcome import Paid, Spared
 from askonce.domain.ports import Knock, Landing, Verdict, Window
@@ -237,7 +238,7 @@ def test_sweeping_leaves_nothing_but_the_sums(tmp_path: Path) -> None:
             await state.windows.take(Window(f"w{number}", 500 if number % 2 else 5, SECOND))
             await state.answers.keep(an_entry(number, clock.wall))
             lease = await state.flights.board(key(number))
-            await state.flights.append(key(number), lease.generation, ("a", "b"))
+            await state.flights.append(key(number), lease.generation, (Delta("a"), Delta("b")))
             if number % 3:
                 await state.flights.land(key(number), lease.generation, Landing(None, "x", "y"))
             await state.flights.board(key(number))
@@ -259,7 +260,7 @@ def test_sweeping_spares_what_lives(tmp_path: Path) -> None:
     async def play(state: LmdbState) -> None:
         await state.answers.keep(an_entry(1, clock.wall))
         lease = await state.flights.board(key(1))
-        await state.flights.append(key(1), lease.generation, ("a",))
+        await state.flights.append(key(1), lease.generation, (Delta("a"),))
         for _ in range(30):
             clock.pass_s(1)
             await state.windows.take(WINDOW)
