@@ -1,0 +1,400 @@
+"""Anthropic's Messages, as a client speaks them: calls out, whole answers in. Pure. Streams: `anthropic_stream`.
+
+The format is Anthropic's API reference, "Messages" (`POST /v1/messages`, version 2023-06-01). Decisions:
+- Leading system messages become `system`. Later ones stay where they are, as messages of role `system` (guide,
+  "Mid-conversation system messages"); models before Claude Opus 4.8 do not know them, so for those they are refused.
+- Turns of one side that follow each other are one message, as Anthropic itself would have it; results of tools are
+  the user's. A turn that is a single text is written as that text.
+- `max_tokens` is required. Without one: the most that an old model can write, else `MAX_TOKENS`.
+- What Anthropic cannot be told is refused by name before anything is paid: penalties, `seed`, JSON without a schema,
+  `temperature` over 1, names of participants. A penalty of 0 says nothing. A schema's name is a label and stays here.
+- An effort is `output_config.effort` with adaptive thinking; models before Claude 4.6 know budgets only and get one
+  (`BUDGETS`). `none` and a budget of 0 switch thinking off.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from askonce.domain.answer import FinishReason
+from askonce.domain.call import Call, Format, Message, Reasoning, Role, Tool, ToolChoice
+from askonce.domain.content import Part, as_parts
+from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed
+from askonce.domain.usage import Usage
+from askonce.wire.anthropic_parts import SHAPE, Json, Marks, Problems, object_of, read_blocks, write_blocks
+
+# Longer answers take over ten minutes, which is longer than anybody waits for one.
+MAX_TOKENS = 32_000
+# What old models can write at most (Anthropic's "Models overview").
+_SHORT = (
+    (re.compile(r"claude-(?:instant|2|3-(?:haiku|opus|sonnet))"), 4_096),
+    (re.compile(r"claude-3-5"), 8_192),
+)
+# What an effort is worth to models that know budgets only; 1,024 is the least (guide, "Extended thinking").
+BUDGETS = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 24_576, "max": 24_576}
+ANSWER_ROOM = 8_192  # where thinking has a budget and the answer has no bound: so much is left for the answer
+_EFFORTS = {"minimal": "low"}  # OpenAI's word that Anthropic's scale does not have
+_BUDGET_MODELS = re.compile(r"claude-(?:instant|[23]\b|[a-z]+-4(?:-[0-5])?(?:-\d{6,}|@|-latest|$)|4)")
+_NO_LATER_SYSTEM = re.compile(r"claude-(?:instant|[234]\b|(?:sonnet|haiku)-4|opus-4(?:-[0-7])?(?:-\d{6,}|@|-latest|$))")
+
+TOOL_ASIDES = ("cache_control", "eager_input_streaming")
+_ROLES: dict[Role, str] = {"system": "system", "developer": "system", "assistant": "assistant"}  # all else: user
+_CHOICES = {"auto": "auto", "none": "none", "required": "any", "named": "tool"}
+
+
+def encode_call(call: Call, model: str) -> bytes:
+    """Write the request's body. Raises `Invalid` that names all which this shape cannot say."""
+    return _encode(call, _body(call, model))
+
+
+def encode_count(call: Call, model: str) -> bytes:
+    """Write the body of `POST /v1/messages/count_tokens`: what adds to the prompt, and nothing else."""
+    body = _body(call, model)
+    return msgspec.json.encode({name: value for name, value in body.items() if name in _COUNTED})
+
+
+_COUNTED = {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control"}
+
+
+def _encode(call: Call, body: Json) -> bytes:
+    if call.stream:
+        body["stream"] = True
+    return msgspec.json.encode(body)
+
+
+def _body(call: Call, model: str) -> Json:
+    problems = Problems()
+    _refuse(call, problems)
+    body: Json = {"model": model, "max_tokens": _max_tokens(call, model)}
+    body |= _conversation(call, model, problems)
+    if call.tools:
+        body["tools"] = _tools(call, problems)
+    body |= _choice(call)
+    params = call.params
+    named = {
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "top_k": params.top_k,
+        "stop_sequences": params.stop,
+    }
+    body |= {name: value for name, value in named.items() if value is not None}
+    _reason(call, model, body, problems)
+    _format(params.format, body, problems)
+    _foreign_fields(call, body)
+    problems.check(f"{model} is asked in Anthropic's shape, which cannot say this")
+    return body
+
+
+def _refuse(call: Call, problems: Problems) -> None:
+    if call.kind != "chat":
+        problems.add("model", "Anthropic has no embeddings")
+    if call.shape != SHAPE:
+        for name, _ in call.extra:
+            problems.add(name, f"is a field that only the shape of {call.shape} has")
+    params = call.params
+    if params.temperature is not None and params.temperature > 1:
+        problems.add("temperature", "must be at most 1 for Anthropic's models")
+    if params.seed is not None:
+        problems.add("seed", "is not known to Anthropic")
+    for name, value in (
+        ("frequency_penalty", params.frequency_penalty),
+        ("presence_penalty", params.presence_penalty),
+    ):
+        if value:
+            problems.add(name, "is not known to Anthropic")
+
+
+def _max_tokens(call: Call, model: str) -> int:
+    if call.params.max_tokens is not None:
+        return call.params.max_tokens
+    short = next((most for pattern, most in _SHORT if pattern.search(model)), MAX_TOKENS)
+    reasoning = call.params.reasoning
+    return max(short, (reasoning.budget_tokens or 0) + ANSWER_ROOM) if reasoning is not None else short
+
+
+class _Turn:
+    """Gather what one side says before the other speaks."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self._texts: list[str] = []  # the messages that are a single text and nothing else
+        self._count = 0
+        self.blocks: list[Json] = []
+
+    def add(self, message: Message, blocks: list[Json], *, bare: bool) -> None:
+        self._count += 1
+        if bare and isinstance(message.content, str):
+            self._texts.append(message.content)
+        self.blocks += blocks
+
+    @property
+    def content(self) -> str | list[Json]:
+        return self._texts[0] if self._count == 1 and self._texts else self.blocks
+
+
+def _conversation(call: Call, model: str, problems: Problems) -> Json:
+    turns: list[_Turn] = []
+    for index, message in enumerate(call.messages):
+        field = f"messages.{index}"
+        if message.name:
+            problems.add(f"{field}.name", "is not known to Anthropic")
+        role = _ROLES.get(message.role, "user")
+        if role == "system" and any(turn.role != "system" for turn in turns):
+            _later_system(model, field, problems)
+        marks = Marks(call.asides, ("messages", index))
+        blocks = write_blocks(as_parts(message.content), marks, f"{field}.content", problems)
+        if not turns or turns[-1].role != role:
+            turns.append(_Turn(role))
+        turns[-1].add(message, blocks, bare=not marks)
+    body: Json = {}
+    if turns and turns[0].role == "system":
+        body["system"] = turns.pop(0).content
+    body["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns]
+    return body
+
+
+def _later_system(model: str, field: str, problems: Problems) -> None:
+    if _NO_LATER_SYSTEM.search(model):
+        problems.add(field, f"is a system message within the conversation, which {model} does not know")
+
+
+def _tools(call: Call, problems: Problems) -> list[Json]:
+    tools = []
+    for index, tool in enumerate(call.tools):
+        marks = Marks(call.asides, ("tools", index))
+        if isinstance(tool, Tool):
+            written: Json = {"name": tool.name}
+            if tool.description:
+                written["description"] = tool.description
+            written["input_schema"] = tool.schema if bytes(tool.schema) != b"null" else {"type": "object"}
+            if tool.strict is not None:
+                written["strict"] = tool.strict
+        elif tool.shape == SHAPE:
+            written = object_of(tool.json)
+        else:
+            problems.add(f"tools.{index}", f"is a tool that only the shape of {tool.shape} has: {tool.kind}")
+            continue
+        tools.append(marks.put(written, names=TOOL_ASIDES))
+    return tools
+
+
+def _choice(call: Call) -> Json:
+    """Write `tool_choice`, where the number of calls has its place; with mode `none` there is nothing to number."""
+    choice, parallel = call.params.tool_choice, call.params.parallel_tools
+    if choice is None and (parallel is None or not call.tools):
+        return {}
+    choice = choice or ToolChoice("auto")
+    written: Json = {"type": _CHOICES[choice.mode]}
+    if choice.name:
+        written["name"] = choice.name
+    if parallel is not None and choice.mode != "none":
+        written["disable_parallel_tool_use"] = not parallel
+    return {"tool_choice": written}
+
+
+def _reason(call: Call, model: str, body: Json, problems: Problems) -> None:
+    reasoning = call.params.reasoning
+    if reasoning is None:
+        return
+    effort, budget = reasoning.effort, reasoning.budget_tokens
+    if budget == 0 or effort == "none":
+        body["thinking"] = {"type": "disabled"}
+        effort = "" if effort == "none" else effort
+    elif budget is not None:
+        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    elif _BUDGET_MODELS.search(model):
+        _budget(reasoning, body, problems)
+        return
+    else:
+        body["thinking"] = {"type": "adaptive"}
+    if effort and effort not in BUDGETS:
+        problems.add("reasoning effort", f"must be one of {', '.join(BUDGETS)} or none for Anthropic's models")
+    elif effort:
+        body["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
+
+
+def _budget(reasoning: Reasoning, body: Json, problems: Problems) -> None:
+    budget = BUDGETS.get(reasoning.effort or "medium")
+    room = body["max_tokens"]
+    if budget is None:
+        problems.add("reasoning effort", f"must be one of {', '.join(BUDGETS)} or none for Anthropic's models")
+    elif room <= BUDGETS["minimal"]:
+        problems.add("max_tokens", f"must be over {BUDGETS['minimal']} for a model that is to think")
+    else:
+        body["thinking"] = {"type": "enabled", "budget_tokens": min(budget, max(room // 2, BUDGETS["minimal"]))}
+
+
+def _format(wanted: Format | None, body: Json, problems: Problems) -> None:
+    if wanted is None or wanted.kind == "text":
+        return
+    if wanted.kind == "json":
+        problems.add("response_format", "must have a schema: Anthropic has no JSON mode without one")
+        return
+    schema: Raw | Json = wanted.schema
+    if wanted.description:
+        schema = {"description": wanted.description} | object_of(wanted.schema)
+    body["output_config"] = body.get("output_config", {}) | {"format": {"type": "json_schema", "schema": schema}}
+
+
+def _foreign_fields(call: Call, body: Json) -> None:
+    """Put back what only this shape has, and what cannot change the answer."""
+    if call.shape != SHAPE:
+        return
+    for name, raw in call.extra:
+        old = body.get(name)
+        body[name] = object_of(raw) | old if isinstance(old, dict) else raw
+    for aside in call.asides:
+        if len(aside.at) == 1:
+            body[str(aside.at[0])] = aside.json
+
+
+class Whole(Struct, frozen=True):
+    """Hold what the vendor answered; `usage` is None where it did not say."""
+
+    parts: tuple[Part, ...]
+    finish: FinishReason
+    usage: Usage | None
+    model_version: str
+    stop_sequence: str = ""
+
+
+class UsageField(Struct, frozen=True):
+    """Hold the vendor's counts; those that it did not send are None."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_tokens_details: dict[str, Any] | None = None
+
+
+class ErrorField(Struct, frozen=True):
+    """Hold an error of the vendor's."""
+
+    type: str = ""
+    message: str = ""
+
+
+class Body(Struct, frozen=True):
+    """Hold a reply, as far as it matters here."""
+
+    type: str = ""
+    content: list[Json] = []
+    model: str = ""
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: Raw = Raw()
+    error: ErrorField | None = None
+
+
+_body_decoder = msgspec.json.Decoder(Body)
+_usage_decoder = msgspec.json.Decoder(UsageField | None)
+_models_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def decode_answer(body: bytes, who: str) -> Whole:
+    """Read a whole reply. Raises `ProviderFailed`, `ProviderBusy`."""
+    try:
+        found = _body_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeError):
+        raise ProviderFailed(f"{who} sent an answer that makes no sense.") from None
+    if found.error is not None:
+        raise broken_off(found.error, who)
+    if found.type != "message":
+        raise ProviderFailed(f"{who} sent something that is not a message.")
+    return Whole(
+        parts=parts_of(found.content, who),
+        finish=finish_reason(found.stop_reason),
+        usage=usage_of([read_usage(bytes(found.usage))]),
+        model_version=found.model,
+        stop_sequence=found.stop_sequence or "",
+    )
+
+
+def parts_of(content: list[Json], who: str) -> tuple[Part, ...]:
+    """Read a reply's blocks. Raises `ProviderFailed`."""
+    problems = Problems()
+    blocks = read_blocks(content, "content", problems)
+    if problems.found:
+        raise ProviderFailed(f"{who} sent an answer that makes no sense.")
+    return tuple(part for block in blocks for part in block.parts)
+
+
+def broken_off(error: ErrorField, who: str) -> AskonceError:
+    """Return what an error in the place or the midst of an answer means to us."""
+    if error.type in ("overloaded_error", "rate_limit_error"):
+        return ProviderBusy(f"{who} is overloaded.", retry_after_s=BUSY_WAIT_S)
+    return ProviderFailed(f"{who} broke the answer off with an error of its own.")
+
+
+BUSY_WAIT_S = 5  # an overload names no time; about a token bucket's refill
+
+# `pause_turn` is no ending: its answer is to be sent back to go on. It is `unknown`, so that it is not kept.
+_FINISHES: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+
+
+def finish_reason(word: str | None) -> FinishReason:
+    """Translate a stop reason."""
+    return _FINISHES.get(word or "", "unknown")
+
+
+def read_usage(raw: bytes) -> UsageField:
+    """Read counts; those that make no sense count as absent."""
+    try:
+        return _usage_decoder.decode(raw) or UsageField()
+    except (msgspec.DecodeError, UnicodeError):
+        return UsageField()
+
+
+def usage_of(said: Sequence[UsageField]) -> Usage | None:
+    """Add up what was said about usage: each count is a total, the last word on it counts.
+
+    Anthropic's `input_tokens` leaves out what was read from and written to its cache; ours holds all.
+    """
+    counts: dict[str, int] = {}
+    for field in said:
+        for name in UsageField.__struct_fields__[:4]:
+            value = getattr(field, name)
+            if isinstance(value, int):
+                counts[name] = value
+        thought = (field.output_tokens_details or {}).get("thinking_tokens")
+        if isinstance(thought, int):
+            counts["thinking"] = thought
+    if "input_tokens" not in counts or "output_tokens" not in counts or min(counts.values()) < 0:
+        return None
+    read, written = counts.get("cache_read_input_tokens", 0), counts.get("cache_creation_input_tokens", 0)
+    output = counts["output_tokens"]
+    return Usage(
+        prompt_tokens=counts["input_tokens"] + read + written,
+        completion_tokens=output,
+        cached_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=min(counts.get("thinking", 0), output),
+    )
+
+
+def decode_count(body: bytes, who: str) -> int:
+    """Read the answer of `count_tokens`. Raises `ProviderFailed`."""
+    usage = read_usage(body)
+    if usage.input_tokens is None or usage.input_tokens < 0:
+        raise ProviderFailed(f"{who} sent a count of tokens that makes no sense.")
+    return usage.input_tokens
+
+
+def decode_models(body: bytes, who: str) -> tuple[str, ...]:
+    """Read the names in an answer of `GET /v1/models`. Raises `ProviderFailed`."""
+    try:
+        rows = _models_decoder.decode(body)["data"]
+        return tuple(str(row["id"]) for row in rows)
+    except (msgspec.DecodeError, UnicodeError, KeyError, TypeError):
+        raise ProviderFailed(f"{who} sent a list of models that makes no sense.") from None
