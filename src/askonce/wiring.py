@@ -12,6 +12,7 @@ from askonce.api.doors import DOORS
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
+from askonce.api.voices import voice_of
 from askonce.cache.policy import Policy
 from askonce.config.paths import prices_path, status_path
 from askonce.config.settings import Config, ProviderSettings, RateLimit
@@ -46,6 +47,7 @@ from askonce.state.memory import MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
 from askonce.telemetry.requests import RequestLog
 from askonce.wire.native_answer import NATIVE
+from askonce.wire.openai_door import CHAT
 
 NANO_PER_S = 1_000_000_000
 # How often endpoints of one's own are asked for their models; beats are seconds.
@@ -137,7 +139,10 @@ class Gateway:
         return Services(
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
             windows=self._threshold,
-            asking={"generate": AskDoor(NATIVE, road, clock, intake)},
+            asking={
+                "generate": AskDoor(NATIVE, road, clock, intake),
+                "chat_completions": AskDoor(CHAT, road, clock, intake, voice_of("/v1/chat/completions")),
+            },
             cache=CacheDoors(state.answers, state.books, clock),
             fleet=FleetDoors(self._fleet, self),
             pages=Pages(DOORS, f"{config.host}:{config.port}"),

@@ -14,6 +14,7 @@ from askonce.api.doors import DOORS
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
+from askonce.api.voices import voice_of
 from askonce.cache.policy import Policy
 from askonce.domain.answer import Answer, Delta
 from askonce.domain.call import Ask, Call, Candidate, RoutingWish
@@ -30,6 +31,7 @@ from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement
 from askonce.state.memory import MemoryState
 from askonce.wire.native_answer import NATIVE
+from askonce.wire.openai_door import CHAT
 
 MINUTE_NS = 60_000_000_000
 
@@ -134,11 +136,15 @@ class World:
         relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, self)
         answering = Answering(relay, self.state.flights, dispatch, settlement, self)
         road = Road(self, Policy(True, 3600), self.state.threshold, answering, self.clock)
+        intake = Intake(self.body_limit, self.slow_bodies)
         return App(
             Services(
                 admission=Admission(self.keys, (), open_to_all=False),
                 windows=self.state.windows,
-                asking={"generate": AskDoor(NATIVE, road, self.clock, Intake(self.body_limit, self.slow_bodies))},
+                asking={
+                    "generate": AskDoor(NATIVE, road, self.clock, intake),
+                    "chat_completions": AskDoor(CHAT, road, self.clock, intake, voice_of("/v1/chat/completions")),
+                },
                 cache=CacheDoors(self.state.answers, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
                 pages=Pages(DOORS, "127.0.0.1:3001"),

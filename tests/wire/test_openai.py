@@ -12,13 +12,11 @@ from askonce.domain.answer import FinishReason
 from askonce.domain.call import Call, Message, Params
 from askonce.domain.errors import ProviderFailed
 from askonce.domain.usage import Usage
-from askonce.wire.openai import (
-    Dialect,
-    Part,
+from askonce.wire.openai import Dialect, decode_models, encode_call
+from askonce.wire.openai_answers import (
+    Portion,
     decode_answer,
-    decode_models,
     decode_piece,
-    encode_call,
     finish_reason,
     read_usage,
 )
@@ -113,12 +111,12 @@ OPENAI_ANSWER = {
     [
         pytest.param(
             json.dumps(OPENAI_ANSWER).encode(),
-            Part("Hello!", "stop", Usage(1919, 10, 1024, 0, 4), "gpt-4.1-2025-04-14"),
+            Portion("Hello!", "stop", Usage(1919, 10, 1024, 0, 4), "gpt-4.1-2025-04-14"),
             id="OpenAI",
         ),
         pytest.param(
             whole({"role": "assistant", "content": None, "refusal": "I can't."}),
-            Part("I can't.", "content_filter", None, "m-1"),
+            Portion("I can't.", "stop", None, "m-1", refused=True),
             id="OpenAI, Structured Outputs, refusals",
         ),
         pytest.param(
@@ -130,7 +128,7 @@ OPENAI_ANSWER = {
                     ]
                 }
             ),
-            Part("4", "stop", None, "m-1"),
+            Portion("4", "stop", None, "m-1", thinking="Hm"),
             id="Mistral, Reasoning",
         ),
         pytest.param(
@@ -144,7 +142,7 @@ OPENAI_ANSWER = {
                     "prompt_cache_miss_tokens": 1,
                 },
             ),
-            Part("x", "stop", Usage(9, 2, 8), "m-1"),
+            Portion("x", "stop", Usage(9, 2, 8), "m-1", thinking="because"),
             id="DeepSeek, Context Caching",
         ),
         pytest.param(
@@ -157,22 +155,22 @@ OPENAI_ANSWER = {
                     "completion_tokens_details": {"reasoning_tokens": 94},
                 },
             ),
-            Part("x", "stop", Usage(32, 103, 0, 0, 94), "m-1"),
+            Portion("x", "stop", Usage(32, 103, 0, 0, 94), "m-1"),
             id="xAI, reasoning outside of completion_tokens",
         ),
         pytest.param(
             whole({"content": "x"}, "length", usage={"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 21}),
-            Part("x", "length", Usage(5, 16, 0, 0, 15), "m-1"),
+            Portion("x", "length", Usage(5, 16, 0, 0, 15), "m-1"),
             id="Gemini, OpenAI compatibility, thinking in the total only",
         ),
-        pytest.param(whole({"content": ""}, None), Part("", "unknown", None, "m-1"), id="no finish reason"),
-        pytest.param(whole({}, "tool_calls"), Part("", "tool_calls", None, "m-1"), id="no content"),
-        pytest.param(whole({"content": "x"}, usage=None), Part("x", "stop", None, "m-1"), id="usage null"),
-        pytest.param(whole({"content": "x"}, usage="lots"), Part("x", "stop", None, "m-1"), id="usage nonsense"),
-        pytest.param(whole({"content": "x"}, error=None), Part("x", "stop", None, "m-1"), id="error null"),
+        pytest.param(whole({"content": ""}, None), Portion("", "unknown", None, "m-1"), id="no finish reason"),
+        pytest.param(whole({}, "tool_calls"), Portion("", "tool_calls", None, "m-1"), id="no content"),
+        pytest.param(whole({"content": "x"}, usage=None), Portion("x", "stop", None, "m-1"), id="usage null"),
+        pytest.param(whole({"content": "x"}, usage="lots"), Portion("x", "stop", None, "m-1"), id="usage nonsense"),
+        pytest.param(whole({"content": "x"}, error=None), Portion("x", "stop", None, "m-1"), id="error null"),
     ],
 )
-def test_whole_answers(given_body: bytes, part: Part) -> None:
+def test_whole_answers(given_body: bytes, part: Portion) -> None:
     assert decode_answer(given_body, "V") == part
 
 
@@ -195,36 +193,40 @@ def chunk(delta: dict[str, object], finish: str | None = None, **more: object) -
 @pytest.mark.parametrize(
     ("data", "part"),
     [
-        pytest.param(chunk({"role": "assistant", "content": ""}), Part("", None, None, "m-1"), id="OpenAI, first"),
-        pytest.param(chunk({"content": "Hel"}), Part("Hel", None, None, "m-1"), id="OpenAI, text"),
-        pytest.param(chunk({}, "stop"), Part("", "stop", None, "m-1"), id="OpenAI, last"),
+        pytest.param(chunk({"role": "assistant", "content": ""}), Portion("", None, None, "m-1"), id="OpenAI, first"),
+        pytest.param(chunk({"content": "Hel"}), Portion("Hel", None, None, "m-1"), id="OpenAI, text"),
+        pytest.param(chunk({}, "stop"), Portion("", "stop", None, "m-1"), id="OpenAI, last"),
         pytest.param(
             json.dumps({"model": "m-1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}).encode(),
-            Part("", None, Usage(1, 2), "m-1"),
+            Portion("", None, Usage(1, 2), "m-1"),
             id="OpenAI, usage",
         ),
         pytest.param(
             json.dumps({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}).encode(),
-            Part(),
+            Portion(),
             id="Azure, content filtering, first",
         ),
         pytest.param(
             chunk({}, "stop", x_groq={"id": "req_1", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}),
-            Part("", "stop", Usage(1, 2), "m-1"),
+            Portion("", "stop", Usage(1, 2), "m-1"),
             id="Groq, usage in x_groq",
         ),
         pytest.param(
             chunk({"content": "x"}, usage={"prompt_tokens": 1, "completion_tokens": 2}),
-            Part("x", None, Usage(1, 2), "m-1"),
+            Portion("x", None, Usage(1, 2), "m-1"),
             id="xAI, usage with every piece",
         ),
-        pytest.param(chunk({"reasoning_content": "hm"}), Part("", None, None, "m-1"), id="DeepSeek, reasoning"),
         pytest.param(
-            json.dumps({"choices": [{"index": 1, "delta": {"content": "other"}}]}).encode(), Part(), id="another choice"
+            chunk({"reasoning_content": "hm"}), Portion("", None, None, "m-1", thinking="hm"), id="DeepSeek, reasoning"
+        ),
+        pytest.param(
+            json.dumps({"choices": [{"index": 1, "delta": {"content": "other"}}]}).encode(),
+            Portion(),
+            id="another choice",
         ),
     ],
 )
-def test_pieces_of_streams(data: bytes, part: Part) -> None:
+def test_pieces_of_streams(data: bytes, part: Portion) -> None:
     assert decode_piece(data, "V") == part
     assert decode_piece(data.decode(), "V") == part
 
@@ -283,7 +285,7 @@ ODD_JSON = st.recursive(
 def test_any_bytes_are_an_answer_or_the_vendors_failure(data: bytes) -> None:
     for decode in (decode_answer, decode_piece):
         with suppress(ProviderFailed):
-            assert isinstance(decode(data, "V"), Part)
+            assert isinstance(decode(data, "V"), Portion)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ class AskDoor:
     ) -> AsyncGenerator[bytes, None]:
         writer = self._codec.writer(ask)
         candidate = joined.candidate
-        started = Facts(joined.state, 0, 0, request.id, ask, candidate.provider, candidate.model)
+        now_ms = self._clock.wall_ms()
+        started = Facts(joined.state, 0, 0, request.id, ask, candidate.provider, candidate.model, now_ms=now_ms)
         try:
             yield writer.start(started)
             async for piece in pieces:

@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from askonce.api import bodies
 from askonce.wire.native import GenerateBody
+from askonce.wire.openai_door import ChatBody
+from askonce.wire.openai_reply import ChatCompletion
 
 Scope = Literal["open", "use"]
 LimitClass = Literal["llm", "standard", "none"]
@@ -49,6 +51,16 @@ DOORS: tuple[Door, ...] = (
         limit="llm",
         body=GenerateBody,
         reply=bodies.Generated,
+        errors=tuple(_ASKING.split()),
+    ),
+    Door(
+        "POST",
+        "/v1/chat/completions",
+        "chat_completions",
+        "Answer a conversation, in OpenAI's shape; the same question again is free.",
+        limit="llm",
+        body=ChatBody,
+        reply=ChatCompletion,
         errors=tuple(_ASKING.split()),
     ),
     Door(

@@ -10,6 +10,7 @@ from askonce.api.replies import Headers
 from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Verdict, Window
 from askonce.wire.native_answer import error_body
+from askonce.wire.openai_errors import openai_error
 
 
 class Voice(Struct, frozen=True):
@@ -47,7 +48,7 @@ def anthropic_limits(window: Window, verdict: Verdict, wall_ms: int) -> Headers:
 
 OURS = Voice("", error_body, _no_more)
 # The first whose prefix fits. Vendors' voices are added here as their shapes come.
-VOICES: tuple[Voice, ...] = ()
+VOICES: tuple[Voice, ...] = (Voice("/v1/", openai_error, openai_limits),)
 
 
 def voice_of(path: str) -> Voice:

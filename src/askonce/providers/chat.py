@@ -12,15 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import Struct
 
-from askonce.domain.answer import Answer, Delta, FinishReason, Piece
+from askonce.domain.answer import Answer, Delta, Piece, ThinkingDelta
 from askonce.domain.call import Call
+from askonce.domain.content import text_of
 from askonce.domain.errors import AskonceError, ConfigError, ProviderFailed
-from askonce.domain.usage import Usage
 from askonce.providers.catalog import Vendor
 from askonce.providers.failures import Refusal, failure
 from askonce.providers.http import Http, Limits, Reply, Request, retry_after_s
 from askonce.providers.tokens import count_usage
-from askonce.wire.openai import DONE, Part, decode_answer, decode_models, decode_piece, encode_call
+from askonce.wire.openai import decode_models, encode_call
+from askonce.wire.openai_answers import DONE, Gathering, decode_answer, decode_piece
 from askonce.wire.sse import Decoder, SseTooLarge
 
 PROBE_S = 5.0  # a listing is answered from memory; slower is not healthy
@@ -63,33 +64,34 @@ class ChatProvider:
         self._limits = limits
 
     async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
-        """Make one call: deltas (only if `call.stream`), then the whole answer.
+        """Make one call: pieces (only if `call.stream`), then the whole answer.
 
         The answer's cost is 0 and unpriced. Closing the iterator or cancelling its task hangs up at once. Raises the
-        provider errors of `domain.errors`.
+        provider errors of `domain.errors`, and `Invalid`, before anything is sent, for what cannot be said here.
         """
+        body = encode_call(call, model, self._vendor.dialect)
         watch = _Watch()
         end = time.monotonic() + deadline_s
         address = await self._endpoint(deadline_s)
         limits = self._bounded(end - time.monotonic(), call.stream)
-        request = self._request(
-            address, "chat/completions", encode_call(call, model, self._vendor.dialect), call.stream
-        )
-        gathered = _Gathered()
+        request = self._request(address, "chat/completions", body, call.stream)
+        gathered = Gathering()
         async with self._http.exchange(request, limits) as reply:
             if reply.status != 200:
                 raise await self._failure(reply, address, model)
             if call.stream and not _is_json(reply):
                 reading = _Reading(reply, gathered, self._vendor.title)
-                while text := await reading.text():
+                while pieces := await reading.pieces():
                     watch.first_token()
-                    yield Delta(text)
+                    for piece in pieces:
+                        yield piece
             else:
-                gathered.add(decode_answer(await reply.body(), self._vendor.title))
+                pieces = gathered.add(decode_answer(await reply.body(), self._vendor.title))
                 watch.first_token()
-                if call.stream and gathered.text:
-                    yield Delta(gathered.text)
-        usage = gathered.usage or await count_usage(call, model, gathered.text)
+                for piece in pieces if call.stream else ():
+                    yield piece
+        parts = gathered.parts()
+        usage = gathered.usage or await count_usage(call, model, text_of(parts) or gathered.text)
         yield Answer(
             text=gathered.text,
             finish=gathered.finish or "unknown",
@@ -100,6 +102,7 @@ class ChatProvider:
             priced=False,
             took_ms=watch.took_ms(),
             first_token_ms=watch.first_ms,
+            parts=parts,
         )
 
     async def probe(self) -> str:
@@ -152,7 +155,7 @@ class ChatProvider:
 class _Reading:
     """Read a stream of events to its end."""
 
-    def __init__(self, reply: Reply, gathered: "_Gathered", who: str) -> None:
+    def __init__(self, reply: Reply, gathered: Gathering, who: str) -> None:
         self._reply = reply
         self._gathered = gathered
         self._who = who
@@ -160,58 +163,49 @@ class _Reading:
         self._done = False
         self._failure: ProviderFailed | None = None
 
-    async def text(self) -> str:
-        """Return the next text, joined only from what came together; "" at the end. Raises `ProviderFailed`.
+    async def pieces(self) -> list[Piece]:
+        """Return the next pieces, joined only from what came together; none at the end. Raises `ProviderFailed`.
 
         What came before a failure is returned before it is raised, however the bytes were cut.
         """
         while not (self._done or self._failure) and (piece := await self._reply.piece()):
-            if text := self._take(piece):
-                return text
+            if pieces := self._take(piece):
+                return pieces
         if self._failure:
             raise self._failure
         if self._done:
             await self._reply.settle(SETTLE_S)
         elif self._gathered.finish is None:
             raise ProviderFailed(f"{self._who} ended the stream before the answer was whole.")
-        return ""
+        return []
 
-    def _take(self, piece: bytes) -> str:
-        texts = []
+    def _take(self, piece: bytes) -> list[Piece]:
+        pieces: list[Piece] = []
         try:
             for event in self._decoder.feed(piece):
                 if event.data == DONE:
                     self._done = True
                     break
-                texts.append(self._gathered.add(decode_piece(event.data, self._who)))
+                pieces += self._gathered.add(decode_piece(event.data, self._who))
         except SseTooLarge:
             self._failure = ProviderFailed(f"{self._who} sent an event that is too long.")
         except ProviderFailed as failed:
             self._failure = failed
-        return "".join(texts)
+        return _joined(pieces) if len(pieces) > 1 else pieces
 
 
-class _Gathered:
-    """Add the parts of an answer up."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-        self.finish: FinishReason | None = None
-        self.usage: Usage | None = None
-        self.model_version = ""
-
-    @property
-    def text(self) -> str:
-        return "".join(self._texts)
-
-    def add(self, part: Part) -> str:
-        """Take a part in and return its text. Of several usages the last counts: vendors that repeat it, add up."""
-        if part.text:
-            self._texts.append(part.text)
-        self.finish = part.finish or self.finish
-        self.usage = part.usage or self.usage
-        self.model_version = part.model_version or self.model_version
-        return part.text
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """Make one piece of neighbours that are text, or reasoning."""
+    whole: list[Piece] = []
+    for piece in pieces:
+        last = whole[-1] if whole else None
+        if isinstance(piece, Delta) and isinstance(last, Delta):
+            whole[-1] = Delta(last.text + piece.text)
+        elif isinstance(piece, ThinkingDelta) and isinstance(last, ThinkingDelta):
+            whole[-1] = ThinkingDelta(last.text + piece.text)
+        else:
+            whole.append(piece)
+    return whole
 
 
 class _Watch:

@@ -13,7 +13,7 @@ class Facts(Struct, frozen=True):
     """Hold what is one reply's own.
 
     Ages in seconds, latency in milliseconds. `ask` is the request; `provider` and `model` are who answers, known
-    before the answer is.
+    before the answer is. `now_ms` is the wall time (epoch milliseconds), for shapes that tell when a stream began.
     """
 
     state: CacheState
@@ -24,6 +24,7 @@ class Facts(Struct, frozen=True):
     provider: str = ""
     model: str = ""
     explanation: str = ""  # of the routing decision, as JSON; "" where there was nothing to decide
+    now_ms: int = 0
 
 
 class Writer(Protocol):

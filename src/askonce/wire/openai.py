@@ -1,25 +1,32 @@
-"""The OpenAI shape of chat completions, as a client speaks it: calls out, answers and stream pieces in. Pure.
+"""The OpenAI shape of chat completions, as a client speaks it: calls out. Pure.
 
-The format is OpenAI's API reference, "Chat" (`POST /v1/chat/completions`); where vendors differ, the place names them.
-Readers are tolerant: fields that we do not know are skipped, usage that makes no sense counts as absent. What is not
-an answer at all raises `ProviderFailed`.
+The format is OpenAI's API reference, "Create chat completion" (`POST /v1/chat/completions`); where vendors differ, the
+place names them. Answers are read in `wire.openai_answers`.
+
+Encoding is deterministic and in the order of the messages, so that a conversation that grows keeps its prefix, byte
+for byte, and with it the vendor's prompt cache. What the shape or the endpoint has no word for is refused by name.
 """
 
 import re
-from collections.abc import Sequence
+from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
-from askonce.domain.answer import FinishReason
-from askonce.domain.call import Call
+from askonce.domain.call import Call, Format, Params, Reasoning, ToolChoice
 from askonce.domain.errors import ProviderFailed
-from askonce.domain.usage import Usage
-
-DONE = b"[DONE]"  # the data of the event that ends a stream
+from askonce.wire.openai_messages import Manner, marks_of, write_messages
+from askonce.wire.openai_parts import SHAPE, Findings, Json, write_tool
 
 # Models that refuse `max_tokens` and want `max_completion_tokens` (OpenAI's reference, "Reasoning models").
 _REASONING = re.compile(r"^(?:[\w.-]+/)?(?:o\d|gpt-[5-9])")
+
+# Effort for a budget of thinking tokens: Google's table for its OpenAI shape ("OpenAI compatibility", Thinking) read
+# backwards. A budget of 0 is the effort `none`.
+_EFFORTS: tuple[tuple[int, str], ...] = ((0, "none"), (1024, "low"), (8192, "medium"))
+
+# OpenAI wants a name for every schema; Anthropic's shape has none.
+SCHEMA_NAME = "answer"
 
 
 class Dialect(Struct, frozen=True):
@@ -27,205 +34,108 @@ class Dialect(Struct, frozen=True):
 
     `max_completion_tokens`: does it know that name, so that reasoning models must be asked with it?
     `stream_options`: does it accept them? Without, usage in streams is hoped for and otherwise counted by us.
-    `seed`: what it calls the seed.
+    `seed`: what it calls the seed. `developer`: does it know that role? Elsewhere it is `system`.
+    `thinking`: the field in which it wants an assistant's reasoning back; "": it has none.
+    `closed`: does it refuse fields that OpenAI does not document (`top_k`, `cache_control`)?
+    `cache_control`: does it read Anthropic's marks, also those of questions in Anthropic's shape?
     """
 
     max_completion_tokens: bool = False
     stream_options: bool = True
     seed: str = "seed"
+    developer: bool = False
+    thinking: str = "reasoning_content"
+    closed: bool = False
+    cache_control: bool = False
 
 
 def encode_call(call: Call, model: str, dialect: Dialect) -> bytes:
-    """Write the request's body. Absent parameters stay absent, so that the vendor's defaults hold."""
-    body: dict[str, object] = {
-        "model": model,
-        "messages": [{"role": message.role, "content": message.content} for message in call.messages],
-    }
-    params = call.params
+    """Write the request's body. Absent parameters stay absent, so that the vendor's defaults hold.
+
+    Raises `Invalid` that names everything which this shape, or this endpoint, has no word for.
+    """
+    findings = Findings()
+    marks, own = marks_of(call, dialect.cache_control or (call.shape == SHAPE and not dialect.closed))
+    manner = Manner(developer=dialect.developer, thinking=dialect.thinking)
+    body: Json = {"model": model, "messages": write_messages(call, manner, marks, findings)}
+    if call.tools:
+        body["tools"] = [
+            write_tool(tool, at, findings) | marks.get(("tools", at, -1), {}) for at, tool in enumerate(call.tools)
+        ]
+    body |= _params(call.params, model, dialect, findings)
+    if call.shape == SHAPE:
+        body |= dict(call.extra)
+    else:
+        for name, _ in call.extra:
+            findings.wrong(name, f"is known to the shape {call.shape} only, which this endpoint does not speak")
+    options = own.pop("stream_options", None)
+    body |= own
+    if call.stream:
+        body["stream"] = True
+        if dialect.stream_options:
+            body["stream_options"] = _options(options)
+    findings.refuse()
+    return msgspec.json.encode(body)
+
+
+def _options(asked: Any) -> Json:
+    """Ask for the stream's usage, whatever the caller wants to see of it."""
+    told = msgspec.json.decode(asked) if asked is not None else {}
+    return (told if isinstance(told, dict) else {}) | {"include_usage": True}
+
+
+def _params(params: Params, model: str, dialect: Dialect, findings: Findings) -> Json:
     long_name = dialect.max_completion_tokens and _REASONING.match(model)
+    if params.top_k is not None and dialect.closed:
+        findings.wrong("top_k", "is not known to the endpoint that would answer")
     named = {
         "temperature": params.temperature,
         "max_completion_tokens" if long_name else "max_tokens": params.max_tokens,
         "top_p": params.top_p,
+        "top_k": params.top_k,
         dialect.seed: params.seed,
         "stop": params.stop,
+        "frequency_penalty": params.frequency_penalty,
+        "presence_penalty": params.presence_penalty,
+        "tool_choice": _choice(params.tool_choice),
+        "parallel_tool_calls": params.parallel_tools,
+        "response_format": _format(params.format),
+        "reasoning_effort": _effort(params.reasoning, thinks=bool(not dialect.max_completion_tokens or long_name)),
     }
-    body |= {name: value for name, value in named.items() if value is not None}
-    if call.stream:
-        body["stream"] = True
-        if dialect.stream_options:
-            body["stream_options"] = {"include_usage": True}
-    return msgspec.json.encode(body)
+    return {name: value for name, value in named.items() if value is not None}
 
 
-class Part(Struct, frozen=True):
-    """Hold what one message of the vendor brought: a whole answer, or one piece of a stream.
-
-    `finish`, `usage` and `model_version` are None or "" where it did not say.
-    """
-
-    text: str = ""
-    finish: FinishReason | None = None
-    usage: Usage | None = None
-    model_version: str = ""
+def _choice(choice: ToolChoice | None) -> object:
+    if choice is None or choice.mode != "named":
+        return choice and choice.mode
+    return {"type": "function", "function": {"name": choice.name}}
 
 
-def decode_answer(body: bytes, who: str) -> Part:
-    """Read a whole completion. Raises `ProviderFailed`."""
-    found, part = _decode(body, who)
-    if not found:
-        raise ProviderFailed(f"{who} sent an answer without a choice.")
-    return part if part.finish else Part(part.text, "unknown", part.usage, part.model_version)
-
-
-def decode_piece(data: bytes | str, who: str) -> Part:
-    """Read one event's data of a stream (never `DONE`). Raises `ProviderFailed`, also for an error in its midst."""
-    return _decode(data, who)[1]
-
-
-# How vendors spell the same endings, in lower case. OpenAI: the first five. Mistral: model_length. Together: eos.
-# Hugging Face TGI: eos_token, stop_sequence. Cohere: complete, max_tokens. Gemini: safety, recitation and the like.
-_FINISHES: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "model_length": "length",
-    "eos": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "complete": "stop",
-    "end_turn": "stop",
-    "max_tokens": "length",
-    "safety": "content_filter",
-    "recitation": "content_filter",
-    "prohibited_content": "content_filter",
-    "blocklist": "content_filter",
-}
-
-
-def finish_reason(word: str | None) -> FinishReason | None:
-    """Translate a vendor's finish reason; a word that we do not know is `unknown`, none yet is None."""
-    return _FINISHES.get(word.lower(), "unknown") if word else None
-
-
-class _Chunk(Struct):
-    """One part of a list-valued content (Mistral's reasoning models); only text parts are the answer."""
-
-    type: str = ""
-    text: str = ""
-
-
-class _Message(Struct):
-    content: str | list[_Chunk] | None = None
-    refusal: str | None = None
-
-
-class _Choice(Struct):
-    index: int = 0
-    message: _Message | None = None
-    delta: _Message | None = None
-    finish_reason: str | None = None
-
-
-_ABSENT = Raw()
-
-
-class _Groq(Struct):
-    usage: Raw = _ABSENT
-
-
-class _Body(Struct):
-    choices: list[_Choice] | None = None
-    model: str | None = None
-    usage: Raw = _ABSENT  # read on its own, so that nonsense in it does not cost the answer
-    x_groq: _Groq | None = None  # where Groq puts a stream's usage
-    error: Raw = _ABSENT
-
-
-class _Details(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None  # OpenRouter
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int
-    completion_tokens: int = 0
-    total_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    prompt_cache_hit_tokens: int | None = None  # DeepSeek
-
-
-_body = msgspec.json.Decoder(_Body)
-_usage = msgspec.json.Decoder(_Usage | None)
-
-
-def _decode(data: bytes | str, who: str) -> tuple[bool, Part]:
-    """Return whether there is a choice at all (a stream's usage comes without one), and what is in it."""
-    try:
-        body = _body.decode(data)
-    except (msgspec.DecodeError, UnicodeError):
-        raise ProviderFailed(f"{who} sent an answer that makes no sense.") from None
-    if bytes(body.error) not in (b"", b"null"):
-        raise ProviderFailed(f"{who} broke the answer off with an error of its own.")
-    choice = next((choice for choice in body.choices or () if choice.index == 0), None)
-    groq = body.x_groq.usage if body.x_groq else _ABSENT
-    usage = read_usage(bytes(body.usage) or bytes(groq))
-    if choice is None:
-        return False, Part("", None, usage, body.model or "")
-    if choice.finish_reason == "error":  # OpenRouter's mark for an upstream that failed in the middle
-        raise ProviderFailed(f"{who} broke the answer off with an error of its own.")
-    text, refused = _text(choice.message or choice.delta or _Message())
-    finish = finish_reason(choice.finish_reason)
-    return True, Part(text, "content_filter" if refused and finish else finish, usage, body.model or "")
-
-
-def _text(message: _Message) -> tuple[str, bool]:
-    """Return the text and whether it is a refusal (OpenAI's `refusal` field stands in for the content)."""
-    if message.refusal and not message.content:
-        return message.refusal, True
-    if isinstance(message.content, list):
-        return "".join(chunk.text for chunk in message.content if chunk.type == "text"), False
-    return message.content or "", False
-
-
-def read_usage(raw: bytes) -> Usage | None:
-    """Read a usage object; None where it is absent (b"" or null) or its numbers cannot be true.
-
-    Some vendors leave the reasoning tokens out of `completion_tokens` and in `total_tokens` (xAI, Gemini); they are
-    charged as output, so the total decides where it is higher.
-    """
-    try:
-        found = _usage.decode(raw)
-    except msgspec.DecodeError:
+def _format(wanted: Format | None) -> Json | None:
+    if wanted is None:
         return None
-    if found is None:
+    if wanted.kind != "schema":
+        return {"type": "text" if wanted.kind == "text" else "json_object"}
+    schema: Json = {"name": wanted.name or SCHEMA_NAME}
+    if wanted.description:
+        schema["description"] = wanted.description
+    if bytes(wanted.schema) != b"null":
+        schema["schema"] = wanted.schema
+    if wanted.strict is not None:
+        schema["strict"] = wanted.strict
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _effort(reasoning: Reasoning | None, *, thinks: bool) -> str | None:
+    """Return the effort; a model that does not think need not be told not to, and refuses to be."""
+    if reasoning is None:
         return None
-    before, after = found.prompt_tokens_details or _Details(), found.completion_tokens_details or _Details()
-    hidden = max((found.total_tokens or 0) - found.prompt_tokens - found.completion_tokens, 0)
-    usage = Usage(
-        prompt_tokens=found.prompt_tokens,
-        completion_tokens=found.completion_tokens + hidden,
-        cached_tokens=before.cached_tokens or found.prompt_cache_hit_tokens or 0,
-        cache_write_tokens=before.cache_write_tokens or 0,
-        reasoning_tokens=after.reasoning_tokens or hidden,
-    )
-    return usage if _is_possible(usage) else None
-
-
-def _is_possible(usage: Usage) -> bool:
-    counts: Sequence[int] = (
-        usage.completion_tokens,
-        usage.cached_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-        usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
-        usage.completion_tokens - usage.reasoning_tokens,
-    )
-    return min(counts) >= 0
+    if reasoning.effort or reasoning.budget_tokens is None:
+        return reasoning.effort or None
+    budget = reasoning.budget_tokens
+    if budget <= 0 and not thinks:
+        return None
+    return next((effort for ceiling, effort in _EFFORTS if budget <= ceiling), "high")
 
 
 class _Model(Struct):
