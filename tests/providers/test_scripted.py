@@ -1,11 +1,14 @@
 import asyncio
 import json
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+from msgspec import structs
 
 from askonce.domain.answer import Answer, Delta, Piece
 from askonce.domain.call import Call, Message, Params
+from askonce.domain.content import Text, Thinking, ToolCall, ToolResult
 from askonce.domain.errors import (
     AskonceError,
     ConfigError,
@@ -16,6 +19,7 @@ from askonce.domain.errors import (
     ProviderTimeout,
 )
 from askonce.domain.ports import Provider
+from askonce.domain.progress import Progress
 from askonce.domain.usage import Usage
 from askonce.providers.script import MAX_SCRIPT_BYTES, Play, Script, read_script
 from askonce.providers.scripted import ScriptedProvider
@@ -184,3 +188,36 @@ def test_a_script_that_is_absent_binary_or_huge_is_refused(tmp_path: Path) -> No
         file.truncate(MAX_SCRIPT_BYTES + 1)
     with pytest.raises(ConfigError, match="no script"):
         read_script(tmp_path / "huge.toml")
+
+
+def test_a_play_thinks_speaks_and_calls_tools(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        [[play]]
+        last = "user"
+        thinking = "Where?"
+        text = "Let me look."
+        tool_calls = [{ name = "look", arguments = { place = "Rome" } }, { name = "wait", arguments = "{ }", id = "w" }]
+        [[play]]
+        last = "tool"
+        text = "It says {result}"
+        """,
+    )
+    provider = ScriptedProvider(read_script(path))
+    *pieces, answer = play(provider, call(stream=True))
+    assert isinstance(answer, Answer)
+    calls = (ToolCall("call_0", "look", '{"place":"Rome"}'), ToolCall("w", "wait", "{ }"))
+    assert answer.parts == (Thinking("Where?"), Text("Let me look."), *calls)
+    assert (answer.text, answer.finish) == ("Let me look.", "tool_calls")
+    assert play(provider, call())[-1] == structs.replace(
+        answer, took_ms=ANY, first_token_ms=ANY
+    )  # plain says the same as a stream
+    progress = Progress()
+    for piece in pieces:
+        assert not isinstance(piece, Answer)
+        progress.add(piece)
+    assert progress.rest(answer) == []
+    told = call()
+    result = Message("tool", (ToolResult("call_0", (Text("sun"),)),))
+    assert play(provider, structs.replace(told, messages=(*told.messages, result)))[-1].text == "It says sun"  # type: ignore[union-attr]

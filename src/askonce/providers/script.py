@@ -4,18 +4,22 @@
     [[play]]                      # the first play that fits, and is not used up, answers
     model = "demo"                # fits this model only
     contains = "hello"            # fits if the last user message holds this text
+    last = "user"                 # fits if the last message has this role (`tool`: a tool's result has come)
     text = "Hello, {prompt}"      # or chunks = ["Hel", {text = "lo", after_ms = 20}]
+    thinking = "They greet me."   # comes before the text
+    tool_calls = [{name = "look", arguments = {place = "Rome"}}]  # come after the text, or without any
     times = 1                     # answers so often (per process), then the next that fits
 
-In texts `{prompt}` (the last user message) and `{model}` are filled in. Further fields of a play: `delay_ms` (before
-anything), `chunk_ms` (before every chunk), `hang` (never answer), `cut_after` (break off after so many chunks), `error`
-(`status`, `code`, `message`, `retry_after_s`: refuse as a vendor would), `finish`, `usage` (left out: counted, as for a
-vendor that sends none), `model_version`.
+In texts `{prompt}` (the last user message), `{result}` (the last tool's result) and `{model}` are filled in. Arguments
+are a table, or JSON text byte for byte. Further fields of a play: `delay_ms` (before anything), `chunk_ms` (before
+every chunk), `hang` (never answer), `cut_after` (break off after so many chunks), `error` (`status`, `code`,
+`message`, `retry_after_s`: refuse as a vendor would), `finish`, `usage` (left out: counted, as for a vendor that sends
+none), `model_version`.
 """
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -51,22 +55,44 @@ class ScriptedUsage(Struct, frozen=True, forbid_unknown_fields=True):
     cached_tokens: int = 0
 
 
+class ScriptedCall(Struct, frozen=True, forbid_unknown_fields=True):
+    """Hold a tool call. Without an `id` it is `call_` and its number."""
+
+    name: str
+    arguments: str | dict[str, Any] = "{}"
+    id: str = ""
+
+    def text(self) -> str:
+        """Return the arguments as JSON text."""
+        if isinstance(self.arguments, str):
+            return self.arguments
+        return msgspec.json.encode(self.arguments).decode()
+
+
 class Play(Struct, frozen=True, forbid_unknown_fields=True):
     """Hold what one kind of call is answered with."""
 
     model: str = ""
     contains: str = ""
+    last: Literal["", "user", "assistant", "tool"] = ""
     times: int | None = None
     delay_ms: int = 0
     chunk_ms: int = 0
     text: str | None = None
     chunks: tuple[str | Chunk, ...] | None = None
+    thinking: str = ""
+    tool_calls: tuple[ScriptedCall, ...] = ()
     hang: bool = False
     cut_after: int | None = None
     error: ScriptedError | None = None
-    finish: FinishReason = "stop"
+    finish: FinishReason | None = None
     usage: ScriptedUsage | None = None
     model_version: str = ""
+
+    @property
+    def ending(self) -> FinishReason:
+        """Return why the answer ends: as said, else with its tool calls."""
+        return self.finish or ("tool_calls" if self.tool_calls else "stop")
 
     def pieces(self) -> tuple[Chunk, ...]:
         """Return the chunks in order; a `text` is cut into its words."""
@@ -107,9 +133,10 @@ def read_script(path: Path) -> Script:
 
 
 def _problem(play: Play) -> str:
-    ways = [play.text is not None, play.chunks is not None, play.error is not None, play.hang]
-    if sum(ways) != 1:
-        return "give exactly one of text, chunks, error and hang"
+    said = [play.text is not None, play.chunks is not None]
+    ways = [any(said) or bool(play.tool_calls), play.error is not None, play.hang]
+    if sum(ways) != 1 or all(said):
+        return "give exactly one of text, chunks, error and hang, or tool_calls"
     if play.error is not None and not 300 <= play.error.status <= 599:
         return f"error.status {play.error.status} is no refusal; use 300 to 599"
     waits = [play.delay_ms, play.chunk_ms, play.cut_after or 0, *(piece.after_ms for piece in play.pieces())]

@@ -6,13 +6,13 @@ What comes from it is named as its own: provider `scripted`. Its errors go throu
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 
-from askonce.domain.answer import Answer, Delta, Piece
+from askonce.domain.answer import Answer, Delta, Piece, ThinkingDelta, ToolDelta
 from askonce.domain.call import Call
-from askonce.domain.content import text_of
+from askonce.domain.content import Part, Text, Thinking, ToolCall, text_of
 from askonce.domain.errors import AskonceError, ProviderFailed, ProviderRejected, ProviderTimeout
 from askonce.domain.usage import Usage
 from askonce.providers.catalog import SCRIPTED
@@ -35,8 +35,8 @@ class ScriptedProvider:
     async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
         """Play one call, after counting it. Raises what the script says, and `ProviderTimeout` at the deadline."""
         started = time.monotonic()
-        prompt = next((text_of(m.content) for m in reversed(call.messages) if m.role == "user"), "")
-        play = self._choose(prompt, model)
+        prompt = _last(call, "user")
+        play = self._choose(prompt, model, call.messages[-1].role if call.messages else "")
         wait = _Wait(started + deadline_s)
         await wait.ms(play.delay_ms)
         if play.hang:
@@ -45,28 +45,30 @@ class ScriptedProvider:
             raise _refusal(play.error, model)
         texts: list[str] = []
         first_ms = 0
-        for at, piece in enumerate(play.pieces()):
+        for at, (piece, after_ms) in enumerate(_pieces(play, prompt, _last(call, "tool"), model)):
             if at == play.cut_after:
                 break
-            await wait.ms(piece.after_ms)
-            text = piece.text.replace("{prompt}", prompt).replace("{model}", model)
-            texts.append(text)
+            await wait.ms(after_ms)
+            if isinstance(piece, Delta):
+                texts.append(piece.text)
             first_ms = first_ms or _ms_since(started)
             if call.stream:
-                yield Delta(text)
+                yield piece
         if play.cut_after is not None:
             raise ProviderFailed(f"{TITLE} broke the answer off, as its script says.")
         whole = "".join(texts)
+        parts = _parts(play, whole)
         yield Answer(
             text=whole,
-            finish=play.finish,
-            usage=await _usage(play, call, model, whole),
+            finish=play.ending,
+            usage=await _usage(play, call, model, text_of(parts) or whole),
             provider=self.name,
             model=model,
             model_version=play.model_version or model,
             priced=False,
             took_ms=_ms_since(started),
             first_token_ms=first_ms,
+            parts=parts,
         )
 
     async def probe(self) -> str:
@@ -77,9 +79,9 @@ class ScriptedProvider:
         """Return the names that the plays are for, in order."""
         return tuple(dict.fromkeys(play.model for play in self._script.play if play.model))
 
-    def _choose(self, prompt: str, model: str) -> Play:
+    def _choose(self, prompt: str, model: str, last: str) -> Play:
         for at, play in enumerate(self._script.play):
-            fits = play.model in ("", model) and play.contains in prompt
+            fits = play.model in ("", model) and play.last in ("", last) and play.contains in prompt
             if fits and (play.times is None or self._played[at] < play.times):
                 self._played[at] += 1
                 self._count(at, model)
@@ -96,6 +98,34 @@ class ScriptedProvider:
             os.write(handle, line)
         finally:
             os.close(handle)
+
+
+def _last(call: Call, role: str) -> str:
+    return next((text_of(message.content) for message in reversed(call.messages) if message.role == role), "")
+
+
+def _pieces(play: Play, prompt: str, result: str, model: str) -> Iterator[tuple[Piece, int]]:
+    """Yield an answer's pieces in order, each with the milliseconds before it. A call's arguments come in halves."""
+    if play.thinking:
+        yield ThinkingDelta(play.thinking), play.chunk_ms
+    for chunk in play.pieces():
+        text = chunk.text.replace("{prompt}", prompt).replace("{result}", result).replace("{model}", model)
+        yield Delta(text), chunk.after_ms
+    for index, call in enumerate(_calls(play)):
+        half = len(call.arguments) // 2
+        yield ToolDelta(index, call.id, call.name, call.arguments[:half]), play.chunk_ms
+        yield ToolDelta(index, arguments=call.arguments[half:]), play.chunk_ms
+
+
+def _calls(play: Play) -> list[ToolCall]:
+    return [ToolCall(call.id or f"call_{at}", call.name, call.text()) for at, call in enumerate(play.tool_calls)]
+
+
+def _parts(play: Play, text: str) -> tuple[Part, ...]:
+    if not (play.thinking or play.tool_calls):
+        return ()
+    thoughts = [Thinking(play.thinking)] if play.thinking else []
+    return (*thoughts, *([Text(text)] if text else []), *_calls(play))
 
 
 class _Wait:
