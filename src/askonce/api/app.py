@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from askonce.api.asgi import Receive, Scope, Send
-from askonce.api.asking import AskDoor, unless_left
+from askonce.api.asking import unless_left
 from askonce.api.doors import Door, DoorMap, Match, read_query
 from askonce.api.pages import Pages
 from askonce.api.replies import JSON, Headers, Reply, StreamReply, error_reply, json_reply, limit_headers
@@ -42,6 +42,10 @@ FLOOD_MESSAGE = "Too many refused requests, please wait before trying again."
 BROKEN = "Something unexpected happened. It has been logged under this request id."
 
 
+# A door that takes a question in and admits it itself.
+Asking = Callable[[Request, Caller, Window | None], Awaitable[Reply | StreamReply]]
+
+
 class LimitRule(Struct, frozen=True):
     """Allow `requests` in any `span_ns`, and say `message` to those over it."""
 
@@ -55,7 +59,7 @@ class Services(Struct, frozen=True):
 
     admission: Admission
     windows: Windows
-    asking: Mapping[str, AskDoor]
+    asking: Mapping[str, Asking]
     cache: CacheDoors
     fleet: FleetDoors
     pages: Pages

@@ -19,6 +19,7 @@ from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Window
 from askonce.gate.answering import Arrival, Joined
 from askonce.gate.pipeline import Road
+from askonce.wire.asides import with_headers
 from askonce.wire.cache_headers import cache_status, read_cache_control
 from askonce.wire.door import Codec, Facts
 
@@ -38,6 +39,7 @@ class AskDoor:
     def __init__(self, codec: Codec, road: Road, clock: Clock, intake: Intake, voice: Voice = OURS) -> None:
         self._codec = codec
         self._limits = voice.limits
+        self._passes = voice.passes
         self._intake = intake
         self._road = road
         self._clock = clock
@@ -46,6 +48,8 @@ class AskDoor:
         """Answer one request. Raises what is refused before the admission; later errors are replies."""
         body = await request.json_body(self._intake.body_limit, self._intake.slow_bodies)
         ask = self._codec.read(body, caller.tenant, read_cache_control(request.text(b"cache-control")))
+        if self._passes:
+            ask = with_headers(ask, request.named(self._passes))
         admitted = await self._road.travel(ask, caller, window, self._codec, request.id)
         now_ms = self._clock.wall_ms()
         headers = limit_headers(admitted.window, admitted.verdict, now_ms)

@@ -6,6 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from askonce.api import bodies
+from askonce.wire.anthropic_door import MessageReply, TokenCount
+from askonce.wire.anthropic_read import CountBody, MessagesBody
 from askonce.wire.native import GenerateBody
 from askonce.wire.openai_door import ChatBody
 from askonce.wire.openai_reply import ChatCompletion
@@ -42,6 +44,12 @@ _ASKING = (
     "model_unavailable provider_timeout draining flight_lost"
 )
 
+_COUNTING = (
+    "malformed_request invalid_request context_window_exceeded provider_rejected_request unknown_model body_too_large "
+    "unsupported_media_type request_timeout provider_error provider_auth_failed provider_rate_limited "
+    "provider_not_configured provider_timeout store_unavailable"
+)
+
 DOORS: tuple[Door, ...] = (
     Door(
         "POST",
@@ -62,6 +70,25 @@ DOORS: tuple[Door, ...] = (
         body=ChatBody,
         reply=ChatCompletion,
         errors=tuple(_ASKING.split()),
+    ),
+    Door(
+        "POST",
+        "/v1/messages",
+        "messages",
+        "Answer a conversation, in Anthropic's shape; the same question again is free.",
+        limit="llm",
+        body=MessagesBody,
+        reply=MessageReply,
+        errors=tuple(_ASKING.split()),
+    ),
+    Door(
+        "POST",
+        "/v1/messages/count_tokens",
+        "count_tokens",
+        "Count the tokens of a prompt, in Anthropic's shape; free.",
+        body=CountBody,
+        reply=TokenCount,
+        errors=tuple(_COUNTING.split()),
     ),
     Door(
         "GET",

@@ -27,10 +27,11 @@ _READ = frozenset(
         b"x-request-id",
         b"x-forwarded-for",
         b"accept",
+        b"anthropic-beta",
     )
 )
 # These are lists by their definition; of all others a second line is a contradiction.
-_LISTS = frozenset((b"cache-control", b"x-forwarded-for", b"cookie", b"accept"))
+_LISTS = frozenset((b"cache-control", b"x-forwarded-for", b"cookie", b"accept", b"anthropic-beta"))
 
 _prefix = os.urandom(6).hex()
 _numbers = itertools.count(1)
@@ -92,6 +93,10 @@ class Request:
     def text(self, name: bytes) -> str | None:
         """Return a header's value, or None."""
         return _text(self.headers.get(name))
+
+    def named(self, names: tuple[bytes, ...]) -> list[tuple[str, str]]:
+        """Return those of the named headers that were sent."""
+        return [(name.decode(), self.headers[name].decode("latin-1")) for name in names if name in self.headers]
 
     def latency_ms(self) -> int:
         """Return milliseconds since the request was read."""

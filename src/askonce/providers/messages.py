@@ -36,6 +36,7 @@ from askonce.wire.anthropic import (
 )
 from askonce.wire.anthropic_parts import SHAPE
 from askonce.wire.anthropic_stream import StreamReader
+from askonce.wire.asides import HEADERS
 from askonce.wire.sse import Decoder, SseTooLarge
 
 VERSION = "2023-06-01"
@@ -216,7 +217,7 @@ def _ms_since(started: float) -> int:
 def _betas(call: Call) -> Headers:
     if call.shape != SHAPE:
         return ()
-    found = (msgspec.json.decode(aside.json) for aside in call.asides if aside.at == ("headers", BETAS))
+    found = (msgspec.json.decode(aside.json) for aside in call.asides if aside.at == (HEADERS, BETAS))
     return tuple((BETAS, value) for value in found if isinstance(value, str))
 
 

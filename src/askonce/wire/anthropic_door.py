@@ -13,9 +13,10 @@ Formats: Anthropic's API reference, "Messages", and its guide "Streaming message
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct
 
 from askonce.domain.answer import Answer, Delta, Entry, FinishReason, Piece, ThinkingDelta, ToolDelta
 from askonce.domain.call import Ask, CacheWish
@@ -44,6 +45,25 @@ _ERRORS = {
 }
 
 _encode = msgspec.json.encode
+
+
+class MessageReply(Struct, frozen=True):
+    """Describe a message for the docs; `Messages.rendition` writes these very fields."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: tuple[Json, ...]
+    stop_reason: str
+    stop_sequence: str | None
+    usage: Json
+
+
+class TokenCount(Struct, frozen=True):
+    """Hold the answer of POST /v1/messages/count_tokens."""
+
+    input_tokens: int
 
 
 def error_body(error: AskonceError, request_id: str) -> bytes:

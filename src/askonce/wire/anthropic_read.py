@@ -10,7 +10,6 @@ a foreign part; what cannot change it is an aside. Unknown top-level fields may 
 - `output_config.format` and its older name `output_format` mean the same.
 """
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -300,9 +299,3 @@ def _format(said: Any, problems: Problems) -> Format | None:
         problems.add("output_config.format", "must be of type json_schema, with its schema")
         return None
     return Format("schema", schema=canonical_json(said["schema"]))
-
-
-def with_headers(ask: Ask, headers: Iterable[tuple[str, str]]) -> Ask:
-    """Return the question with headers of this shape as asides: passed on to Anthropic, and nowhere else."""
-    told = tuple(Aside(("headers", name), canonical_json(value)) for name, value in headers)
-    return msgspec.structs.replace(ask, call=msgspec.structs.replace(ask.call, asides=(*ask.call.asides, *told)))
