@@ -34,6 +34,7 @@ from askonce.localmodel.resolve import OnDisk, resolve
 from askonce.providers import catalog
 from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
 from askonce.providers.fleet import Berth, Fleet, LocalWord
+from askonce.providers.gemini import GeminiProvider
 from askonce.providers.http import Http, Limits
 from askonce.providers.network import Network
 from askonce.providers.price_file import PriceFile
@@ -227,7 +228,9 @@ def _providers(config: Config, http: Http) -> list[tuple[str, Provider]]:
         row = _row(settings)
         if row.shape == "script":
             made.append((row.name, ScriptedProvider(read_script(Path(settings.script)))))
-        elif row.shape == "openai" and (settings.api_key or not row.needs_key):
+        elif row.shape == "gemini" and (settings.api_key or not row.needs_key):
+            made.append((row.name, GeminiProvider(row, fixed(row.base_url, settings.api_key), http, limits)))
+        elif row.shape == "openai" and row.base_url and (settings.api_key or not row.needs_key):
             made.append((row.name, ChatProvider(row, fixed(row.base_url, settings.api_key), http, limits)))
     local = catalog.vendor_named(catalog.LOCAL)
     if _uses_local_model(config) and local is not None:

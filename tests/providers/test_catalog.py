@@ -30,9 +30,9 @@ def test_every_row_is_complete() -> None:
         assert vendor.title, vendor.name
         assert ":" not in vendor.name
         if vendor.needs_key:
-            assert vendor.base_url.startswith("https://"), vendor.name
+            assert vendor.base_url.startswith("https://") or (vendor.path and vendor.base_variable), vendor.name
             assert vendor.key_variables, vendor.name
-            assert vendor.default_model, vendor.name
+            assert vendor.default_model or vendor.name == "azure", vendor.name  # its names are its owner's
             assert not vendor.free, vendor.name
         if vendor.base_url:
             assert normal_base_url("", vendor.base_url) == vendor.base_url
@@ -42,13 +42,22 @@ def test_the_cure_names_the_variable() -> None:
     cures = {vendor.name: vendor.cure for vendor in VENDORS}
     assert cures["openai"] == "set OPENAI_API_KEY"
     assert cures["ollama"] == "set OLLAMA_HOST"
-    assert "this version" in cures["anthropic"]
+    assert cures["azure"] == "set AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT"
+    assert cures["bedrock"] == "set AWS_BEARER_TOKEN_BEDROCK and AWS_BEDROCK_BASE_URL"
+    assert cures["anthropic"] == "set ANTHROPIC_API_KEY"
     assert "providers.scripted" in cures["scripted"]
     assert "ASKONCE_LOCAL_MODEL" in cures["local"]
 
 
 def test_only_vendors_that_charge_on_are_drained() -> None:
-    assert {vendor.name for vendor in VENDORS if vendor.drains} == {"gemini", "groq", "mistral"}
+    assert {vendor.name for vendor in VENDORS if vendor.drains} == {"bedrock", "gemini", "groq", "mistral"}
+
+
+def test_keys_stand_in_the_header_that_the_vendor_names() -> None:
+    headers = {
+        vendor.name: vendor.key_header for vendor in VENDORS if vendor.key_header and vendor.shape != "anthropic"
+    }
+    assert headers == {"gemini": "x-goog-api-key", "azure": "api-key"}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +71,14 @@ def test_only_vendors_that_charge_on_are_drained() -> None:
         ("ollama", "[::1]:11434", "http://[::1]:11434/v1"),
         ("openai", "https://proxy.example/openai/v1/", "https://proxy.example/openai/v1"),
         ("vllm", "gpu:8000/v1", "http://gpu:8000/v1"),
+        ("azure", "https://mine.openai.azure.com/", "https://mine.openai.azure.com/openai/v1"),
+        ("azure", "https://mine.openai.azure.com/openai/v1/", "https://mine.openai.azure.com/openai/v1"),
+        (
+            "bedrock",
+            "https://bedrock-runtime.eu-west-1.amazonaws.com",
+            "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1",
+        ),
+        ("gemini", "http://127.0.0.1:9", "http://127.0.0.1:9/v1beta"),
     ],
 )
 def test_addresses_are_completed(name: str, written: str, read: str) -> None:
@@ -84,6 +101,13 @@ def test_a_row_at_another_address_needs_no_key() -> None:
     assert at(openai, openai.base_url + "/") is openai
 
 
+def test_an_address_that_only_its_owner_knows_is_still_that_vendors() -> None:
+    azure = vendor_named("azure")
+    assert azure is not None
+    mine = at(azure, "https://mine.openai.azure.com")
+    assert (mine.needs_key, mine.drains_plain, mine.key_header) == (True, True, "api-key")
+
+
 def test_an_endpoint_of_ones_own_is_a_row_too() -> None:
     mine = custom("mine.lab-1", "gpu:8000/v1")
     assert (mine.name, mine.base_url, mine.needs_key, mine.open_ended) == (
@@ -103,7 +127,7 @@ def test_an_endpoint_of_ones_own_is_a_row_too() -> None:
         ("auto", (), True),
         ("auto", ("openai",), False),
         ("auto", ("workshop",), False),
-        ("auto", ("anthropic",), True),  # its shape is not spoken, so it cannot answer
+        ("auto", ("anthropic",), False),
         ("on", ("openai",), True),
         ("smollm2-135m", ("openai",), True),
         ("off", (), False),

@@ -22,6 +22,8 @@ def probe(provider: ProviderSettings) -> str:
         return ""
     if vendor.needs_key and not provider.api_key and not provider.base_url:
         return f"has no key; set {vendor.variable}"
+    if not base:
+        return f"has no address; {vendor.cure}"
     return _ask(_url(vendor, base), _headers(vendor, provider.api_key), vendor)
 
 
@@ -51,4 +53,4 @@ def _headers(vendor: Vendor, key: str) -> dict[str, str]:
         return headers
     if vendor.shape == "anthropic":
         return headers | {"x-api-key": key, "anthropic-version": _ANTHROPIC_VERSION}
-    return headers | {"Authorization": f"Bearer {key}"}
+    return headers | ({vendor.key_header: key} if vendor.key_header else {"Authorization": f"Bearer {key}"})

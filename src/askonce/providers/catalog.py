@@ -3,7 +3,8 @@
 Sources. Base URLs and key variables: each vendor's API documentation. `drains`: OpenRouter's documentation,
 "Streaming", lists for which vendors hanging up stops the charging and for which it does not (Groq, Mistral and Google
 are among the latter); vendors that it does not name are taken to stop. That holds for streams only: a plain call is
-charged to its end everywhere. Default models: all are in the price table, which a test holds.
+charged to its end everywhere. Default models: all are in the price table, which a test holds. Dialects: the vendors'
+API references; where they list an assistant's `reasoning` or `reasoning_content` among what may be sent.
 """
 
 import re
@@ -16,12 +17,10 @@ from msgspec.structs import replace
 
 from askonce.wire.openai import Dialect
 
-Shape = Literal["openai", "anthropic", "script"]
+Shape = Literal["openai", "anthropic", "gemini", "script"]
 
 LOCAL = "local"
 SCRIPTED = "scripted"
-
-_ROUTED_CLAUDE = "openrouter:anthropic/claude-haiku-4.5"
 
 _HOSTED = ("streaming", "system", "seed", "stop")
 _SELF_HOSTED = (*_HOSTED, "local")
@@ -34,6 +33,8 @@ class Vendor(Struct, frozen=True):
     price data, "" for none. `free`: nothing is charged for a call. `drains`: hanging up does not stop the charging.
     `open_ended`: it may have models that no list of ours names (newer than this version, or the owner's own), so a
     name that is asked for with its provider is passed on. `model_prefix` stands before the price data's names.
+    `key_header`: the header that takes the key as it is; "" for `Authorization: Bearer`. `path`: what an address
+    without a path is completed with. A row that needs a key and has no `base_url` gets its address from its owner.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Vendor(Struct, frozen=True):
     capabilities: tuple[str, ...] = _HOSTED
     dialect: Dialect = Dialect()
     shape: Shape = "openai"
+    key_header: str = ""
+    path: str = ""
 
     @property
     def variable(self) -> str:
@@ -65,12 +68,12 @@ class Vendor(Struct, frozen=True):
     @property
     def cure(self) -> str:
         """Tell how to configure this vendor, to follow "to use it" or a colon."""
-        if self.shape == "anthropic":
-            return f"this version cannot ask it; ask its models through another provider, such as {_ROUTED_CLAUDE}"
         if self.name == SCRIPTED:
             return "set its script in [providers.scripted] of askonce.toml"
         if self.name == LOCAL:
             return "set ASKONCE_LOCAL_MODEL=on"
+        if self.needs_key and not self.base_url:
+            return f"set {self.variable} and {self.base_variable}"
         return f"set {self.variable}" if self.variable else "set its base_url in askonce.toml"
 
 
@@ -83,9 +86,8 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="OPENAI_BASE_URL",
         default_model="gpt-5-mini",
         prices="openai",
-        dialect=Dialect(max_completion_tokens=True),
+        dialect=Dialect(max_completion_tokens=True, developer=True, thinking="", closed=True),
     ),
-    # Its own shape is not spoken yet: the row lets its models be known and named.
     Vendor(
         name="anthropic",
         title="Anthropic",
@@ -94,17 +96,45 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="ANTHROPIC_BASE_URL",
         default_model="claude-haiku-4-5",
         prices="anthropic",
+        capabilities=("streaming", "system", "stop"),
         shape="anthropic",
     ),
     Vendor(
         name="gemini",
         title="Google Gemini",
-        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         base_variable="GEMINI_BASE_URL",
         default_model="gemini-3.5-flash",
         prices="google",
         drains=True,
+        shape="gemini",
+        key_header="x-goog-api-key",
+        path="/v1beta",
+    ),
+    # Microsoft's "Azure OpenAI v1 API": the plain shape without `api-version`, the key in a header of its own, and a
+    # deployment's name where the model's stands. Prices are found by the version that it answers with.
+    Vendor(
+        name="azure",
+        title="Azure OpenAI",
+        key_variables=("AZURE_OPENAI_API_KEY",),
+        base_variable="AZURE_OPENAI_ENDPOINT",
+        prices="azure",
+        dialect=Dialect(max_completion_tokens=True, developer=True, thinking="", closed=True),
+        key_header="api-key",
+        path="/openai/v1",
+    ),
+    # AWS, "Invoke a model with the OpenAI Chat Completions API": its models of that shape, at the region's address
+    # (https://bedrock-runtime.us-west-2.amazonaws.com); the address's variable is that of OpenAI's own libraries.
+    Vendor(
+        name="bedrock",
+        title="Amazon Bedrock",
+        key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
+        base_variable="AWS_BEDROCK_BASE_URL",
+        default_model="openai.gpt-oss-120b-1:0",
+        prices="aws",
+        drains=True,
+        path="/openai/v1",
     ),
     Vendor(
         name="xai",
@@ -125,7 +155,7 @@ VENDORS: tuple[Vendor, ...] = (
         prices="mistral",
         drains=True,
         # Its schema admits no fields but its own; usage comes with the last piece of every stream.
-        dialect=Dialect(stream_options=False, seed="random_seed"),
+        dialect=Dialect(stream_options=False, seed="random_seed", thinking="parts", closed=True),
     ),
     Vendor(
         name="deepseek",
@@ -145,6 +175,7 @@ VENDORS: tuple[Vendor, ...] = (
         default_model="openai/gpt-oss-120b",
         prices="groq",
         drains=True,
+        dialect=Dialect(thinking="reasoning", closed=True),
     ),
     Vendor(
         name="cerebras",
@@ -154,6 +185,7 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="CEREBRAS_BASE_URL",
         default_model="gpt-oss-120b",
         prices="cerebras",
+        dialect=Dialect(thinking="", closed=True),
     ),
     Vendor(
         name="together",
@@ -163,6 +195,7 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="TOGETHER_BASE_URL",
         default_model="openai/gpt-oss-120b",
         prices="together",
+        dialect=Dialect(thinking="reasoning"),
     ),
     Vendor(
         name="fireworks",
@@ -182,6 +215,7 @@ VENDORS: tuple[Vendor, ...] = (
         base_variable="OPENROUTER_BASE_URL",
         default_model="openai/gpt-5-mini",
         prices="openrouter",
+        dialect=Dialect(developer=True, thinking="reasoning_details", cache_control=True),
     ),
     Vendor(
         name="ollama",
@@ -192,6 +226,7 @@ VENDORS: tuple[Vendor, ...] = (
         needs_key=False,
         free=True,
         capabilities=_SELF_HOSTED,
+        dialect=Dialect(thinking="reasoning"),
     ),
     Vendor(
         name="vllm",
@@ -247,13 +282,9 @@ def vendor_named(name: str) -> Vendor | None:
 def wants_local_model(setting: str, configured: Iterable[str]) -> bool:
     """Say whether the embedded model is to run: asked for, or `auto` and nobody else is configured who could answer.
 
-    `setting` is `ASKONCE_LOCAL_MODEL`, `configured` the names of the providers. One whose shape is not spoken yet
-    cannot answer.
+    `setting` is `ASKONCE_LOCAL_MODEL`, `configured` the names of the providers.
     """
-    if setting == "auto":
-        rows = (vendor_named(name) for name in configured)
-        return not any(row is None or row.shape != "anthropic" for row in rows)
-    return setting != "off"
+    return not any(configured) if setting == "auto" else setting != "off"
 
 
 def custom(name: str, base_url: str) -> Vendor:
@@ -268,11 +299,13 @@ def at(vendor: Vendor, base_url: str) -> Vendor:
     moved = normal_base_url(vendor.name, base_url)
     if moved == vendor.base_url:
         return vendor
+    if vendor.needs_key and not vendor.base_url:  # its owner's address at this very vendor
+        return replace(vendor, base_url=moved)
     return replace(vendor, base_url=moved, needs_key=False, drains=False)
 
 
 def normal_base_url(name: str, url: str) -> str:
-    """Complete an address as people write it: scheme, and for Ollama its port and path. Raises ValueError.
+    """Complete an address as people write it: scheme, the vendor's path, for Ollama its port. Raises ValueError.
 
     `OLLAMA_HOST` is read as Ollama itself reads it: `host`, `host:port` or a URL; 0.0.0.0 means this machine.
     """
@@ -285,7 +318,9 @@ def normal_base_url(name: str, url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.username:
         raise ValueError(f"{url!r} is not a base URL such as https://api.example.com/v1.")
     if name != "ollama":
-        return parts.geturl().rstrip("/")
+        vendor = vendor_named(name)
+        plain = parts.geturl().rstrip("/")
+        return plain if parts.path.strip("/") or vendor is None else plain + vendor.path
     host = "127.0.0.1" if parts.hostname in ("0.0.0.0", "::") else parts.hostname  # noqa: S104  # asked, not bound
     host = f"[{host}]" if ":" in host else host
     port = port or (443 if parts.scheme == "https" else 11434)

@@ -147,7 +147,8 @@ class ChatProvider:
         if body:
             headers.append(("Content-Type", "application/json"))
         if address.key:
-            headers.append(("Authorization", f"Bearer {address.key}"))
+            name = self._vendor.key_header
+            headers.append((name, address.key) if name else ("Authorization", f"Bearer {address.key}"))
         url = f"{address.base_url}/{path}"
         return Request("POST" if body else "GET", url, tuple(headers), body, self._vendor.title)
 
