@@ -1,11 +1,12 @@
 """What a model answered, and how it arrives: pieces, then one finish."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from askonce.domain.content import Part
+from askonce.domain.content import Foreign, Part
 from askonce.domain.usage import Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "unknown"]
@@ -22,6 +23,7 @@ class Answer(Struct, frozen=True, array_like=True):
     thinking, tool calls, foreign parts. `model` is the name as it was asked for, `model_version` the vendor's own
     word. `cost_nano` is in nano-dollars; `priced` is false where no price is known (the cost is then 0). `took_ms`
     runs from asking to the last byte. `stop_sequence` is the stop text that ended it, where the vendor says so.
+    `saved_prompt_cache_nano` is what the call would have cost more without the vendor's own prompt cache.
     """
 
     text: str
@@ -36,6 +38,7 @@ class Answer(Struct, frozen=True, array_like=True):
     first_token_ms: int = 0
     parts: tuple[Part, ...] = ()
     stop_sequence: str = ""
+    saved_prompt_cache_nano: int = 0
 
 
 class Delta(Struct, frozen=True, array_like=True, tag="t"):
@@ -88,13 +91,31 @@ class Entry(Struct, frozen=True, array_like=True):
 
     def open(self) -> Answer:
         """Decode the stored answer."""
-        return _answers.decode(self.answer)
+        answer = _answers.decode(self.answer)
+        return _with_parts(answer, _unpacked) if answer.parts else answer
 
 
 def pack(answer: Answer) -> msgspec.Raw:
     """Encode an answer for an entry."""
-    return msgspec.Raw(_packer.encode(answer))
+    return msgspec.Raw(_packer.encode(_with_parts(answer, _packed) if answer.parts else answer))
+
+
+# The JSON of a foreign part is no MessagePack: it is packed as bytes.
+
+
+def _with_parts(answer: Answer, change: Callable[[Foreign], Foreign]) -> Answer:
+    parts = tuple(change(part) if isinstance(part, Foreign) else part for part in answer.parts)
+    return msgspec.structs.replace(answer, parts=parts)
+
+
+def _packed(part: Foreign) -> Foreign:
+    return Foreign(part.shape, part.kind, msgspec.Raw(_packer.encode(bytes(part.json))))
+
+
+def _unpacked(part: Foreign) -> Foreign:
+    return Foreign(part.shape, part.kind, msgspec.Raw(_bytes.decode(part.json)))
 
 
 _answers = msgspec.msgpack.Decoder(Answer)
 _packer = msgspec.msgpack.Encoder()
+_bytes = msgspec.msgpack.Decoder(bytes)
