@@ -1,25 +1,25 @@
-"""Shapes are written after each vendor's documentation, which the case names; none is a recording."""
+"""What is asked of endpoints of OpenAI's shape. Formats: OpenAI's API reference, "Create chat completion", and the
+vendors named by the cases."""
 
 import json
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from askonce.domain.answer import FinishReason
-from askonce.domain.call import Call, Message, Params
-from askonce.domain.errors import ProviderFailed
-from askonce.domain.usage import Usage
-from askonce.wire.openai import Dialect, decode_models, encode_call
-from askonce.wire.openai_answers import (
-    Portion,
-    decode_answer,
-    decode_piece,
-    finish_reason,
-    read_usage,
+from askonce.domain.call import (
+    Aside,
+    Call,
+    ForeignTool,
+    Format,
+    Message,
+    Params,
+    Reasoning,
+    Tool,
+    ToolChoice,
 )
+from askonce.domain.content import Foreign, Image, Text, Thinking, ToolCall, ToolResult, canonical_json
+from askonce.domain.errors import Invalid, ProviderFailed
+from askonce.wire.openai import Dialect, decode_models, encode_call
 
 PLAIN, OPENAI = Dialect(), Dialect(max_completion_tokens=True)
 MESSAGES = (Message("system", "Be brief."), Message("user", "Hi"))
@@ -39,6 +39,25 @@ def body(params: Params, model: str = "m", dialect: Dialect = PLAIN, *, stream: 
         (Params(top_p=1.0, seed=0), {"top_p": 1.0, "seed": 0}),
         (Params(stop=("a", "b")), {"stop": ["a", "b"]}),
         (Params(stop=()), {"stop": []}),
+        (Params(top_k=5), {"top_k": 5}),
+        (Params(frequency_penalty=0.5, presence_penalty=0.0), {"frequency_penalty": 0.5, "presence_penalty": 0.0}),
+        (Params(tool_choice=ToolChoice("required")), {"tool_choice": "required"}),
+        (
+            Params(tool_choice=ToolChoice("named", "look"), parallel_tools=False),
+            {"tool_choice": {"type": "function", "function": {"name": "look"}}, "parallel_tool_calls": False},
+        ),
+        (Params(format=Format("text")), {"response_format": {"type": "text"}}),
+        (Params(format=Format("json")), {"response_format": {"type": "json_object"}}),
+        (
+            Params(format=Format("schema", "", canonical_json({"type": "object"}), True)),
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
+                }
+            },
+        ),
+        (Params(reasoning=Reasoning("high")), {"reasoning_effort": "high"}),
     ],
 )
 def test_only_parameters_that_were_given_are_sent(params: Params, sent: dict[str, object]) -> None:
@@ -75,219 +94,6 @@ def test_mistral_calls_the_seed_by_another_name() -> None:
     assert body(Params(seed=7), dialect=Dialect(seed="random_seed"))["random_seed"] == 7
 
 
-def whole(message: dict[str, object], finish: str | None = "stop", **more: object) -> bytes:
-    choice = {"index": 0, "message": message, "finish_reason": finish}
-    return json.dumps({"object": "chat.completion", "model": "m-1", "choices": [choice]} | more).encode()
-
-
-# OpenAI, API reference, "The chat completion object" (with the fields that we skip).
-OPENAI_ANSWER = {
-    "id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT",
-    "object": "chat.completion",
-    "created": 1741569952,
-    "model": "gpt-4.1-2025-04-14",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": "Hello!", "refusal": None, "annotations": []},
-            "logprobs": None,
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": {
-        "prompt_tokens": 1919,
-        "completion_tokens": 10,
-        "total_tokens": 1929,
-        "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 0, "accepted_prediction_tokens": 0},
-    },
-    "service_tier": "default",
-    "system_fingerprint": "fp_1",
-}
-
-
-@pytest.mark.parametrize(
-    ("given_body", "part"),
-    [
-        pytest.param(
-            json.dumps(OPENAI_ANSWER).encode(),
-            Portion("Hello!", "stop", Usage(1919, 10, 1024, 0, 4), "gpt-4.1-2025-04-14"),
-            id="OpenAI",
-        ),
-        pytest.param(
-            whole({"role": "assistant", "content": None, "refusal": "I can't."}),
-            Portion("I can't.", "stop", None, "m-1", refused=True),
-            id="OpenAI, Structured Outputs, refusals",
-        ),
-        pytest.param(
-            whole(
-                {
-                    "content": [
-                        {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]},
-                        {"type": "text", "text": "4"},
-                    ]
-                }
-            ),
-            Portion("4", "stop", None, "m-1", thinking="Hm"),
-            id="Mistral, Reasoning",
-        ),
-        pytest.param(
-            whole(
-                {"content": "x", "reasoning_content": "because"},
-                usage={
-                    "prompt_tokens": 9,
-                    "completion_tokens": 2,
-                    "total_tokens": 11,
-                    "prompt_cache_hit_tokens": 8,
-                    "prompt_cache_miss_tokens": 1,
-                },
-            ),
-            Portion("x", "stop", Usage(9, 2, 8), "m-1", thinking="because"),
-            id="DeepSeek, Context Caching",
-        ),
-        pytest.param(
-            whole(
-                {"content": "x"},
-                usage={
-                    "prompt_tokens": 32,
-                    "completion_tokens": 9,
-                    "total_tokens": 135,
-                    "completion_tokens_details": {"reasoning_tokens": 94},
-                },
-            ),
-            Portion("x", "stop", Usage(32, 103, 0, 0, 94), "m-1"),
-            id="xAI, reasoning outside of completion_tokens",
-        ),
-        pytest.param(
-            whole({"content": "x"}, "length", usage={"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 21}),
-            Portion("x", "length", Usage(5, 16, 0, 0, 15), "m-1"),
-            id="Gemini, OpenAI compatibility, thinking in the total only",
-        ),
-        pytest.param(whole({"content": ""}, None), Portion("", "unknown", None, "m-1"), id="no finish reason"),
-        pytest.param(whole({}, "tool_calls"), Portion("", "tool_calls", None, "m-1"), id="no content"),
-        pytest.param(whole({"content": "x"}, usage=None), Portion("x", "stop", None, "m-1"), id="usage null"),
-        pytest.param(whole({"content": "x"}, usage="lots"), Portion("x", "stop", None, "m-1"), id="usage nonsense"),
-        pytest.param(whole({"content": "x"}, error=None), Portion("x", "stop", None, "m-1"), id="error null"),
-    ],
-)
-def test_whole_answers(given_body: bytes, part: Portion) -> None:
-    assert decode_answer(given_body, "V") == part
-
-
-@pytest.mark.parametrize(
-    "nonsense",
-    [b"", b"<html>", b"[]", b"{}", b"null", b"\xff", b'{"choices": []}', b'{"choices": 3}', b'{"choices": null}',
-     b'{"choices": [{"index": 1, "message": {"content": "other"}}]}', b'{"choices": [{"message": {"content": 5}}]}',
-     b'{"error": {"message": "no"}}', b'{"choices": [{"message": {"content": "\xff"}}]}', b"[" * 100_000],
-)  # fmt: skip
-def test_what_is_no_answer_is_the_vendors_failure(nonsense: bytes) -> None:
-    with pytest.raises(ProviderFailed, match=r"^V "):
-        decode_answer(nonsense, "V")
-
-
-def chunk(delta: dict[str, object], finish: str | None = None, **more: object) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return json.dumps({"object": "chat.completion.chunk", "model": "m-1", "choices": [choice]} | more).encode()
-
-
-@pytest.mark.parametrize(
-    ("data", "part"),
-    [
-        pytest.param(chunk({"role": "assistant", "content": ""}), Portion("", None, None, "m-1"), id="OpenAI, first"),
-        pytest.param(chunk({"content": "Hel"}), Portion("Hel", None, None, "m-1"), id="OpenAI, text"),
-        pytest.param(chunk({}, "stop"), Portion("", "stop", None, "m-1"), id="OpenAI, last"),
-        pytest.param(
-            json.dumps({"model": "m-1", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}).encode(),
-            Portion("", None, Usage(1, 2), "m-1"),
-            id="OpenAI, usage",
-        ),
-        pytest.param(
-            json.dumps({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}).encode(),
-            Portion(),
-            id="Azure, content filtering, first",
-        ),
-        pytest.param(
-            chunk({}, "stop", x_groq={"id": "req_1", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}),
-            Portion("", "stop", Usage(1, 2), "m-1"),
-            id="Groq, usage in x_groq",
-        ),
-        pytest.param(
-            chunk({"content": "x"}, usage={"prompt_tokens": 1, "completion_tokens": 2}),
-            Portion("x", None, Usage(1, 2), "m-1"),
-            id="xAI, usage with every piece",
-        ),
-        pytest.param(
-            chunk({"reasoning_content": "hm"}), Portion("", None, None, "m-1", thinking="hm"), id="DeepSeek, reasoning"
-        ),
-        pytest.param(
-            json.dumps({"choices": [{"index": 1, "delta": {"content": "other"}}]}).encode(),
-            Portion(),
-            id="another choice",
-        ),
-    ],
-)
-def test_pieces_of_streams(data: bytes, part: Portion) -> None:
-    assert decode_piece(data, "V") == part
-    assert decode_piece(data.decode(), "V") == part
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        # OpenRouter, "Errors and Debugging", mid-stream errors.
-        b'{"error": {"code": "server_error", "message": "gone"}, "choices": [{"delta": {}, "finish_reason": "error"}]}',
-        b'{"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]}',
-        b'{"error": "out of memory"}',  # Ollama
-        b"{oops",
-    ],
-)  # fmt: skip
-def test_an_error_in_the_midst_of_a_stream_is_the_vendors_failure(data: bytes) -> None:
-    with pytest.raises(ProviderFailed):
-        decode_piece(data, "V")
-
-
-@pytest.mark.parametrize(
-    ("word", "reason"),
-    [
-        ("stop", "stop"), ("length", "length"), ("tool_calls", "tool_calls"), ("function_call", "tool_calls"),
-        ("content_filter", "content_filter"), ("model_length", "length"), ("eos", "stop"), ("COMPLETE", "stop"),
-        ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("insufficient_system_resource", "unknown"),
-        ("banana", "unknown"), ("", None), (None, None),
-    ],
-)  # fmt: skip
-def test_finish_reasons(word: str | None, reason: FinishReason | None) -> None:
-    assert finish_reason(word) == reason
-
-
-@pytest.mark.parametrize(
-    "impossible",
-    [
-        {"prompt_tokens": -1, "completion_tokens": 0},
-        {"prompt_tokens": 1, "completion_tokens": -1},
-        {"prompt_tokens": 1, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 2}},
-        {"prompt_tokens": 1, "completion_tokens": 1, "completion_tokens_details": {"reasoning_tokens": 2}},
-        {"prompt_tokens": 1.5, "completion_tokens": 1},
-        {"completion_tokens": 1},
-    ],
-)
-def test_usage_that_cannot_be_true_counts_as_absent(impossible: dict[str, object]) -> None:
-    assert read_usage(json.dumps(impossible).encode()) is None
-
-
-FIELDS = ["choices", "message", "content", "usage", "prompt_tokens", "error", "index", "delta"]
-ODD_JSON = st.recursive(
-    st.none() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS), inner),
-).map(lambda value: json.dumps(value).encode())
-
-
-@given(st.binary(max_size=200) | ODD_JSON)
-def test_any_bytes_are_an_answer_or_the_vendors_failure(data: bytes) -> None:
-    for decode in (decode_answer, decode_piece):
-        with suppress(ProviderFailed):
-            assert isinstance(decode(data, "V"), Portion)
-
-
 @pytest.mark.parametrize(
     ("listed", "names"),
     [
@@ -304,3 +110,233 @@ def test_lists_of_models(listed: bytes, names: tuple[str, ...]) -> None:
 def test_a_list_that_is_none_is_the_vendors_failure(nonsense: bytes) -> None:
     with pytest.raises(ProviderFailed):
         decode_models(nonsense, "V")
+
+
+@pytest.mark.parametrize(
+    ("budget", "effort"),
+    [(0, "none"), (1, "low"), (1024, "low"), (1025, "medium"), (8192, "medium"), (8193, "high"), (100_000, "high")],
+)
+def test_a_budget_of_thinking_is_said_as_an_effort(budget: int, effort: str) -> None:
+    assert body(Params(reasoning=Reasoning(budget_tokens=budget)), "gpt-5", OPENAI)["reasoning_effort"] == effort
+
+
+def test_a_model_that_does_not_think_is_not_told_so() -> None:
+    assert "reasoning_effort" not in body(Params(reasoning=Reasoning(budget_tokens=0)), "gpt-4o", OPENAI)
+
+
+def sent(message: Message, dialect: Dialect = PLAIN) -> Any:
+    call = Call("t", (message,), Params(), shape="openai")
+    return json.loads(encode_call(call, "m", dialect))["messages"][0]
+
+
+LOOK = ToolCall("c1", "look", '{ "at": 1}')
+LOOK_SENT = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{ "at": 1}'}}
+SIGNED = Thinking("Hm", "sig")
+
+
+@pytest.mark.parametrize(
+    ("message", "written"),
+    [
+        (Message("user", ""), {"role": "user", "content": ""}),
+        (Message("user", "Hi", "bob"), {"role": "user", "content": "Hi", "name": "bob"}),
+        (Message("developer", "Be brief."), {"role": "system", "content": "Be brief."}),
+        (
+            Message("user", (Text("What?"), Image(url="https://x/y.png", detail="low"))),
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What?"},
+                    {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
+                ],
+            },
+        ),
+        (
+            Message("user", (Image(media_type="image/png", data="AAAA"),)),
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]},
+        ),
+        (
+            Message("user", (Foreign("openai", "input_audio", canonical_json({"type": "input_audio", "x": 1})),)),
+            {"role": "user", "content": [{"type": "input_audio", "x": 1}]},
+        ),
+        (
+            Message("assistant", (Text("Let me look."), LOOK)),
+            {"role": "assistant", "content": "Let me look.", "tool_calls": [LOOK_SENT]},
+        ),
+        (Message("assistant", (LOOK,)), {"role": "assistant", "content": None, "tool_calls": [LOOK_SENT]}),
+        (
+            Message("assistant", (Thinking("Hm"), LOOK)),
+            {"role": "assistant", "content": None, "reasoning_content": "Hm", "tool_calls": [LOOK_SENT]},
+        ),
+        (
+            Message("assistant", (Foreign("openai", "message.refusal", canonical_json("No.")),)),
+            {"role": "assistant", "content": None, "refusal": "No."},
+        ),
+        (
+            Message("tool", (ToolResult("c1", (Text("sun"),)),)),
+            {"role": "tool", "tool_call_id": "c1", "content": "sun"},
+        ),
+        (Message("tool", (ToolResult("c1", ()),)), {"role": "tool", "tool_call_id": "c1", "content": ""}),
+        (
+            Message("tool", (ToolResult("c1", (Text("down"),), is_error=True),)),
+            {"role": "tool", "tool_call_id": "c1", "content": "Error: down"},
+        ),
+    ],
+)
+def test_messages_are_said_in_the_plain_shape(message: Message, written: dict[str, object]) -> None:
+    assert sent(message) == written
+
+
+@pytest.mark.parametrize(
+    ("thinking", "written"),
+    [
+        ("reasoning", {"content": "4", "reasoning": "Hm"}),  # Groq, Together
+        (
+            "reasoning_details",  # OpenRouter, Reasoning Tokens
+            {
+                "content": "4",
+                "reasoning_details": [
+                    {"type": "reasoning.text", "text": "Hm", "signature": "sig", "format": "anthropic-claude-v1",
+                     "index": 0}
+                ],
+            },
+        ),
+        (
+            "parts",  # Mistral, Reasoning
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]},
+                    {"type": "text", "text": "4"},
+                ]
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_reasoning_goes_where_the_endpoint_wants_it(thinking: str, written: dict[str, object]) -> None:
+    message = Message("assistant", (SIGNED, Text("4")))
+    assert sent(message, Dialect(thinking=thinking)) == {"role": "assistant"} | written
+
+
+def test_openai_knows_the_role_developer() -> None:
+    assert sent(Message("developer", "x"), Dialect(developer=True))["role"] == "developer"
+
+
+def test_tools_are_sent_with_what_was_said_of_them() -> None:
+    schema = canonical_json({"type": "object", "properties": {}})
+    builtin = {"type": "builtin_function", "function": {"name": "$web_search"}}  # Moonshot, Web Search
+    tools = (
+        Tool("look", "Look there.", schema, True),
+        Tool("wait", "", canonical_json(None)),
+        ForeignTool("openai", "builtin_function", canonical_json(builtin)),
+    )
+    got = json.loads(encode_call(Call("t", MESSAGES, Params(), tools=tools), "m", PLAIN))["tools"]
+    function = {"name": "look", "description": "Look there.", "parameters": json.loads(bytes(schema)), "strict": True}
+    assert got == [
+        {"type": "function", "function": function},
+        {"type": "function", "function": {"name": "wait"}},
+        builtin,
+    ]
+
+
+ONE = canonical_json(1)
+MARK = canonical_json({"type": "ephemeral"})
+MARKED = {"cache_control": {"type": "ephemeral"}}
+
+
+def marked(shape: str) -> Call:
+    messages = (
+        Message("system", "Be brief."),
+        Message("user", (Text("a"), Text("b"))),
+        Message("assistant", (LOOK,)),
+        Message("tool", (ToolResult("c1", (Text("x"),)),)),
+    )
+    places: tuple[tuple[str | int, ...], ...] = (
+        ("messages", 0, "content", 0, "cache_control"),
+        ("messages", 1, "content", 1, "cache_control"),
+        ("messages", 3, "content", 0, "cache_control"),
+        ("tools", 0, "cache_control"),
+        ("metadata",),
+    )
+    return Call(
+        "t",
+        messages,
+        Params(),
+        tools=(Tool("look", "", ONE),),
+        shape=shape,
+        asides=tuple(Aside(at, MARK) for at in places),
+    )
+
+
+def test_asides_go_back_where_they_stood() -> None:
+    got = json.loads(encode_call(marked("openai"), "m", PLAIN))
+    system, user, _, tool = got["messages"]
+    assert system["content"] == [{"type": "text", "text": "Be brief."} | MARKED]
+    assert user["content"] == [{"type": "text", "text": "a"}, {"type": "text", "text": "b"} | MARKED]
+    assert tool["content"] == [{"type": "text", "text": "x"} | MARKED]
+    assert got["tools"][0]["cache_control"] == MARKED["cache_control"]
+    assert got["metadata"] == {"type": "ephemeral"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "dialect", "marks", "metadata"),
+    [
+        ("openai", Dialect(closed=True), False, True),
+        ("anthropic", PLAIN, False, False),
+        ("anthropic", Dialect(cache_control=True), True, False),  # OpenRouter, Prompt Caching
+    ],
+)
+def test_marks_are_for_those_who_read_them(shape: str, dialect: Dialect, marks: bool, metadata: bool) -> None:
+    got = encode_call(marked(shape), "m", dialect)
+    assert (b"cache_control" in got, b"metadata" in got) == (marks, metadata)
+
+
+def test_what_only_this_shape_knows_is_passed_on() -> None:
+    extra = (("logit_bias", canonical_json({"1": -1})), ("verbosity", canonical_json("low")))
+    got = json.loads(encode_call(Call("t", MESSAGES, Params(), shape="openai", extra=extra), "m", PLAIN))
+    assert (got["logit_bias"], got["verbosity"]) == ({"1": -1}, "low")
+
+
+def test_options_of_a_stream_are_kept_beside_ours() -> None:
+    options = Aside(("stream_options",), canonical_json({"include_obfuscation": False, "include_usage": False}))
+    call = Call("t", MESSAGES, Params(), stream=True, shape="openai", asides=(options,))
+    got = json.loads(encode_call(call, "m", PLAIN))
+    assert got["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+
+
+FOREIGN = Foreign("anthropic", "document", ONE)
+
+
+@pytest.mark.parametrize(
+    ("call", "dialect", "fields"),
+    [
+        (Call("t", (Message("user", (Text("a"), FOREIGN)),), Params()), PLAIN, ["messages[0].content[1]"]),
+        (Call("t", (Message("user", (LOOK,)),), Params()), PLAIN, ["messages[0].content[0]"]),
+        (Call("t", (Message("assistant", (SIGNED,)),), Params()), Dialect(thinking=""), ["messages[0].content"]),
+        (
+            Call("t", (Message("assistant", (Thinking(redacted="x"),)),), Params()),
+            PLAIN,
+            ["messages[0].content"],
+        ),
+        (Call("t", MESSAGES, Params(top_k=4)), Dialect(closed=True), ["top_k"]),
+        (
+            Call("t", MESSAGES, Params(), tools=(ForeignTool("anthropic", "bash_20250124", ONE),)),
+            PLAIN,
+            ["tools[0]"],
+        ),
+        (
+            Call("t", MESSAGES, Params(), shape="anthropic", extra=(("container", ONE), ("speed", ONE))),
+            PLAIN,
+            ["container", "speed"],
+        ),
+    ],
+)
+def test_what_cannot_be_said_is_refused_by_name(call: Call, dialect: Dialect, fields: list[str]) -> None:
+    with pytest.raises(Invalid) as caught:
+        encode_call(call, "m", dialect)
+    assert [detail.field for detail in caught.value.details] == fields
+
+
+def test_a_conversation_that_grows_keeps_its_prefix() -> None:
+    before = Call("t", MESSAGES, Params())
+    after = Call("t", (*MESSAGES, Message("assistant", "Yes?"), Message("user", "Go on.")), Params(temperature=1))
+    start = encode_call(before, "m", PLAIN).partition(b"]")[0]
+    assert encode_call(after, "m", PLAIN).startswith(start)

@@ -35,7 +35,8 @@ class Dialect(Struct, frozen=True):
     `max_completion_tokens`: does it know that name, so that reasoning models must be asked with it?
     `stream_options`: does it accept them? Without, usage in streams is hoped for and otherwise counted by us.
     `seed`: what it calls the seed. `developer`: does it know that role? Elsewhere it is `system`.
-    `thinking`: the field in which it wants an assistant's reasoning back; "": it has none.
+    `thinking`: the field in which it wants an assistant's reasoning back; "parts": as a part of the content (Mistral);
+    "reasoning_details": there with what seals it, else in `reasoning` (OpenRouter); "": nowhere.
     `closed`: does it refuse fields that OpenAI does not document (`top_k`, `cache_control`)?
     `cache_control`: does it read Anthropic's marks, also those of questions in Anthropic's shape?
     """

@@ -30,6 +30,7 @@ ROLES: tuple[str, ...] = get_args(Role)
 FIELD = "message."  # begins the kind of a `Foreign` that is a field of its message
 CUSTOM_CALL = "tool_calls"  # the kind of a `Foreign` that stands among the tool calls
 ERROR_WORD = "Error: "
+IN_PARTS, IN_DETAILS = "parts", "reasoning_details"  # where else reasoning goes than in a text of its own
 
 # What clients send back of an answer, and vendors read past.
 _BESIDE = frozenset(("annotations", "cache_control", "prompt_cache_breakpoint"))
@@ -50,7 +51,7 @@ def _read_message(item: object, index: int, findings: Findings) -> Message:
         cure = " (results of functions are now messages of the role tool)" if role == "function" else ""
         findings.wrong(f"{field}.role" if isinstance(item, dict) else field, f"must be one of {', '.join(ROLES)}{cure}")
         return Message("user", "")
-    fields = {name: value for name, value in item.items() if value is not None}
+    fields = {name: value for name, value in item.items() if value is not None and name != "role"}
     name = fields.pop("name", "")
     if not isinstance(name, str):
         findings.wrong(f"{field}.name", "must be a text")
@@ -154,7 +155,7 @@ def read_call(item: object) -> ToolCall | Foreign | None:
 
 
 class Manner:
-    """Hold how an endpoint wants messages: is there a role `developer`, and what is reasoning called ("": nothing)."""
+    """Hold how an endpoint wants messages: is there a role `developer`, and where goes reasoning (see `Dialect`)."""
 
     def __init__(self, *, developer: bool, thinking: str) -> None:
         self.developer = developer
@@ -220,7 +221,7 @@ class _Writing:
         if message.role == "tool" and written["content"] is None:
             written["content"] = ""
         if thoughts:
-            written |= self._thoughts(thoughts, f"messages[{index}]")
+            written |= self._thoughts(thoughts, content, f"messages[{index}].content")
         if calls:
             written["tool_calls"] = calls
         written |= fields
@@ -234,18 +235,23 @@ class _Writing:
             )
         return [write_part(part, where, self._findings) for part in parts]
 
-    def _thoughts(self, thoughts: Sequence[Thinking], where: str) -> Json:
+    def _thoughts(self, thoughts: Sequence[Thinking], content: list[Json], where: str) -> Json:
+        """Return the fields that hold reasoning. A signature means something to its own vendor only."""
         name = self._manner.thinking
         if not name:
-            self._findings.wrong(
-                f"{where}.content", "holds thinking, for which this endpoint has no word: leave it out"
-            )
+            self._findings.wrong(where, "holds thinking, for which this endpoint has no word: leave it out")
             return {}
-        if name == "reasoning" and is_sealed(thoughts):
-            return {"reasoning_details": write_details(thoughts)}
+        if name == IN_DETAILS:
+            return {name: write_details(thoughts)} if is_sealed(thoughts) else {"reasoning": spoken(thoughts)}
         if any(thought.redacted for thought in thoughts):
-            self._findings.wrong(f"{where}.content", "holds redacted thinking, which only its own vendor can read")
+            self._findings.wrong(where, "holds redacted thinking, which only its own vendor can read")
+        if name == IN_PARTS:
+            return {"content": [_thinking_part(thoughts), *content]}
         return {name: spoken(thoughts)}
+
+
+def _thinking_part(thoughts: Sequence[Thinking]) -> Json:
+    return {"type": "thinking", "thinking": [{"type": "text", "text": spoken(thoughts)}]}
 
 
 def write_call(call: ToolCall) -> Json:

@@ -34,10 +34,10 @@ T = TypeVar("T")
 NAME_CEILING = 200  # twice the longest model's name; looking for what resembles it takes its length squared
 STOPS_CEILING = 16  # vendors take 4 (OpenAI) to 16 (local engines); theirs is the last word
 
-# Fields that cannot change the answer: who asks, what is kept, how it travels.
+# Fields that cannot change the answer: who asks, what is kept, how fast it comes and how it travels.
 _BESIDE = frozenset(
     "user metadata store stream_options prompt_cache_key prompt_cache_options prompt_cache_retention "
-    "safety_identifier cache_control".split()
+    "safety_identifier cache_control service_tier".split()
 )
 # Fields whose answers could not be carried, with the values that ask for nothing.
 _REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
