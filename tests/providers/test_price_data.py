@@ -121,7 +121,7 @@ def test_names_are_matched_as_the_source_matches_them() -> None:
 
 def test_the_default_models_exist_and_have_a_price() -> None:
     for vendor in VENDORS:
-        if vendor.prices:
+        if vendor.prices and vendor.default_model:
             found = TABLE.vendors[vendor.name].find(vendor.default_model)
             assert found is not None, vendor.name
             assert found.chat, vendor.name

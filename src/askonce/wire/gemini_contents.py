@@ -112,20 +112,22 @@ class _Writer:
         self._last = message.role
 
     def _said(self, parts: Iterable[Part], field: str) -> list[Json]:
-        """Write what the model said. The first call of a turn carries the seal of all that are made with it."""
+        """Write what the model said. Seals go to the calls in order: some shapes keep thoughts apart from calls."""
         written: list[Json] = []
-        seal, calls = "", 0
+        seals: list[str] = []
+        calls = 0
         for at, part in enumerate(parts):
             where = f"{field}.content[{at}]"
             if isinstance(part, Thinking):
-                seal = part.signature.removeprefix(SEAL) if part.signature.startswith(SEAL) else seal
+                if part.signature.startswith(SEAL):
+                    seals.append(part.signature.removeprefix(SEAL))
                 written += self._thought(part, where)
             elif isinstance(part, ToolCall):
                 call = self._call(part, where)
-                if self._sealed and not seal and not calls:
-                    seal = SKIP
+                # Of calls that are made together the first must have one.
+                seal = seals.pop(0) if seals else SKIP if self._sealed and not calls else ""
                 written.append(call | ({"thoughtSignature": seal} if seal else {}))
-                seal, calls = "", calls + 1
+                calls += 1
             else:
                 written.append(self._plain(part, where))
         return written
