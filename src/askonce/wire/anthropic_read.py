@@ -92,7 +92,7 @@ def read_messages(body: bytes, tenant: str, wish: CacheWish, kind: type[Asked] =
     for index, message in enumerate(fields.messages):
         reader.read_message(message, f"messages.{index}")
     tools = tuple(reader.read_tool(tool, index) for index, tool in enumerate(fields.tools or ()))
-    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    known = kind.__struct_fields__
     extra = {name: value for name, value in raw.items() if name not in known and value is not None}
     params = _params(fields, extra, problems)
     problems.check("The request is invalid")
