@@ -236,6 +236,7 @@ PER_DAY = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations":
         (error(400, "INVALID_ARGUMENT", f"API key not valid: {KEY}", BAD_KEY), ProviderDenied, None),
         (error(403, "PERMISSION_DENIED", "Your API key was reported as leaked."), ProviderDenied, None),
         (error(400, "FAILED_PRECONDITION", "User location is not supported."), ProviderDenied, None),
+        (error(400, "FAILED_PRECONDITION", "The File abc is not in an ACTIVE state."), ProviderRejected, None),
         (error(400, "INVALID_ARGUMENT", "Unknown name \"x\""), ProviderRejected, None),
         (
             error(400, "INVALID_ARGUMENT", "The input token count (9) exceeds the maximum number of tokens (8)."),

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askonce.domain.answer import Answer, Delta, FinishReason, Piece, ThinkingDelta, ToolDelta
+from askonce.domain.call import Call, Message, Params
 from askonce.domain.content import Foreign, Part, Text, Thinking, ToolCall, canonical_json
 from askonce.domain.errors import AskonceError, ContentRefused, ProviderFailed
 from askonce.domain.progress import Progress
 from askonce.domain.usage import Usage
+from askonce.wire.gemini import encode_call
 from askonce.wire.gemini_answers import Gathering, decode_models, read_usage
 from askonce.wire.gemini_contents import SEAL
 from askonce.wire.sse import Decoder
@@ -45,7 +47,7 @@ CALLED = '{"city":"Rome","days":2}'
         # API reference, `GenerateContentResponse`.
         pytest.param([{"text": "Hello"}], "Hello", (), "stop", id="text"),
         pytest.param([{"text": "Hel"}, {"text": "lo"}], "Hello", (), "stop", id="text in two parts"),
-        pytest.param([], "", (), "stop", id="nothing"),
+        pytest.param([], "", (), "unknown", id="nothing"),
         # Guide "Gemini thinking", thought summaries.
         pytest.param(
             [{"text": "**Greeting**", "thought": True}, {"text": "Hello"}],
@@ -267,6 +269,15 @@ def test_pieces_leave_nothing_of_the_answer_behind(parts: list[dict[str, Any]]) 
         progress.add(piece)
     answer = Answer(gathered.text, "stop", Usage(1, 1), "p", "m", "m", parts=gathered.parts)
     assert progress.rest(answer) == []
+
+
+@given(ANSWERS)
+def test_an_answer_goes_back_as_it_came(parts: list[dict[str, Any]]) -> None:
+    gathered, _ = gather(response(*parts))
+    said = Message("assistant", gathered.parts or gathered.text)
+    sent = json.loads(encode_call(Call("t", (Message("user", "?"), said), Params()), "gemini-2.5-flash"))
+    again, _ = gather(response(*sent["contents"][1]["parts"]))
+    assert (again.parts, again.text) == (gathered.parts, gathered.text)
 
 
 ODD_JSON = st.recursive(

@@ -34,7 +34,7 @@ def _ask(url: str, headers: dict[str, str], vendor: Vendor) -> str:
             return ""
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code in {401, 403}:
+        if error.code in {401, 403} or (error.code == 400 and vendor.shape == "gemini"):  # Google's word for a bad key
             return f"{url} refuses our key ({error.code}); correct {vendor.variable or 'its api_key'}"
         return "" if error.code == 404 else f"{url} answers {error.code}"  # 404: a server without a list of models
     except OSError as error:

@@ -33,7 +33,9 @@ _MODEL = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][\w.-]*")
 
 # Reasons and status words that are about our key or account, whatever the HTTP status: a bad key is a 400.
 _DENIED_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABLED"})
-_DENIED_WORDS = ("UNAUTHENTICATED", "PERMISSION_DENIED", "FAILED_PRECONDITION")
+_DENIED_WORDS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+# What FAILED_PRECONDITION says where it is about our account, and not about a file that is not ready.
+_ACCOUNT = re.compile(rb"location is not supported|free tier|billing", re.IGNORECASE)
 
 
 class GeminiProvider:
@@ -179,7 +181,8 @@ def refused(refusal: Refusal) -> AskonceError:
     """Choose the error for a refusal: by Google's own words where it has any, else as everywhere. Pure."""
     trouble = read_trouble(refusal.body) or Trouble()
     status, wait = refusal.status, trouble.retry_after_s or refusal.retry_after_s
-    if trouble.reasons & _DENIED_REASONS or trouble.status in _DENIED_WORDS:
+    account = trouble.status == "FAILED_PRECONDITION" and _ACCOUNT.search(refusal.body)
+    if account or trouble.reasons & _DENIED_REASONS or trouble.status in _DENIED_WORDS:
         status = 401
     elif trouble.status == "RESOURCE_EXHAUSTED":
         if trouble.daily:

@@ -119,8 +119,13 @@ class Gathering:
 
     @property
     def finish(self) -> FinishReason | None:
-        """Return why the answer ended; None while it has not. Google says STOP where calls are waiting, too."""
-        return "tool_calls" if self._finish == "stop" and self._calls else self._finish
+        """Return why the answer ended; None while it has not. Google says STOP where calls are waiting, too.
+
+        It also says so of answers that hold nothing at all, which are no answers to keep: they are `unknown`.
+        """
+        if self._finish != "stop":
+            return self._finish
+        return "tool_calls" if self._calls else "stop" if self._whole else "unknown"
 
     def add(self, data: bytes) -> list[Piece]:
         """Take a response in and return its pieces. Of several counts the last holds: each is a total.
