@@ -207,9 +207,8 @@ def test_a_refusal_is_told_as_one_also_where_its_words_have_gone_out() -> None:
 
 @pytest.mark.parametrize("answer", [PLAIN, THOUGHT, SEALED, CALLING, REFUSED])
 def test_the_official_library_takes_every_chunk(answer: Answer) -> None:
-    for chunk in chunks(
-        streamed(answer, [ThinkingDelta("H")][: answer is THOUGHT], stream_options={"include_usage": True})
-    ):
+    begun: list[Piece] = [ThinkingDelta("H")] if answer is THOUGHT else []
+    for chunk in chunks(streamed(answer, begun, stream_options={"include_usage": True})):
         ChatCompletionChunk.model_validate_json(json.dumps(chunk), strict=True)
 
 
