@@ -2,12 +2,16 @@
 
 import asyncio
 import os
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Intake
+from askonce.api.counting import CountDoor
 from askonce.api.doors import DOORS
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
@@ -16,7 +20,7 @@ from askonce.api.voices import voice_of
 from askonce.cache.policy import Policy
 from askonce.config.paths import prices_path, status_path
 from askonce.config.settings import Config, ProviderSettings, RateLimit
-from askonce.domain.call import Call
+from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.clock import SystemClock
 from askonce.domain.content import text_of
 from askonce.domain.errors import ConfigError
@@ -25,7 +29,7 @@ from askonce.domain.ports import Flights, Provider
 from askonce.domain.usage import Usage
 from askonce.gate.admission import Admission
 from askonce.gate.answering import Answering
-from askonce.gate.dispatch import Dispatch
+from askonce.gate.dispatch import Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement
@@ -36,17 +40,22 @@ from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
 from askonce.providers.fleet import Berth, Fleet, LocalWord
 from askonce.providers.gemini import GeminiProvider
 from askonce.providers.http import Http, Limits
+from askonce.providers.messages import Counter, MessagesProvider
 from askonce.providers.network import Network
 from askonce.providers.price_file import PriceFile
 from askonce.providers.script import read_script
 from askonce.providers.scripted import ScriptedProvider
 from askonce.providers.tokens import estimate
+from askonce.routing.capabilities import PURPOSES
+from askonce.routing.health import Health
+from askonce.routing.roster import Group, Preference, Roster, Share
 from askonce.routing.router import Router
 from askonce.state.fallback import Fallback
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory import MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
 from askonce.telemetry.requests import RequestLog
+from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 
@@ -69,14 +78,15 @@ class Gateway:
         self._state.open()
         self._prices = PriceFile(prices_path(config.data_dir), self._clock)
         self._http = Http(Network.from_environ(os.environ))  # proxies and certificates are the process's, not ours
-        providers = dict(_providers(config, self._http))
-        self._fleet = _fleet(config, providers, self._prices, self._clock)
-        self._router = Router(self._fleet.roster(), self._prices)
+        self._providers = _providers(config, self._http)
+        self._health = Health(self._clock)
+        self._fleet = _fleet(config, self._providers, self._prices, self._health, self._clock)
+        self._router = Router(self._fleet.roster(), self._fleet, self._health)
         self._threshold = Fallback(
             self._state.threshold, self._state.windows, MemoryWindows(self._clock), config.workers
         )
         self._slow_bodies = SlowBodies(config.body_timeout_s)
-        self._answering, road = self._road(providers)
+        self._answering, road = self._road()
         self._app = App(self._services(road), DOORS)
 
     @property
@@ -123,12 +133,13 @@ class Gateway:
         if beat % DISCOVER_BEATS == 0:
             await self._fleet.discover()
 
-    def _road(self, providers: Mapping[str, Provider]) -> tuple[Answering, Road]:
+    def _road(self) -> tuple[Answering, Road]:
         config, state, clock = self._config, self._state, self._clock
         policy = Policy(config.cache, config.cache_ttl_s)
         # A lone worker has nobody to share its flights with; then leases need not leave the process.
         flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock), "0:solo")
-        dispatch = Dispatch(providers, self._prices, config.deadlines.total_s)
+        outlets = Outlets(self._providers, _places(config))
+        dispatch = Dispatch(outlets, self._prices, config.deadlines.total_s, self._health, random.random)
         settlement = Settlement(state.answers, state.books, policy, clock, self._observer)
         relay = Relay(flights, state.answers, dispatch, settlement, _TokenMeter())
         answering = Answering(relay, flights, dispatch, settlement, self._observer)
@@ -143,6 +154,8 @@ class Gateway:
             asking={
                 "generate": AskDoor(NATIVE, road, clock, intake),
                 "chat_completions": AskDoor(CHAT, road, clock, intake, voice_of("/v1/chat/completions")),
+                "messages": AskDoor(MESSAGES, road, clock, intake, voice_of("/v1/messages")),
+                "count_tokens": self._count_door(intake),
             },
             cache=CacheDoors(state.answers, state.books, clock),
             fleet=FleetDoors(self._fleet, self),
@@ -151,6 +164,14 @@ class Gateway:
             clock=clock,
             observer=self._observer,
         )
+
+    def _count_door(self, intake: Intake) -> CountDoor:
+        counter = Counter({name: keyed[0] for name, keyed in self._providers.items()}, self._config.deadlines.total_s)
+        return CountDoor(counter, self._preferred, self._threshold, intake, self._clock)
+
+    def _preferred(self, ask: Ask) -> Candidate:
+        """Return who would be asked first."""
+        return self._router.route(ask).candidates[0]
 
     def _state_parts(self) -> list[PartHealth]:
         health = self._state.health()
@@ -219,23 +240,56 @@ def _row(settings: ProviderSettings) -> catalog.Vendor:
         raise ConfigError(f"[providers.{settings.name}]: {error}") from None
 
 
-def _providers(config: Config, http: Http) -> list[tuple[str, Provider]]:
-    """Make a provider for every configured row that this version can speak to."""
+def _providers(config: Config, http: Http) -> dict[str, tuple[Provider, ...]]:
+    """Make a provider for every key of every configured row that can be asked."""
     deadlines = config.deadlines
     limits = Limits(deadlines.connect_s, deadlines.first_byte_s, deadlines.idle_s, deadlines.total_s)
-    made: list[tuple[str, Provider]] = []
+    made: dict[str, tuple[Provider, ...]] = {}
     for settings in config.providers:
         row = _row(settings)
         if row.shape == "script":
-            made.append((row.name, ScriptedProvider(read_script(Path(settings.script)))))
-        elif row.shape == "gemini" and (settings.api_key or not row.needs_key):
-            made.append((row.name, GeminiProvider(row, fixed(row.base_url, settings.api_key), http, limits)))
-        elif row.shape == "openai" and row.base_url and (settings.api_key or not row.needs_key):
-            made.append((row.name, ChatProvider(row, fixed(row.base_url, settings.api_key), http, limits)))
+            made[row.name] = (ScriptedProvider(read_script(Path(settings.script))),)
+        elif row.base_url and (settings.api_key or not row.needs_key):
+            make = _SPEAKERS[row.shape]
+            made[row.name] = tuple(make(row, fixed(row.base_url, key), http, limits) for key in settings.keys)
     local = catalog.vendor_named(catalog.LOCAL)
     if _uses_local_model(config) and local is not None:
-        made.append((local.name, ChatProvider(local, _local_endpoint(status_path(config.data_dir)), http, limits)))
+        made[local.name] = (ChatProvider(local, _local_endpoint(status_path(config.data_dir)), http, limits),)
     return made
+
+
+# Who speaks a vendor's shape.
+_SPEAKERS: dict[catalog.Shape, Callable[[catalog.Vendor, Endpoint, Http, Limits], Provider]] = {
+    "openai": ChatProvider,
+    "anthropic": MessagesProvider,
+    "gemini": GeminiProvider,
+}
+
+
+def _places(config: Config) -> dict[str, int]:
+    """Return how many calls this process may have in the air, where that is bounded: its share of the bound."""
+    return {
+        settings.name: settings.max_concurrency // config.workers
+        for settings in config.providers
+        if settings.max_concurrency is not None
+    }
+
+
+def _wishes(config: Config) -> Roster:
+    """Write down what the owner wants of routing. Raises `ConfigError` for work that is not known."""
+    unknown = next((work for work in config.routing.orchestrated if work not in PURPOSES), None)
+    if unknown is not None:
+        raise ConfigError(f"[routing.orchestrated] {unknown}: there is no such work; known are {', '.join(PURPOSES)}.")
+    return Roster(
+        aliases=config.aliases,
+        default_model=config.default_model,
+        groups={
+            name: Group(tuple(Share(one.model, one.weight) for one in group.members), group.strategy)
+            for name, group in config.groups.items()
+        },
+        pool=config.routing.models,
+        orchestrated={work: Preference(row.priority, row.models) for work, row in config.routing.orchestrated.items()},
+    )
 
 
 def _local_endpoint(path: Path) -> Endpoint:
@@ -248,7 +302,13 @@ def _local_endpoint(path: Path) -> Endpoint:
     return find
 
 
-def _fleet(config: Config, providers: Mapping[str, Provider], prices: PriceFile, clock: SystemClock) -> Fleet:
+def _fleet(
+    config: Config,
+    providers: Mapping[str, tuple[Provider, ...]],
+    prices: PriceFile,
+    health: Health,
+    clock: SystemClock,
+) -> Fleet:
     told = {settings.name: settings for settings in config.providers}
     rows = [*catalog.VENDORS, *(_row(s) for s in config.providers if catalog.vendor_named(s.name) is None)]
     # The owner's own providers come before the embedded model, which is asked when there is nobody else.
@@ -260,10 +320,14 @@ def _fleet(config: Config, providers: Mapping[str, Provider], prices: PriceFile,
         default = settings.default_model if settings is not None else ""
         if row.name == catalog.LOCAL:
             default = _local_name(config)
-        models = settings.models if settings is not None else ()
-        berths.append(Berth(row, providers.get(row.name), default, models))
+        berth = Berth(row, next(iter(providers.get(row.name, ())), None), default)
+        if settings is not None:
+            berth = replace(
+                berth, models=settings.models, capabilities=settings.capabilities, room=_places(config).get(row.name)
+            )
+        berths.append(berth)
     path = status_path(config.data_dir)
-    return Fleet(berths, prices, config.aliases, config.default_model, lambda: _local_word(path), clock)
+    return Fleet(berths, prices, _wishes(config), lambda: _local_word(path), health, clock)
 
 
 def _local_name(config: Config) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Intake
+from askonce.api.counting import CountDoor
 from askonce.api.doors import DOORS
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
@@ -17,7 +18,7 @@ from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import voice_of
 from askonce.cache.policy import Policy
 from askonce.domain.answer import Answer, Delta
-from askonce.domain.call import Ask, Call, Candidate, RoutingWish
+from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.errors import AskonceError, StoreUnavailable, UnknownModel
 from askonce.domain.fleet import ModelInfo, PartHealth, ProviderInfo
 from askonce.domain.money import Price, Rate
@@ -25,11 +26,15 @@ from askonce.domain.outcome import Paid, PaidRecord, Spared
 from askonce.domain.usage import Usage
 from askonce.gate.admission import Admission
 from askonce.gate.answering import Answering
-from askonce.gate.dispatch import Dispatch
+from askonce.gate.dispatch import Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement
+from askonce.providers.messages import Counter
+from askonce.routing.health import Health
+from askonce.routing.route import Route
 from askonce.state.memory import MemoryState
+from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 
@@ -131,7 +136,7 @@ class World:
 
     def build(self) -> App:
         """Wire everything; call it inside a running loop."""
-        dispatch = Dispatch({"fake": self.provider}, self, 10.0)
+        dispatch = Dispatch(Outlets({"fake": (self.provider,)}), self, 10.0, Health(self.clock), lambda: 0.5)
         settlement = Settlement(self.state.answers, self.state.books, Policy(True, 3600), self.clock, self)
         relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, self)
         answering = Answering(relay, self.state.flights, dispatch, settlement, self)
@@ -144,6 +149,14 @@ class World:
                 asking={
                     "generate": AskDoor(NATIVE, road, self.clock, intake),
                     "chat_completions": AskDoor(CHAT, road, self.clock, intake, voice_of("/v1/chat/completions")),
+                    "messages": AskDoor(MESSAGES, road, self.clock, intake, voice_of("/v1/messages")),
+                    "count_tokens": CountDoor(
+                        Counter({"fake": self.provider}, 10.0),
+                        lambda ask: self.route(ask).candidates[0],
+                        self.state.windows,
+                        intake,
+                        self.clock,
+                    ),
                 },
                 cache=CacheDoors(self.state.answers, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
@@ -165,14 +178,16 @@ class World:
 
     # The ports that this little world plays itself.
 
-    def candidates(self, wish: RoutingWish) -> tuple[Candidate, ...]:
+    def route(self, ask: Ask) -> Route:
         """Route everything to the fake, but for one unknown model."""
+        wish = ask.routing
         if wish.model == "nope":
             raise UnknownModel("There is no model nope.")
-        return (Candidate("fake", wish.model or "m"),)
+        return Route(wish.mode, (Candidate("fake", wish.model or "m"),))
 
-    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+    def afford(self, ask: Ask, route: Route) -> Route:
         """Afford everything."""
+        return route
 
     async def loaded(self) -> None:
         """Know prices from the start."""

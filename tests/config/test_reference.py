@@ -16,7 +16,7 @@ def test_the_page_of_settings_is_what_the_code_says() -> None:
 
 
 def test_every_plain_field_of_the_configuration_is_a_setting() -> None:
-    covered = {setting.field.partition(".")[0] for setting in SETTINGS} | {"aliases", "providers"}
+    covered = {setting.field.partition(".")[0] for setting in SETTINGS} | {"aliases", "providers", "groups", "routing"}
     assert covered == set(Config.__struct_fields__)
 
 

@@ -14,11 +14,13 @@ from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Paid, PaidRecord, Spared, Totals
 from askonce.domain.usage import Usage
 from askonce.gate.answering import Answering, Arrival, Joined
-from askonce.gate.dispatch import Dispatch
+from askonce.gate.dispatch import Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.plan import Plan
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement
+from askonce.routing.health import Health
+from askonce.routing.route import Route
 from askonce.state.memory import MemoryAnswers, MemoryBooks, MemoryThreshold, MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
 
@@ -135,7 +137,7 @@ class Vendor:
 
     async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
         """Open a line."""
-        assert deadline_s == TOTAL_S
+        assert 0 < deadline_s <= TOTAL_S
         line = Line(call, model)
         self.lines.append(line)
         moves = line.moves()
@@ -201,12 +203,14 @@ class Plain:
 class OneRouter:
     """Route everything to one candidate, named by the wish or not."""
 
-    def candidates(self, wish: RoutingWish) -> tuple[Candidate, ...]:
+    def route(self, ask: Ask) -> Route:
         """Return it."""
-        return (Candidate("vendor", wish.model or "m-1"),)
+        wish = ask.routing
+        return Route(wish.mode, (Candidate("vendor", wish.model or "m-1"),), (), wish.allow_failover)
 
-    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+    def afford(self, ask: Ask, route: Route) -> Route:
         """Allow everything."""
+        return route
 
 
 class Notes:
@@ -311,7 +315,8 @@ class World:
         books: Any = Gate(self, hook)
         inner = MemoryThreshold(self.sky.windows, self.sky.answers, self)  # type: ignore[arg-type]
         threshold: Any = Gate(inner, hook)
-        dispatch = Dispatch({"vendor": self.vendor}, OnePrice(hook), TOTAL_S)
+        health = Health(clock)
+        dispatch = Dispatch(Outlets({"vendor": (self.vendor,)}), OnePrice(hook), TOTAL_S, health, lambda: 0.5)
         self.settlement = Settlement(answers, books, policy, clock, self.notes)
         relay = Relay(flights, answers, dispatch, self.settlement, Guess(hook))
         self.answering = Answering(relay, flights, dispatch, self.settlement, self.notes)
@@ -328,10 +333,10 @@ class World:
 
     def seat(self, ask: Ask) -> Joined:
         """Join without passing the threshold."""
-        candidates = OneRouter().candidates(ask.routing)
+        route = OneRouter().route(ask)
         fresh = fresh_after_ms(ask.cache, ask.cache.mode, self.sky.clock.wall_ms())
-        keys = fingerprints(ask.call, candidates)
-        return self.answering.seat(Plan(ask, ask.cache.mode, candidates, keys, fresh, Plain(), "req-1"))
+        keys = fingerprints(ask.call, route.candidates)
+        return self.answering.seat(Plan(ask, ask.cache.mode, route, keys, fresh, Plain(), "req-1"))
 
     async def ask(self, ask: Ask) -> Arrival:
         """Travel the road as the door does for a plain request."""

@@ -31,6 +31,7 @@ from askonce.domain.errors import (
     InternalError,
     ModelLoading,
     ProviderFailed,
+    ProviderTimeout,
 )
 from askonce.domain.outcome import Spared
 from askonce.gate import answering as answering_module
@@ -342,9 +343,9 @@ def test_a_failure_reaches_everyone_alike_and_nothing_is_kept(hook: Any, said: t
         line = await world.vendor.call()
         line.say(*said)
         await rounds()
-        line.fail(ProviderFailed("It broke."))
+        line.fail(ProviderTimeout("Too slow."))
         results = await asyncio.gather(*clients, *streams, return_exceptions=True)
-        assert codes(results) == ["provider_error"] * 5
+        assert codes(results) == ["provider_timeout"] * 5
         (paid,) = world.paid()
         assert (paid.ending, paid.cost_nano) == ("failed", GUESS_NANO if said else 0)
         assert world.spared() == []
@@ -383,9 +384,10 @@ def test_an_end_without_an_answer_is_the_providers_failure() -> None:
         world = World()
         client = start(world.ask(question()))
         (await world.vendor.call()).end_early()
+        (await world.vendor.call(1)).end_early()
         with pytest.raises(ProviderFailed, match="ended without an answer"):
             await client
-        assert [p.ending for p in world.paid()] == ["failed"]
+        assert [p.ending for p in world.paid()] == ["failed", "failed"]
         await world.close()
 
     play(main())
@@ -452,7 +454,7 @@ def test_an_error_that_many_raise_does_not_gather_their_traces() -> None:
     async def main() -> None:
         world = World()
         clients = [start(world.ask(question())) for _ in range(50)]
-        (await world.vendor.call()).fail(ProviderFailed("It broke."))
+        (await world.vendor.call()).fail(ProviderTimeout("Too slow."))
         results = await asyncio.gather(*clients, return_exceptions=True)
         trace, depth = results[0].__traceback__, 0  # type: ignore[union-attr]
         while trace is not None:

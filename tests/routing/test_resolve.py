@@ -1,12 +1,14 @@
 import time
+from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from askonce.domain.call import Candidate, RoutingMode, RoutingWish
-from askonce.domain.errors import AskonceError, Invalid, ProviderNotConfigured, RoutingModeUnavailable, UnknownModel
+from askonce.domain.errors import AskonceError, Invalid, ProviderNotConfigured, UnknownModel
 from askonce.routing.modes import MODES, resolve
 from askonce.routing.resolve import nearest
-from askonce.routing.roster import Member, Roster
+from askonce.routing.roster import Group, Member, Roster, Share
 
 OPENAI = Member("openai", "OpenAI", True, "set OPENAI_API_KEY", "gpt-5-mini", ("gpt-4o", "gpt-4o-mini", "gpt-5-mini"))
 ANTHROPIC = Member("anthropic", "Anthropic", False, "this version cannot ask it yet", "claude-x", ("claude-x",))
@@ -14,9 +16,15 @@ GROQ = Member("groq", "Groq", False, "set GROQ_API_KEY", "fast-1", ("fast-1", "g
 CEREBRAS = Member("cerebras", "Cerebras", True, "set CEREBRAS_API_KEY", "gpt-oss", ("gpt-oss",))
 OPENROUTER = Member("openrouter", "OpenRouter", True, "", "openai/gpt-4o", ("openai/gpt-4o",))
 OLLAMA = Member("ollama", "Ollama", True, "set OLLAMA_HOST")
-LOCAL = Member("local", "The embedded model", True, "", "qwen", ("qwen",), open_ended=False)
+LOCAL = Member("local", "The embedded model", True, "", "qwen", ("qwen",), open_ended=False, stands_in=False)
 ALL = Roster(
-    (OPENAI, ANTHROPIC, GROQ, CEREBRAS, OPENROUTER, OLLAMA, LOCAL), {"best": "openai:gpt-4o", "quick": "gpt-oss"}
+    (OPENAI, ANTHROPIC, GROQ, CEREBRAS, OPENROUTER, OLLAMA, LOCAL),
+    {"best": "openai:gpt-4o", "quick": "gpt-oss", "team": "group"},
+    groups={
+        "group": Group((Share("best", 3), Share("groq:fast-1"), Share("cerebras:gpt-oss", 1))),
+        "ladder": Group((Share("cerebras:gpt-oss"), Share("gpt-4o")), "order"),
+        "absent": Group((Share("groq:fast-1"),)),
+    },
 )
 
 
@@ -52,10 +60,34 @@ def only(*members: Member, **more: str) -> Roster:
     ],
 )
 def test_names_become_candidates(model: str | None, active: str | None, expected: str) -> None:
-    (found,) = resolve(RoutingWish(model=model, active_provider=active), ALL)
-    assert str(found) == expected
+    first, *others = resolve(RoutingWish(model=model, active_provider=active), ALL).candidates
+    assert str(first) == expected
+    assert not others or not model
     if active:
-        assert resolve(RoutingWish("manual", model, active), ALL) == (found,)
+        assert resolve(RoutingWish("manual", model, active), ALL).candidates == (first,)
+
+
+@pytest.mark.parametrize(
+    ("model", "active", "expected", "weights"),
+    [
+        ("group", None, "openai:gpt-4o cerebras:gpt-oss", (3, 1)),  # Groq is not configured
+        ("team", None, "openai:gpt-4o cerebras:gpt-oss", (3, 1)),
+        ("group", "cerebras", "cerebras:gpt-oss", (1,)),
+        ("ladder", None, "cerebras:gpt-oss openai:gpt-4o", ()),
+    ],
+)
+def test_a_group_stands_for_its_members_that_can_be_asked(
+    model: str, active: str | None, expected: str, weights: tuple[float, ...]
+) -> None:
+    pool = resolve(RoutingWish(model=model, active_provider=active), ALL)
+    assert " ".join(map(str, pool.candidates)) == expected
+    assert pool.weights == weights
+
+
+def test_a_name_that_several_providers_have_is_theirs_in_their_order() -> None:
+    roster = only(replace(GROQ, configured=True), CEREBRAS, OPENAI)
+    found = resolve(RoutingWish(model="gpt-oss"), roster).candidates
+    assert [str(one) for one in found] == ["groq:gpt-oss", "cerebras:gpt-oss"]
 
 
 @pytest.mark.parametrize(
@@ -63,13 +95,15 @@ def test_names_become_candidates(model: str | None, active: str | None, expected
     [
         (only(OPENAI, LOCAL, default_model="qwen"), "local:qwen"),
         (only(OPENAI, LOCAL, default_model="openai:gpt-4o"), "openai:gpt-4o"),
-        (only(GROQ, CEREBRAS, OPENAI), "cerebras:gpt-oss"),
+        (only(GROQ, CEREBRAS, OPENAI), "cerebras:gpt-oss openai:gpt-5-mini"),
+        (only(OPENAI, CEREBRAS, LOCAL), "openai:gpt-5-mini cerebras:gpt-oss"),  # a small model never stands in
+        (only(OPENAI, CEREBRAS, default_model="gpt-4o"), "openai:gpt-4o"),
         (only(GROQ, OLLAMA, LOCAL), "local:qwen"),  # an Ollama that was not asked yet has no default
         (only(Member("ollama", "Ollama", True, models=("llama3",)), LOCAL), "ollama:llama3"),
     ],
 )
-def test_without_a_name_the_default_answers(roster: Roster, expected: str) -> None:
-    assert [str(found) for found in resolve(RoutingWish(), roster)] == [expected]
+def test_without_a_name_the_default_answers_and_other_defaults_stand_in(roster: Roster, expected: str) -> None:
+    assert " ".join(map(str, resolve(RoutingWish(), roster).candidates)) == expected
 
 
 @pytest.mark.parametrize(
@@ -94,9 +128,9 @@ def test_without_a_name_the_default_answers(roster: Roster, expected: str) -> No
         (RoutingWish(model="openai:gpt-4o", active_provider="local"), Invalid, "send one of the two"),
         (RoutingWish(active_provider="ollama"), Invalid, "ollama:MODEL"),
         (RoutingWish("manual"), Invalid, "needs activeProvider"),
-        (RoutingWish("heuristic"), RoutingModeUnavailable, "'single-model', 'manual'"),
-        (RoutingWish("cost-aware"), RoutingModeUnavailable, "not available"),
-        (RoutingWish("orchestrated"), RoutingModeUnavailable, "not available"),
+        (RoutingWish(model="grup"), UnknownModel, "nearest is 'group'"),
+        (RoutingWish(model="group", active_provider="local"), Invalid, "no member at 'local'"),
+        (RoutingWish(model="absent"), ProviderNotConfigured, "set GROQ_API_KEY"),
     ],
 )
 def test_refusals_tell_the_cure(wish: RoutingWish, error: type[AskonceError], says: str) -> None:
@@ -114,9 +148,8 @@ def test_with_nobody_configured_the_first_cure_is_told() -> None:
         resolve(RoutingWish(), Roster())
 
 
-def test_the_modes_that_exist_are_those_of_this_version() -> None:
-    expected: set[RoutingMode] = {"single-model", "manual"}
-    assert set(MODES) == expected
+def test_every_mode_of_the_contract_exists() -> None:
+    assert set(MODES) == set(get_args(RoutingMode))
 
 
 def test_a_suggestion_costs_little_however_many_names_there_are() -> None:

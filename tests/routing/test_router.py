@@ -1,11 +1,16 @@
+from typing import Any
+
 import pytest
+from msgspec.structs import replace
 
 from askonce.domain.call import Ask, CacheWish, Call, Candidate, Message, Params, RoutingWish
-from askonce.domain.errors import MaxCostExceeded, UnknownModel
+from askonce.domain.errors import ContextExceeded, Invalid, MaxCostExceeded, UnknownModel
 from askonce.domain.money import Price, Rate
 from askonce.routing import router as router_module
 from askonce.routing.estimate import estimate_nano
+from askonce.routing.health import Health
 from askonce.routing.roster import Member, Roster
+from askonce.routing.route import Considered, Route
 from askonce.routing.router import Router
 
 PRICE = Price(Rate(3_000_000_000), Rate(15_000_000_000), cache_read=Rate(1))  # $3 and $15 per million
@@ -15,6 +20,36 @@ ROSTER = Roster((Member("v", "V", True, "", "m", ("m",), open_ended=True),))
 class OnePrice:
     def price(self, provider: str, model: str, version: str) -> Price | None:
         return PRICE if model == "m" else None
+
+    def context_window(self, provider: str, model: str) -> int | None:
+        return 1000 if model == "small" else None
+
+    def abilities(self, provider: str, model: str) -> frozenset[str]:
+        return frozenset()
+
+    def room(self, provider: str) -> int | None:
+        return None
+
+
+class NoTime:
+    def steady_ns(self) -> int:
+        return 0
+
+    def wall_ms(self) -> int:
+        return 0
+
+
+def make(roster: Roster = ROSTER) -> Router:
+    return Router(roster, OnePrice(), Health(NoTime()))
+
+
+def wishing(**wish: Any) -> Ask:
+    return replace(ask(None), routing=RoutingWish(**wish))
+
+
+def among(*models: str) -> Route:
+    candidates = tuple(Candidate("v", model) for model in models)
+    return Route("single-model", candidates, tuple(map(Considered, candidates)))
 
 
 def ask(limit: int | None, text: str = "x" * 300, max_tokens: int | None = 100) -> Ask:
@@ -38,36 +73,66 @@ def test_the_estimate_follows_its_formula(text: str, max_tokens: int | None, nan
 
 
 def test_what_may_cost_more_than_allowed_is_refused_before_it_is_paid() -> None:
-    router = Router(ROSTER, OnePrice())
-    here = router.candidates(RoutingWish())
+    router = make()
+    here = router.route(ask(None))
     exact = estimate_nano(ask(None).call, PRICE)
-    router.afford(ask(None), here)
-    router.afford(ask(exact), here)
+    assert router.afford(ask(None), here) is here
+    assert router.afford(ask(exact), here) is here
     with pytest.raises(MaxCostExceeded, match=r"v:m may cost up to about \$0\.00\d+, over maxCost"):
         router.afford(ask(exact - 1), here)
 
 
 def test_a_limit_on_an_unknown_price_is_refused() -> None:
-    router = Router(ROSTER, OnePrice())
-    elsewhere = (Candidate("v", "other"),)
-    router.afford(ask(None), elsewhere)
+    router = make()
+    router.afford(ask(None), among("other"))
     with pytest.raises(MaxCostExceeded, match="not known"):
-        router.afford(ask(10**12), elsewhere)
+        router.afford(ask(10**12), among("other"))
+
+
+def test_who_cannot_keep_the_limit_is_left_out_while_another_can() -> None:
+    narrowed = make().afford(ask(10**12), among("other", "m"))
+    assert narrowed.candidates == among("other", "m").candidates  # a stored answer of either will do
+    assert narrowed.askable == (Candidate("v", "m"),)
+    assert "not known" in narrowed.considered[0].skipped
+
+
+def test_a_prompt_that_no_window_holds_is_refused_before_it_is_paid() -> None:
+    router, long = make(), "word " * 2000
+    with pytest.raises(ContextExceeded, match=r"at least 12\d\d tokens, and v:small reads 1000"):
+        router.afford(ask(None, long), among("small"))
+    assert router.afford(ask(None, long), among("small", "m")).askable == (Candidate("v", "m"),)
+    assert router.afford(ask(None, " " * 100_000), among("small")).askable  # a run of spaces is few tokens
+    assert router.afford(ask(None, "x" * 7_000), among("small")).askable  # perhaps too long, but not certainly
 
 
 def test_a_replaced_roster_counts_at_once() -> None:
-    router = Router(ROSTER, OnePrice())
-    assert router.candidates(RoutingWish()) == (Candidate("v", "m"),)
+    router = make()
+    assert router.route(wishing()).candidates == (Candidate("v", "m"),)
     with pytest.raises(UnknownModel):
-        router.candidates(RoutingWish(model="new"))
+        router.route(wishing(model="new"))
     router.replace(Roster((Member("v", "V", True, "", "new", ("new",)),)))
-    assert router.candidates(RoutingWish()) == (Candidate("v", "new"),)
-    assert router.candidates(RoutingWish(model="new")) == (Candidate("v", "new"),)
+    assert router.route(wishing()).candidates == (Candidate("v", "new"),)
+    assert router.route(wishing(model="new")).candidates == (Candidate("v", "new"),)
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_module, "MAX_REMEMBERED", 3)
-    router = Router(ROSTER, OnePrice())
+    router = make()
     for at in range(10):
-        assert router.candidates(RoutingWish(model=f"v:m{at}")) == (Candidate("v", f"m{at}"),)
+        assert router.route(wishing(model=f"v:m{at}")).candidates == (Candidate("v", f"m{at}"),)
         assert len(router._remembered) <= 3
+
+
+def test_without_failover_there_is_one_candidate() -> None:
+    roster = Roster((Member("v", "V", True, "", "m", ("m",)), Member("w", "W", True, "", "n", ("n",))))
+    assert len(make(roster).route(wishing()).candidates) == 2
+    alone = make(roster).route(wishing(allow_failover=False))
+    assert alone.candidates == (Candidate("v", "m"),)
+    assert [one.skipped for one in alone.considered] == ["", "failover is not allowed"]
+
+
+def test_a_capability_that_is_not_known_is_refused_in_every_mode() -> None:
+    for mode in ("single-model", "manual", "heuristic", "cost-aware", "orchestrated"):
+        with pytest.raises(Invalid, match="'visoin' .did you mean vision") as caught:
+            make().route(wishing(mode=mode, active_provider="v", capabilities=("visoin", "Code_Generation")))
+        assert [detail.field for detail in caught.value.details] == ["capabilities"]

@@ -10,7 +10,7 @@ from askonce.state import tally
 AMOUNT = st.integers(0, 10**12)
 
 
-@given(st.lists(AMOUNT, min_size=10, max_size=10), AMOUNT, AMOUNT)
+@given(st.lists(AMOUNT, min_size=11, max_size=11), AMOUNT, AMOUNT)
 def test_a_hit_is_the_same_as_a_spared_call(start: list[int], nano: int, tokens: int) -> None:
     packed = tally.TALLY.pack(*start)
     assert tally.add_hit(packed, nano, tokens) == tally.add(packed, Spared("t", "exact", nano, tokens))
@@ -23,6 +23,10 @@ def test_a_hit_is_the_same_as_a_spared_call(start: list[int], nano: int, tokens:
         (Paid("t", "p", "m", "answered", False, 5), tally.Tally(uncounted=1, spent_nano=5)),
         (Paid("t", "p", "m", "failed", True, 5), tally.Tally(failed=1, spent_nano=5)),
         (Paid("t", "p", "m", "abandoned", False, 5), tally.Tally(abandoned=1, spent_nano=5)),
+        (
+            Paid("t", "p", "m", "answered", True, 5, saved_prompt_cache_nano=3),
+            tally.Tally(misses=1, spent_nano=5, saved_prompt_cache_nano=3),
+        ),
         (Spared("t", "exact", 5, 7), tally.Tally(hits=1, saved_exact_nano=5, saved_tokens=7)),
         (Spared("t", "coalesced", 5, 7), tally.Tally(coalesced=1, saved_coalesced_nano=5, saved_tokens=7)),
     ],

@@ -1,10 +1,11 @@
 """The doors that ask: one handler for every shape of question, with that shape's codec."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from askonce.api.asgi import Receive
 from askonce.api.replies import JSON, NO_SNIFF, NO_STORE, Headers, Reply, StreamReply, error_reply, limit_headers
@@ -12,18 +13,24 @@ from askonce.api.requests import ClientLeft, Request
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import OURS, Voice
 from askonce.domain.answer import CacheState, Entry, Piece
-from askonce.domain.call import Ask
+from askonce.domain.call import Ask, Candidate
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Window
 from askonce.gate.answering import Arrival, Joined
 from askonce.gate.pipeline import Road
+from askonce.routing.explain import explanation
+from askonce.routing.explain import header as route_header
+from askonce.routing.route import Route, Tried
 from askonce.wire.asides import with_headers
 from askonce.wire.cache_headers import cache_status, read_cache_control
 from askonce.wire.door import Codec, Facts
 
 T = TypeVar("T")
+
+# Tells who answered, and after how many attempts: `openai:gpt-4o; attempts=2`.
+ROUTE = b"x-askonce-route"
 
 
 class Intake(Struct, frozen=True):
@@ -33,6 +40,14 @@ class Intake(Struct, frozen=True):
     slow_bodies: SlowBodies
 
 
+class Asked(Struct, frozen=True):
+    """Hold one request with what was understood of it and who may answer."""
+
+    request: Request
+    ask: Ask
+    route: Route
+
+
 class AskDoor:
     """Answer questions of one shape."""
 
@@ -40,6 +55,7 @@ class AskDoor:
         self._codec = codec
         self._limits = voice.limits
         self._passes = voice.passes
+        self._explains = voice is OURS  # the vendors' shapes have no room for it
         self._intake = intake
         self._road = road
         self._clock = clock
@@ -55,43 +71,47 @@ class AskDoor:
         headers = limit_headers(admitted.window, admitted.verdict, now_ms)
         if admitted.window is not None and admitted.verdict is not None:
             headers += self._limits(admitted.window, admitted.verdict, now_ms)
+        asked = Asked(request, ask, admitted.route)
         if isinstance(admitted.outcome, Entry):
-            return self._hit(request, ask, admitted.outcome, headers, now_ms)
+            return self._hit(asked, admitted.outcome, headers, now_ms)
         try:
-            return await self._reply(request, ask, admitted.outcome, headers)
+            return await self._reply(asked, admitted.outcome, headers)
         except AskonceError as error:
+            if isinstance(admitted.outcome, Joined) and admitted.outcome.attempts:
+                headers.append((ROUTE, route_header(admitted.outcome.candidate, admitted.outcome.attempts_begun)))
             return error_reply(error, self._codec.error(error, request.id), headers)
 
-    async def _reply(
-        self, request: Request, ask: Ask, outcome: Joined | AskonceError, headers: Headers
-    ) -> Reply | StreamReply:
+    async def _reply(self, asked: Asked, outcome: Joined | AskonceError, headers: Headers) -> Reply | StreamReply:
         if isinstance(outcome, AskonceError):
             raise outcome
-        if ask.call.stream:
-            return await self._live(request, ask, outcome, headers)
+        if asked.ask.call.stream:
+            return await self._live(asked, outcome, headers)
         try:
-            arrival = await unless_left(request.receive, outcome.arrival())
+            arrival = await unless_left(asked.request.receive, outcome.arrival())
         finally:
             outcome.leave()
         headers += _cache_headers(arrival.entry, arrival.state, self._clock.wall_ms(), stored=arrival.stored)
-        facts = self._facts(request, ask, arrival)
+        headers.append((ROUTE, route_header(_who(arrival.entry), outcome.attempts_begun)))
+        facts = self._facts(asked, arrival, outcome.attempts)
         return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], self._codec.render(arrival.entry, facts))
 
-    async def _live(self, request: Request, ask: Ask, joined: Joined, headers: Headers) -> StreamReply:
+    async def _live(self, asked: Asked, joined: Joined, headers: Headers) -> StreamReply:
         """Begin a stream once its first piece is there; until then a failure is an ordinary reply."""
         pieces = joined.pieces()
         try:
-            first = await unless_left(request.receive, _first(pieces))
+            first = await unless_left(asked.request.receive, _first(pieces))
         except BaseException:
             joined.leave()
             raise
         headers.append((b"cache-status", cache_status(joined.state, 0, False).encode()))
-        events = self._events(request, ask, joined, _resumed(first, pieces))
+        headers.append((ROUTE, route_header(joined.candidate, joined.attempts_begun)))
+        events = self._events(asked, joined, _resumed(first, pieces))
         return StreamReply(_stream_headers(headers), events, joined.leave)
 
     async def _events(
-        self, request: Request, ask: Ask, joined: Joined, pieces: AsyncIterator[Piece | None]
+        self, asked: Asked, joined: Joined, pieces: AsyncIterator[Piece | None]
     ) -> AsyncGenerator[bytes, None]:
+        request, ask = asked.request, asked.ask
         writer = self._codec.writer(ask)
         candidate = joined.candidate
         now_ms = self._clock.wall_ms()
@@ -101,21 +121,33 @@ class AskDoor:
             async for piece in pieces:
                 yield writer.piece(piece) if piece is not None else writer.still_here()
             arrival = await joined.arrival()
-            yield writer.done(arrival.entry, self._facts(request, ask, arrival))
+            yield writer.done(arrival.entry, self._facts(asked, arrival, joined.attempts))
         except AskonceError as error:
             yield writer.error(error, request.id)
 
-    def _facts(self, request: Request, ask: Ask, arrival: Arrival) -> Facts:
+    def _facts(self, asked: Asked, arrival: Arrival, attempts: Sequence[Tried] | None) -> Facts:
         entry = arrival.entry
-        age_s = _age_s(entry, arrival.state, self._clock.wall_ms())
-        return Facts(arrival.state, age_s, request.latency_ms(), request.id, ask, entry.provider, entry.model)
+        facts = self._facts_of(asked, entry, arrival.state, self._clock.wall_ms())
+        if not self._explains:
+            return facts
+        limit = asked.ask.routing.max_cost_nano
+        spent = arrival.state in ("miss", "refresh", "off") and limit is not None and entry.cost_nano > limit
+        over_nano = entry.cost_nano if spent else None
+        return replace(facts, explanation=explanation(asked.route, _who(entry), attempts, over_nano))
 
-    def _hit(self, request: Request, ask: Ask, entry: Entry, headers: Headers, now_ms: int) -> Reply | StreamReply:
+    def _facts_of(self, asked: Asked, entry: Entry, state: CacheState, now_ms: int) -> Facts:
+        age_s, request = _age_s(entry, state, now_ms), asked.request
+        return Facts(state, age_s, request.latency_ms(), request.id, asked.ask, entry.provider, entry.model)
+
+    def _hit(self, asked: Asked, entry: Entry, headers: Headers, now_ms: int) -> Reply | StreamReply:
         """Answer from the store, without waiting for anything."""
         headers += _cache_headers(entry, "hit", now_ms, stored=True)
-        age_s = _age_s(entry, "hit", now_ms)
-        facts = Facts("hit", age_s, request.latency_ms(), request.id, ask, entry.provider, entry.model)
-        if ask.call.stream:
+        who = _who(entry)
+        headers.append((ROUTE, route_header(who, 0)))
+        facts = self._facts_of(asked, entry, "hit", now_ms)
+        if self._explains:
+            facts = replace(facts, explanation=explanation(asked.route, who, (), None))
+        if asked.ask.call.stream:
             return StreamReply(_stream_headers(headers), self._replay(entry, facts), _nothing)
         return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], self._codec.render(entry, facts))
 
@@ -123,6 +155,10 @@ class AskDoor:
         """Send a stored answer as a stream, at once."""
         writer = self._codec.writer(facts.ask)
         yield writer.start(facts) + writer.done(entry, facts)
+
+
+def _who(entry: Entry) -> Candidate:
+    return Candidate(entry.provider, entry.model)
 
 
 def _age_s(entry: Entry, state: CacheState, now_ms: int) -> int:

@@ -174,7 +174,7 @@ class ProviderRow(Body, frozen=True):
     configured: bool
     healthy: bool | None
     reason: str
-    breaker: Literal["closed"] = "closed"
+    breaker: Literal["closed", "open", "half-open"] = "closed"
     default_model: str = ""
     base_url: str = ""
 

@@ -101,7 +101,11 @@ def stats_body(totals: Totals) -> bodies.CacheStats:
         entries=totals.entries,
         bytes=totals.bytes,
         saved_tokens=totals.saved_tokens,
-        savings=bodies.Savings(exact=totals.saved_exact_nano, coalesced=totals.saved_coalesced_nano),
+        savings=bodies.Savings(
+            exact=totals.saved_exact_nano,
+            coalesced=totals.saved_coalesced_nano,
+            provider_prompt_cache=totals.saved_prompt_cache_nano,
+        ),
         spent=dollars(totals.spent_nano),
         spent_nano=totals.spent_nano,
         failed=totals.failed,
@@ -144,6 +148,7 @@ class FleetDoors:
                 reason=p.reason,
                 default_model=p.default_model,
                 base_url=p.base_url,
+                breaker=p.breaker,
             )
             for p in await self._fleet.providers()
         )

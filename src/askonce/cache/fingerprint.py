@@ -44,11 +44,13 @@ def fingerprints(call: Call, candidates: Sequence[Candidate]) -> Fingerprints:
     question = hashlib.sha256(_encoder.encode(_asked(call)))
     entries = []
     flight = question.copy()
-    for candidate in candidates:
-        who = _encoder.encode((candidate.provider, candidate.model))
+    names = [_encoder.encode((candidate.provider, candidate.model)) for candidate in candidates]
+    for who in names:
         one = question.copy()
         one.update(who)
         entries.append(one.digest())
+    # By the set of them: processes may prefer different ones at the same moment, and must meet all the same.
+    for who in sorted(names):
         flight.update(who)
     flight.update(b"flight")
     return Fingerprints(tuple(entries), flight.digest())

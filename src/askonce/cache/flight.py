@@ -43,6 +43,11 @@ class Flight:
         return self.entry is not None or self.error is not None
 
     @property
+    def begun(self) -> bool:
+        """Say whether any piece is there, which somebody may have passed on."""
+        return bool(self._pieces)
+
+    @property
     def text(self) -> str:
         """Return all words collected so far, thoughts and arguments of tool calls too: what was generated."""
         return "".join(map(_words, self._pieces))

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from askonce.config.routes import aliases, groups, routing
 from askonce.config.settings import Config, Deadlines
 from askonce.config.sources import (
-    Document,
     Written,
     find_file,
     from_arguments,
@@ -51,7 +51,11 @@ def load(
     written = from_file(document) | from_environment(environ) | from_arguments(argv_overrides)
     config = _frozen(written, environ)
     config = msgspec.structs.replace(
-        config, aliases=_aliases(document), providers=configured(vendors, environ, document)
+        config,
+        aliases=aliases(document),
+        groups=groups(document),
+        routing=routing(document),
+        providers=configured(vendors, environ, document),
     )
     _check(config, written)
     origins = {key: written[key].origin if key in written else DEFAULT_ORIGIN for key in BY_KEY}
@@ -83,15 +87,6 @@ def _models_dir(environ: Mapping[str, str]) -> str:
     return str(Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "askonce" / "models")
 
 
-def _aliases(document: Document) -> dict[str, str]:
-    aliases = {}
-    for name, model in document.table("aliases").items():
-        if not isinstance(model, str) or not model.strip() or model.strip() == name:
-            raise ConfigError(f"{document.path}: [aliases] {name} = {model!r}: must be another model's name in quotes.")
-        aliases[name] = model.strip()
-    return aliases
-
-
 def _check(config: Config, written: Mapping[str, Written]) -> None:
     """Check what concerns several settings at once, and the folder."""
     if not config.host:
@@ -101,6 +96,12 @@ def _check(config: Config, written: Mapping[str, Written]) -> None:
             f"host = {config.host!r} ({_origin(written, 'host')}) is reachable from other machines and there are no "
             "keys; set ASKONCE_KEYS, or listen on 127.0.0.1, or say --open if everyone may spend your money."
         )
+    for provider in config.providers:
+        if provider.max_concurrency is not None and provider.max_concurrency < config.workers:
+            raise ConfigError(
+                f"[providers.{provider.name}] max_concurrency = {provider.max_concurrency}: each of the "
+                f"{config.workers} workers needs at least one place; raise it, or lower workers."
+            )
     _check_folder("data_dir", config.data_dir, written)
 
 

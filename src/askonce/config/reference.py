@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from askonce.config.load import Loaded
-from askonce.config.settings import Config, RateLimit
+from askonce.config.settings import Config, GroupSettings, ProviderSettings, RateLimit, RoutingSettings
 from askonce.config.table import NOT_YET_REFUSED, NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS, Setting
 from askonce.config.vendors import VendorVariables
 
@@ -49,6 +49,30 @@ script = "script.json"
 fast = "openai:gpt-4o-mini"
 ```
 
+Several keys of one provider are written `api_keys = ["sk-…", "sk-…"]`, or with commas in its variable. A conversation
+keeps to one of them, for the vendor's prompt cache; where the vendor refuses or slows one, the next is asked.
+`max_concurrency = 8` bounds the calls to a provider that are in the air at once, each worker having its share.
+`capabilities = ["tools", "vision"]` tells what its models can do besides what is known of them.
+
+## Routing
+
+```toml
+[groups.code]                         # a name for several models: "model": "code"
+strategy = "weighted"                 # the default; or "order": the first that can answer does
+members = [{ model = "openai:gpt-4o", weight = 3 }, { model = "mistral:codestral-latest", weight = 1 }]
+
+[routing]                             # whom heuristic, cost-aware and orchestrated choose among, if no model is named
+models = ["openai:gpt-4o", "groq:openai/gpt-oss-120b"]   # without it: the default model of each configured provider
+
+[routing.orchestrated]                # who does what kind of work; a name, or a priority, or models in order
+plan = "openai:gpt-4o"
+docs = { priority = "cost" }
+```
+
+A group or an alias can be the default model. At most four members of a group are candidates of one question. A group's
+choice holds for a conversation, not for one request. Prices, windows and abilities of models come from the price table
+and their names; docs/design.md has the formula.
+
 ## Other variables
 
 """
@@ -71,11 +95,10 @@ def in_force(loaded: Loaded) -> tuple[Shown, ...]:
     """List every setting's value and origin, providers and aliases included, secrets masked."""
     config = loaded.config
     plain = [Shown(row.key, _value(row, config), loaded.origins[row.key]) for row in SETTINGS]
-    providers = [
-        Shown(f"providers.{one.name}", _provider(one.base_url, one.api_key), one.source) for one in config.providers
-    ]
+    providers = [Shown(f"providers.{one.name}", _provider(one), one.source) for one in config.providers]
     aliases = [Shown(f"aliases.{name}", model, loaded.file) for name, model in config.aliases.items()]
-    return (*plain, *providers, *aliases)
+    groups = [Shown(f"groups.{name}", _group(group), loaded.file) for name, group in config.groups.items()]
+    return (*plain, *providers, *aliases, *groups, *_routing(config.routing, loaded.file))
 
 
 def masked(secret: str) -> str:
@@ -83,8 +106,22 @@ def masked(secret: str) -> str:
     return f"{secret[:3]}…{secret[-2:]}" if len(secret) >= 16 else "…"  # of a short one it would tell too much
 
 
-def _provider(base_url: str, api_key: str) -> str:
-    return " ".join(part for part in (base_url, f"key {masked(api_key)}" if api_key else "no key") if part)
+def _provider(one: ProviderSettings) -> str:
+    keys = ", ".join(f"key {masked(key)}" for key in one.keys if key) or "no key"
+    most = "" if one.max_concurrency is None else f"at most {one.max_concurrency} calls"
+    return " ".join(part for part in (one.base_url, keys, most) if part)
+
+
+def _group(group: GroupSettings) -> str:
+    members = (f"{one.model} × {one.weight:g}" if group.strategy == "weighted" else one.model for one in group.members)
+    return f"{group.strategy}: {', '.join(members)}"
+
+
+def _routing(routing: RoutingSettings, file: str) -> Iterator[Shown]:
+    if routing.models:
+        yield Shown("routing.models", ", ".join(routing.models), file)
+    for work, row in routing.orchestrated.items():
+        yield Shown(f"routing.orchestrated.{work}", ", ".join(row.models) or f"by {row.priority}", file)
 
 
 def _reference(vendors: tuple[VendorVariables, ...]) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """The frozen settings. `load` makes them; nothing else does. Seconds and bytes stand in the names."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 
@@ -39,7 +41,8 @@ class ProviderSettings(Struct, frozen=True):
     """Hold what is configured of one provider. `name` is a row of the catalog, or new with `base_url` set.
 
     `source` says where it was found (`environment OPENAI_API_KEY`, `askonce.toml`). `script` belongs to the
-    `scripted` provider only.
+    `scripted` provider only. `more_keys` are further keys besides `api_key`. `max_concurrency`: how many calls may be
+    in the air at once, over all workers. `capabilities`: what its models can do besides what is known of them.
     """
 
     name: str
@@ -50,6 +53,42 @@ class ProviderSettings(Struct, frozen=True):
     prices: dict[str, ModelPrice] = {}
     script: str = ""
     source: str = ""
+    more_keys: tuple[str, ...] = ()
+    max_concurrency: int | None = None
+    capabilities: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Return all keys, one empty one where none is needed."""
+        return (self.api_key, *self.more_keys)
+
+
+class GroupMember(Struct, frozen=True):
+    """Hold one model of a group and its weight."""
+
+    model: str
+    weight: float = 1.0
+
+
+class GroupSettings(Struct, frozen=True):
+    """Hold models that stand for one name."""
+
+    members: tuple[GroupMember, ...]
+    strategy: Literal["weighted", "order"] = "weighted"
+
+
+class PreferenceSettings(Struct, frozen=True):
+    """Hold who is to do one kind of work."""
+
+    priority: Literal["quality", "speed", "cost"] | None = None
+    models: tuple[str, ...] = ()
+
+
+class RoutingSettings(Struct, frozen=True):
+    """Hold whom the choosing modes choose among, and who does what kind of work."""
+
+    models: tuple[str, ...] = ()
+    orchestrated: dict[str, PreferenceSettings] = {}
 
 
 class Config(Struct, frozen=True):
@@ -77,6 +116,8 @@ class Config(Struct, frozen=True):
     local_model: str = "auto"
     models_dir: str = ""  # where weights are kept; shared by data folders
     aliases: dict[str, str] = {}
+    groups: dict[str, GroupSettings] = {}
+    routing: RoutingSettings = RoutingSettings()
     providers: tuple[ProviderSettings, ...] = ()
     deadlines: Deadlines = Deadlines()
     log_level: str = "info"

@@ -15,7 +15,7 @@ from askonce.config.values import Raw
 from askonce.domain.errors import ConfigError
 
 FILE_NAME = "askonce.toml"
-_TABLES = ("providers", "aliases")
+_TABLES = ("providers", "aliases", "groups", "routing")
 _PREFIX = "ASKONCE_"
 _SHOWN_VALUE = 60  # characters of a wrong value that a message repeats
 

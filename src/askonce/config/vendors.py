@@ -19,6 +19,7 @@ SCRIPTED = "scripted"  # plays a script; exists only where configured
 _EMBEDDED = "local"  # the embedded model's provider, which is made by `local_model`
 # What stands before the colon in `openai:gpt-4o`.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+_MAX_CALLS = 100_000  # more is no bound: a process has 400 connections to providers
 _MAX_DOLLARS = 1_000_000  # per million tokens; beyond, the unit was mistaken
 
 
@@ -41,11 +42,14 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
     """Mirror what `[providers.NAME]` may hold."""
 
     api_key: str = ""
+    api_keys: tuple[str, ...] = ()
     base_url: str = ""
     default_model: str = ""
     models: tuple[str, ...] = ()
     prices: dict[str, _Price] = {}
     script: str = ""
+    max_concurrency: int | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 def configured(
@@ -72,10 +76,14 @@ def _provider(
     base_url = environ[url_variable] if url_variable else table.base_url
     if document.table("providers").get(vendor.name) is not None:
         _check_table(vendor, table, document)
+    first, *more = _keys(environ[key_variable] if key_variable else "", table) or [""]
     return ProviderSettings(
         name=vendor.name,
         base_url=_url(vendor.name, base_url.strip(), origins),
-        api_key=environ[key_variable].strip() if key_variable else table.api_key.strip(),
+        api_key=first,
+        more_keys=tuple(more),
+        max_concurrency=table.max_concurrency,
+        capabilities=tuple(word.strip().lower() for word in table.capabilities),
         default_model=table.default_model,
         models=table.models,
         prices={
@@ -85,6 +93,12 @@ def _provider(
         script=table.script,
         source=", ".join(origins) or document.path,
     )
+
+
+def _keys(from_environment: str, table: _Table) -> list[str]:
+    """List the keys, each once: the environment's, separated by commas, else the table's."""
+    written = from_environment.split(",") if from_environment else [table.api_key, *table.api_keys]
+    return list(dict.fromkeys(key.strip() for key in written if key.strip()))
 
 
 def _check_table(vendor: VendorVariables, table: _Table, document: Document) -> None:
@@ -98,6 +112,10 @@ def _check_table(vendor: VendorVariables, table: _Table, document: Document) -> 
         raise ConfigError(f"{where} needs `script`, the path of what it plays.")
     if vendor.name != SCRIPTED and table.script:
         raise ConfigError(f"{where} has a `script`; only [providers.{SCRIPTED}] plays one.")
+    if table.api_key and table.api_keys:
+        raise ConfigError(f"{where} has both `api_key` and `api_keys`; write all keys in the second.")
+    if table.max_concurrency is not None and not 1 <= table.max_concurrency <= _MAX_CALLS:
+        raise ConfigError(f"{where} max_concurrency = {table.max_concurrency}: must be from 1 to {_MAX_CALLS}.")
     if not in_catalog and vendor.name != SCRIPTED and not table.base_url:
         raise ConfigError(f"{where} is not in the catalog; correct the name, or set its `base_url`.")
 

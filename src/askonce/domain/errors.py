@@ -48,12 +48,6 @@ class Invalid(AskonceError):
     status, code, title = 400, "invalid_request", "Invalid request"
 
 
-class RoutingModeUnavailable(AskonceError):
-    """Refuse a routing mode that this version does not have."""
-
-    status, code, title = 400, "routing_mode_unavailable", "Routing mode unavailable"
-
-
 class MaxCostExceeded(AskonceError):
     """Refuse a call whose estimated cost is over the caller's `maxCost`, before anything is paid."""
 
@@ -158,6 +152,12 @@ class ProviderBusy(AskonceError):
     """Report a vendor's 429."""
 
     status, code, title, retryable = 503, "provider_rate_limited", "Provider is rate limiting", True
+
+
+class ProviderUnavailable(AskonceError):
+    """Report that nobody was asked: the breaker is open, or every place at the providers is taken."""
+
+    status, code, title, retryable = 503, "provider_unavailable", "Provider unavailable", True
 
 
 class ProviderNotConfigured(AskonceError):

@@ -32,6 +32,7 @@ class ProviderInfo(Struct, frozen=True):
     reason: str = ""
     default_model: str = ""
     base_url: str = ""
+    breaker: Literal["closed", "open", "half-open"] = "closed"
 
 
 class PartHealth(Struct, frozen=True):

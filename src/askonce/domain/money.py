@@ -41,6 +41,14 @@ class Price(Struct, frozen=True):
     cache_write: Rate | None = None
     per_call_nano: int = 0
 
+    def saved_nano(self, usage: Usage) -> int:
+        """Return what the vendor's prompt cache took off a call: cached tokens × (input rate - cache read rate)."""
+        if self.cache_read is None or not usage.cached_tokens:
+            return 0
+        n = usage.prompt_tokens
+        less = self.input.at(n) - self.cache_read.at(n)
+        return divide_half_even(usage.cached_tokens * max(0, less), TOKENS_PER_PRICE)
+
     def cost_nano(self, usage: Usage) -> int:
         """Price one call in nano-dollars, rounded once, half to even.
 

@@ -19,6 +19,7 @@ class Paid(Struct, frozen=True):
     cost_nano: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    saved_prompt_cache_nano: int = 0  # what the vendor's own prompt cache took off the price
 
 
 class PaidRecord(Struct, frozen=True):
@@ -55,6 +56,7 @@ class Totals(Struct, frozen=True):
     saved_exact_nano: int = 0
     saved_coalesced_nano: int = 0
     saved_tokens: int = 0
+    saved_prompt_cache_nano: int = 0
     entries: int = 0
     bytes: int = 0
     since_ms: int = 0

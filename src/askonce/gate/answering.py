@@ -20,6 +20,7 @@ from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
 from askonce.gate.relay import STOPPING, Aloft, Relay
 from askonce.gate.settle import Settlement
+from askonce.routing.route import Tried
 
 # Leases live three seconds (state): renewing each second survives two missed beats.
 RENEW_S = 1.0
@@ -65,6 +66,20 @@ class Joined:
     def candidate(self) -> Candidate:
         """Say who answers, as far as is known."""
         return self._aloft.candidate
+
+    @property
+    def attempts(self) -> tuple[Tried, ...] | None:
+        """Return the attempts so far: none where the answer was stored, None where another process makes them."""
+        if self._aloft.flight.from_store:
+            return ()
+        return self._aloft.tried if self._aloft.leads else None
+
+    @property
+    def attempts_begun(self) -> int | None:
+        """Return how many attempts were made, the one that is under way included; None where not known."""
+        if self.attempts is None or self._aloft.flight.over:
+            return None if self.attempts is None else len(self.attempts)
+        return len(self.attempts) + 1
 
     def pieces(self) -> AsyncIterator[Piece | None]:
         """Yield every piece from the first on (None where only time passed); raises what the flight failed with."""
@@ -170,7 +185,7 @@ class Answering:
         if self._occupied(aloft) or await self._followed(aloft) or self._occupied(aloft):
             return
         plan = aloft.plan
-        drains = aloft.leads and self._dispatch.drains(plan.ask.call, plan.candidates[0])
+        drains = aloft.leads and self._dispatch.drains(plan.ask.call, aloft.candidate)
         patience_s = DRAIN_ABANDONED_S if drains else 0.0
         now = asyncio.get_running_loop().time()
         if aloft.deserted_at is not None and now - aloft.deserted_at >= patience_s and aloft.task:

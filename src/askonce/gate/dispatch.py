@@ -1,38 +1,73 @@
-"""Ask a provider. The only place that names one of the candidates as the one that is paid."""
+"""Ask providers. The only place that names one of the candidates as the one that is paid."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call, Candidate
-from askonce.domain.errors import InternalError
+from askonce.domain.errors import AskonceError, InternalError, ProviderFailed
 from askonce.domain.ports import PriceSource, Provider
+from askonce.gate.plan import Plan
+from askonce.gate.rooms import Rooms
+from askonce.routing.attempts import Attempts
+from askonce.routing.health import Health, Target
+from askonce.routing.stickiness import beginning, by_rendezvous
+
+
+class Outlets(Struct, frozen=True):
+    """Hold who can be asked: by a provider's name one port for each of its keys; and how many calls it may have in
+    the air at once, where that is bounded."""
+
+    providers: Mapping[str, Sequence[Provider]]
+    most: Mapping[str, int] = {}
 
 
 class Dispatch:
-    """Make paid calls within a total deadline (seconds), and say what they cost."""
+    """Make paid calls within a total deadline (seconds), and say what they cost. `dice`: uniform from 0 to 1."""
 
-    def __init__(self, providers: Mapping[str, Provider], prices: PriceSource, total_s: float) -> None:
-        self._providers = providers
+    def __init__(
+        self, outlets: Outlets, prices: PriceSource, total_s: float, health: Health, dice: Callable[[], float]
+    ) -> None:
+        self._providers = outlets.providers
+        self._rooms = Rooms(outlets.most)
         self._prices = prices
         self._total_s = total_s
+        self._health = health
+        self._dice = dice
 
     def drains(self, call: Call, candidate: Candidate) -> bool:
         """Say whether this call, when abandoned, is to be read to its end, because it is paid anyway."""
-        provider = self._provider(candidate)
+        provider = self._provider(Target(candidate, 0))
         return provider.drains if call.stream else provider.drains_plain
 
-    async def ask(self, call: Call, candidate: Candidate) -> AsyncIterator[Piece | Answer]:
-        """Yield deltas (if the call streams), then the whole answer, not priced yet. Closing it hangs up.
+    def journey(self, plan: Plan) -> "Journey":
+        """Begin to look for somebody who answers. The deadline runs from now."""
+        end = asyncio.get_running_loop().time() + self._total_s
+        return Journey(Attempts(self._targets(plan), self._health, self._dice), self._rooms, end)
 
-        Raises the provider errors of `domain.errors`.
+    async def ask(self, call: Call, target: Target, deadline_s: float) -> AsyncIterator[Piece | Answer]:
+        """Yield pieces (if the call streams), then the whole answer, not priced yet. Closing it hangs up.
+
+        Raises the provider errors of `domain.errors`. Health learns from every ending.
         """
-        pieces = self._provider(candidate).ask(call, candidate.model, self._total_s)
+        provider = self._provider(target)
+        trial = self._health.begin(target)
+        pieces = provider.ask(call, target.candidate.model, deadline_s)
         try:
             async for piece in pieces:
+                if isinstance(piece, Answer):
+                    self._health.succeed(target, piece)
                 yield piece
+            # Whoever has the answer closes us; so it did not come.
+            raise ProviderFailed(f"{target.candidate} ended without an answer.")
+        except AskonceError as error:
+            self._health.fail(target, error)
+            raise
         finally:
+            self._health.end(target, trial)
             await pieces.aclose()  # type: ignore[attr-defined]  # providers are async generators
 
     async def priced(self, answer: Answer) -> Answer:
@@ -41,10 +76,73 @@ class Dispatch:
         price = self._prices.price(answer.provider, answer.model, answer.model_version)
         if price is None:
             return replace(answer, cost_nano=0, priced=False)
-        return replace(answer, cost_nano=price.cost_nano(answer.usage), priced=True)
+        saved = price.saved_nano(answer.usage)
+        return replace(answer, cost_nano=price.cost_nano(answer.usage), priced=True, saved_prompt_cache_nano=saved)
 
-    def _provider(self, candidate: Candidate) -> Provider:
-        provider = self._providers.get(candidate.provider)
-        if provider is None:
-            raise InternalError(f"The provider {candidate.provider!r} was routed to, but is not there.")
-        return provider
+    def _targets(self, plan: Plan) -> list[Target]:
+        """List whom to ask, by preference; of a provider's keys the one that this conversation had before comes first.
+
+        Keys that were refused a short while ago come last.
+        """
+        targets: list[Target] = []
+        for candidate in plan.route.askable:
+            keys = list(range(len(self._providers.get(candidate.provider, ()))))
+            if len(keys) > 1:
+                keys = by_rendezvous(beginning(plan.ask.call), [(str(key), 1.0, key) for key in keys])
+                keys.sort(key=lambda key, name=candidate.provider: self._health.is_denied(name, key))  # type: ignore[misc]
+            targets += [Target(candidate, key) for key in keys or [0]]
+        return targets if plan.route.allow_failover else targets[:1]
+
+    def _provider(self, target: Target) -> Provider:
+        keyed = self._providers.get(target.candidate.provider, ())
+        if target.key >= len(keyed):
+            raise InternalError(f"The provider {target.candidate.provider!r} was routed to, but is not there.")
+        return keyed[target.key]
+
+
+class Journey:
+    """Go from one who might answer to the next, within the request's deadline (the loop's time)."""
+
+    def __init__(self, attempts: Attempts, rooms: Rooms, end: float) -> None:
+        self._attempts = attempts
+        self._rooms = rooms
+        self._end = end
+        self._pause_s = 0.0
+        self._last: AskonceError | None = None
+
+    @property
+    def left_s(self) -> float:
+        """Return the seconds until the deadline."""
+        return self._end - asyncio.get_running_loop().time()
+
+    async def next(self) -> Target:
+        """Return whom to ask, with a place there that is to be left (`leave`).
+
+        Waits for the pause after a failure, and for a place. Raises what the last attempt failed with, or why nobody
+        could be asked. If cancelled, no place is taken.
+        """
+        if self._pause_s:
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = 0.0
+        while (target := self._attempts.next()) is not None:
+            if await self._rooms.enter(target.candidate.provider, self.left_s):
+                if self._attempts.next() == target:
+                    self._attempts.made()
+                    return target
+                self._rooms.leave(target.candidate.provider)  # while we waited, it became one to leave alone
+            else:
+                self._attempts.pass_over(target)
+        raise self._last or self._attempts.refusal()
+
+    def leave(self, target: Target) -> None:
+        """Give the place back."""
+        self._rooms.leave(target.candidate.provider)
+
+    def goes_on(self, target: Target, error: AskonceError) -> bool:
+        """Take a failed attempt in; say whether there is another one to make before the deadline."""
+        self._last = error
+        pause_s = self._attempts.after(target, error)
+        if pause_s is None or pause_s >= self.left_s:
+            return False
+        self._pause_s = pause_s
+        return True

@@ -7,7 +7,7 @@ from msgspec import Struct
 from askonce.cache.fingerprint import fingerprints
 from askonce.cache.policy import Policy, fresh_after_ms
 from askonce.domain.answer import Entry
-from askonce.domain.call import Ask, Candidate, RoutingWish
+from askonce.domain.call import Ask
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, CacheMiss
@@ -15,6 +15,7 @@ from askonce.domain.ports import Entered, Knock, Shape, Threshold, Verdict, Wind
 from askonce.gate.admission import OverLimit
 from askonce.gate.answering import Answering, Joined
 from askonce.gate.plan import Plan
+from askonce.routing.route import Route
 
 NOTHING_STORED = "Nothing is stored for this question. Ask without cache mode 'only' (only-if-cached) to have it made."
 
@@ -22,24 +23,26 @@ NOTHING_STORED = "Nothing is stored for this question. Ask without cache mode 'o
 class Router(Protocol):
     """Choose who may answer."""
 
-    def candidates(self, wish: RoutingWish) -> tuple[Candidate, ...]:
+    def route(self, ask: Ask) -> Route:
         """Return candidates in order of preference. Raises the routing errors of `domain.errors`."""
         ...
 
-    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
-        """Raise `MaxCostExceeded` where the estimated cost is over what the caller allows."""
+    def afford(self, ask: Ask, route: Route) -> Route:
+        """Return the route without those that may not be asked; raises their error where nobody is left."""
         ...
 
 
 class Admitted(Struct, frozen=True):
     """Prove that a question was let in: what its window said, and where its answer is or comes from.
 
-    `outcome` is an entry (a hit), a seat in a flight, or what went wrong behind the door.
+    `outcome` is an entry (a hit), a seat in a flight, or what went wrong behind the door. `route` says whose answers
+    would do, and why.
     """
 
     window: Window | None
     verdict: Verdict | None
     outcome: Entry | Joined | AskonceError
+    route: Route
 
 
 class Road:
@@ -58,24 +61,24 @@ class Road:
         Suspends only where shared state does. Raises routing errors (nothing counted) and `OverLimit`; what fails
         after the admission is an outcome, because the caller is told what its window said all the same.
         """
-        candidates = self._router.candidates(ask.routing)
-        keys = fingerprints(ask.call, candidates)
+        route = self._router.route(ask)
+        keys = fingerprints(ask.call, route.candidates)
         mode = self._policy.mode(ask.cache)
         looks = keys.entries if mode in ("default", "only") else ()
         fresh = fresh_after_ms(ask.cache, mode, self._clock.wall_ms())
         entered = await self._threshold.enter(Knock(caller.tenant, window, looks, fresh))
         verdict = self._admitted(window, entered)
         if entered.entry is not None:
-            return Admitted(window, verdict, entered.entry)
+            return Admitted(window, verdict, entered.entry, route)
         if mode == "only":
-            return Admitted(window, verdict, CacheMiss(NOTHING_STORED))
+            return Admitted(window, verdict, CacheMiss(NOTHING_STORED), route)
         try:
             if mode == "off" or not self._answering.is_aloft(keys.flight):
-                self._router.afford(ask, candidates)
-            joined = self._answering.seat(Plan(ask, mode, candidates, keys, fresh, shape, request_id))
+                route = self._router.afford(ask, route)
+            joined = self._answering.seat(Plan(ask, mode, route, keys, fresh, shape, request_id))
         except AskonceError as error:
-            return Admitted(window, verdict, error)
-        return Admitted(window, verdict, joined)
+            return Admitted(window, verdict, error, route)
+        return Admitted(window, verdict, joined, route)
 
     def _admitted(self, window: Window | None, entered: Entered) -> Verdict | None:
         if window is not None and entered.verdict is not None and not entered.verdict.admitted:

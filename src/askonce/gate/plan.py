@@ -5,21 +5,27 @@ from msgspec import Struct
 from askonce.cache.fingerprint import Fingerprints
 from askonce.domain.call import Ask, CacheMode, Candidate
 from askonce.domain.ports import Shape
+from askonce.routing.route import Route
 
 
 class Plan(Struct, frozen=True):
-    """Hold a question with its keys and those who may answer it, in order of preference.
+    """Hold a question with its keys and who may answer it.
 
     Entries stored before `fresh_after_ms` (epoch milliseconds) are too old for it.
     """
 
     ask: Ask
     mode: CacheMode
-    candidates: tuple[Candidate, ...]
+    route: Route
     keys: Fingerprints
     fresh_after_ms: int
     shape: Shape
     request_id: str
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Return those whose answers are looked for, as many as `keys.entries` and in the same order."""
+        return self.route.candidates
 
     @property
     def tenant(self) -> str:

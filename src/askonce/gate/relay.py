@@ -1,7 +1,7 @@
 """Feed a flight: from the provider if we lead, from the log of whoever leads otherwise.
 
-Whoever boards first leads. The leader asks the provider, passes every piece to its own seats and to the log, settles,
-and lands. A follower's process mirrors the log. When the leader's process dies, its lease runs out and one follower
+Whoever boards first leads. The leader asks providers until one answers (`dispatch.Journey`), passes every piece to its
+own seats and to the log, settles, and lands. A follower's process mirrors the log. When the leader's process dies, its lease runs out and one follower
 boards again and leads; likewise when the leader gives up because it is shutting down. Store away: the call is made
 alone, unjoined by other processes.
 
@@ -21,6 +21,7 @@ from askonce.domain.errors import (
     Draining,
     FlightLost,
     InternalError,
+    Invalid,
     ModelLoading,
     ModelUnavailable,
     ProviderFailed,
@@ -34,14 +35,17 @@ from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
 from askonce.gate.settle import UNEXPECTED, Settlement
 from askonce.gate.unbroken import unbroken
+from askonce.routing.health import Target
+from askonce.routing.route import Tried
 
 # How many leaders of one question may die before its followers give up: more is not bad luck, but a poisonous call.
 MAX_LEADERS = 3
 
 ABANDONED = "Everyone who waited for this answer has left."
 STOPPING = "This process is shutting down. Ask again."
-# Failures that never got as far as the provider, so that there is nothing to book.
-_UNREACHED = (ModelLoading, ModelUnavailable)
+# Failures that never got as far as the provider, so that there is nothing to book: no model yet, or a question that
+# cannot be said in the provider's shape.
+_UNREACHED = (ModelLoading, ModelUnavailable, Invalid)
 
 
 class Aloft(Struct, eq=False):
@@ -57,13 +61,14 @@ class Aloft(Struct, eq=False):
     lease: Lease | None = None
     leads: bool = False
     asked: Candidate | None = None  # who is being asked, once somebody is
+    tried: tuple[Tried, ...] = ()  # the attempts that are over, the one that answered included
     stored: bool = False
     deserted_at: float | None = None  # the loop's time when the last seat was left
 
     @property
     def candidate(self) -> Candidate:
         """Return who answers, as far as is known: the preferred one, until another had to be asked."""
-        return self.asked or self.plan.candidates[0]
+        return self.asked or self.plan.route.askable[0]
 
 
 class Relay:
@@ -168,29 +173,56 @@ class Relay:
         await self._land(aloft, Landing(entry))
 
     async def _ask(self, aloft: Aloft) -> Answer:
-        """Ask the provider; an ending that is not an answer is booked here."""
+        """Ask one after the other until somebody answers. Nobody else is asked once a piece was passed on."""
         aloft.leads = True
-        started = asyncio.get_running_loop().time()
+        journey = self._dispatch.journey(aloft.plan)
+        while True:
+            target = await journey.next()
+            try:
+                return await self._attempt(aloft, target, journey.left_s)
+            except AskonceError as error:
+                if aloft.flight.begun or not journey.goes_on(target, error) or not await self._awaited(aloft):
+                    raise
+            finally:
+                journey.leave(target)
+
+    async def _awaited(self, aloft: Aloft) -> bool:
+        """Say whether anybody still waits: for nobody, nothing is tried again."""
+        if aloft.flight.waiters or aloft.lease is None:
+            return aloft.flight.waiters > 0
         try:
-            return await self._listen(aloft)
-        except _UNREACHED:
-            raise
+            return await self._flights.followed(aloft.flight.key, aloft.lease.generation)
+        except StoreUnavailable:
+            return False
+
+    async def _attempt(self, aloft: Aloft, target: Target, deadline_s: float) -> Answer:
+        """Ask one provider; an ending that is not an answer is booked here."""
+        aloft.asked = target.candidate
+        watch = _Watch()
+        code = FlightLost.code  # of a call that was hung up
+        try:
+            answer = await self._listen(aloft, target, deadline_s)
+            code = ""
+            return answer
         except AskonceError as error:
-            await unbroken(self._book_broken(aloft, "failed", error, started))
+            code = error.code
+            if not isinstance(error, _UNREACHED):
+                await unbroken(self._book_broken(aloft, "failed", error, watch.ms()))
             raise
         except asyncio.CancelledError:
-            await unbroken(self._book_broken(aloft, "abandoned", ProviderFailed(ABANDONED), started))
+            await unbroken(self._book_broken(aloft, "abandoned", ProviderFailed(ABANDONED), watch.ms()))
             raise
         except Exception as error:
+            code = InternalError.code
             wrapped = InternalError(UNEXPECTED)
-            await unbroken(self._book_broken(aloft, "failed", wrapped, started))
+            await unbroken(self._book_broken(aloft, "failed", wrapped, watch.ms()))
             raise wrapped from error
+        finally:
+            aloft.tried = (*aloft.tried, Tried(target.candidate, target.key + 1, watch.ms(), code))
 
-    async def _listen(self, aloft: Aloft) -> Answer:
+    async def _listen(self, aloft: Aloft, target: Target, deadline_s: float) -> Answer:
         """Pass on what comes until the whole answer is there; hangs up in any case."""
-        plan = aloft.plan
-        candidate = plan.candidates[0]
-        pieces = self._dispatch.ask(plan.ask.call, candidate)
+        pieces = self._dispatch.ask(aloft.plan.ask.call, target, deadline_s)
         try:
             async for piece in pieces:
                 if isinstance(piece, Answer):
@@ -198,7 +230,7 @@ class Relay:
                 await self._pass_on(aloft, piece)
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
-        raise ProviderFailed(f"{candidate} ended without an answer.")
+        raise InternalError(UNEXPECTED)  # `ask` ends with an answer or an error
 
     async def _pass_on(self, aloft: Aloft, piece: Piece) -> None:
         aloft.flight.append(piece)
@@ -208,10 +240,9 @@ class Relay:
             except StoreUnavailable:
                 aloft.lease = None  # followers elsewhere will see the lease run out, and ask for themselves
 
-    async def _book_broken(self, aloft: Aloft, ending: Ending, error: AskonceError, started: float) -> None:
+    async def _book_broken(self, aloft: Aloft, ending: Ending, error: AskonceError, took_ms: int) -> None:
         """Book what an unfinished call cost: estimated from the text that came; nothing if the vendor refused."""
-        plan, text = aloft.plan, aloft.flight.text
-        candidate = plan.candidates[0]
+        plan, text, candidate = aloft.plan, aloft.flight.text, aloft.candidate
         charged = bool(text) or ending == "abandoned"
         usage = await self._meter.usage(plan.ask.call, candidate.model, text) if charged else Usage(0, 0)
         partial = Answer(
@@ -221,7 +252,7 @@ class Relay:
             provider=candidate.provider,
             model=candidate.model,
             model_version="",
-            took_ms=int(1000 * (asyncio.get_running_loop().time() - started)),
+            took_ms=took_ms,
         )
         await self._settlement.broken(plan, ending, await self._dispatch.priced(partial), error)
 
@@ -255,3 +286,13 @@ class Relay:
                 await self._flights.land(aloft.flight.key, aloft.lease.generation, landing)
             except StoreUnavailable:
                 return  # the lease runs out by itself; the answer still reaches our own seats
+
+
+class _Watch:
+    """Measure an attempt, by the loop's time."""
+
+    def __init__(self) -> None:
+        self._started = asyncio.get_running_loop().time()
+
+    def ms(self) -> int:
+        return int(1000 * (asyncio.get_running_loop().time() - self._started))

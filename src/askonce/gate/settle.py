@@ -45,6 +45,7 @@ class Settlement:
             cost_nano=answer.cost_nano,
             prompt_tokens=answer.usage.prompt_tokens,
             completion_tokens=answer.usage.completion_tokens,
+            saved_prompt_cache_nano=answer.saved_prompt_cache_nano,
         )
         await self._book(paid)
         self._observer.paid(PaidRecord(paid, plan.request_id, answer.took_ms, answer.first_token_ms, stored))

@@ -5,16 +5,19 @@ list when they are asked, which costs nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from askonce.domain.clock import Clock
 from askonce.domain.fleet import ModelInfo, ProviderInfo
+from askonce.domain.money import Price
 from askonce.domain.ports import Provider
-from askonce.providers.catalog import LOCAL, Vendor
+from askonce.providers.abilities import abilities
+from askonce.providers.catalog import LOCAL, SCRIPTED, Vendor
 from askonce.providers.price_file import PriceFile
+from askonce.routing.health import Health
 from askonce.routing.roster import Member, Roster
 
 # Endpoints of one's own are asked this often what they have; a probe's word counts as long as the second. Seconds.
@@ -23,12 +26,17 @@ PROBE_COUNTS_S = 10
 
 
 class Berth(Struct, frozen=True):
-    """Hold one provider of the catalog or the configuration. `provider` is None where it is not configured."""
+    """Hold one provider of the catalog or the configuration. `provider` is None where it is not configured.
+
+    `capabilities`: what its models can do besides what is known. `room`: how many calls it may have in the air.
+    """
 
     vendor: Vendor
     provider: Provider | None = None
     default_model: str = ""
     models: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    room: int | None = None
 
 
 class LocalWord(Struct, frozen=True):
@@ -41,29 +49,54 @@ class LocalWord(Struct, frozen=True):
 
 
 class Fleet:
-    """Know the providers (port `domain.fleet.Fleet`), and tell routing when what is known of them changes."""
+    """Know the providers (port `domain.fleet.Fleet`), and tell routing what is known of them (its port `Lore`).
+
+    `wishes` is a roster without members: what the owner wants.
+    """
 
     def __init__(
         self,
         berths: Sequence[Berth],
         prices: PriceFile,
-        aliases: Mapping[str, str],
-        default_model: str,
+        wishes: Roster,
         local: Callable[[], LocalWord],
+        health: Health,
         clock: Clock,
     ) -> None:
         self._berths = tuple(berths)
+        self._by_name = {berth.vendor.name: berth for berth in self._berths}
         self._prices = prices
-        self._aliases = dict(aliases)
-        self._default_model = default_model
+        self._wishes = wishes
         self._local = local
+        self._health = health
         self._clock = clock
         self._discovered: dict[str, tuple[str, ...]] = {}
         self._probed: dict[str, tuple[int, str]] = {}
 
     def roster(self) -> Roster:
         """Return what routing may look at, as of now."""
-        return Roster(tuple(self._member(berth) for berth in self._berths), self._aliases, self._default_model)
+        return replace(self._wishes, members=tuple(self._member(berth) for berth in self._berths))
+
+    def price(self, provider: str, model: str, version: str) -> Price | None:
+        """Return a model's price, None where it is not known."""
+        return self._prices.price(provider, model, version)
+
+    def context_window(self, provider: str, model: str) -> int | None:
+        """Return how many tokens a model can read, None where it is not known."""
+        if provider == LOCAL:
+            return self._local().context_tokens or None
+        return self._prices.book.context_window(provider, model)
+
+    def abilities(self, provider: str, model: str) -> frozenset[str]:
+        """Return what a model can do: by its vendor, by its name, and by the owner's word."""
+        berth = self._by_name.get(provider)
+        told = frozenset((*berth.vendor.capabilities, *berth.capabilities)) if berth else frozenset[str]()
+        return told | abilities(model)
+
+    def room(self, provider: str) -> int | None:
+        """Return how many calls a provider may have in the air, None for any number."""
+        berth = self._by_name.get(provider)
+        return berth.room if berth else None
 
     async def discover(self) -> None:
         """Ask endpoints whose models no list names what they have. Unpaid; failures leave what was known."""
@@ -96,6 +129,8 @@ class Fleet:
             models=self._names_of(berth),
             # A vendor's newest model is younger than any list: a name asked for with its provider is passed on.
             open_ended=vendor.name != LOCAL,
+            # A small model, or a script, answers only where it is asked for by name, or is all there is.
+            stands_in=vendor.name not in (LOCAL, SCRIPTED),
         )
 
     def _default_of(self, berth: Berth) -> str:
@@ -130,9 +165,16 @@ class Fleet:
             default=default,
             context_window=self._prices.book.context_window(name, model),
             price=self._prices.price(name, model, ""),
-            capabilities=berth.vendor.capabilities,
-            aliases=tuple(a for a, target in self._aliases.items() if target in (model, f"{name}:{model}")),
+            capabilities=tuple(sorted(self.abilities(name, model))),
+            aliases=self._aliases_of(name, model),
         )
+
+    def _aliases_of(self, provider: str, model: str) -> tuple[str, ...]:
+        """Return the aliases of a model, and the groups that it is in."""
+        names = (model, f"{provider}:{model}")
+        aliases = [alias for alias, target in self._wishes.aliases.items() if target in names]
+        groups = [g for g, group in self._wishes.groups.items() if any(share.model in names for share in group.members)]
+        return (*aliases, *groups)
 
     async def _info(self, berth: Berth) -> ProviderInfo:
         vendor = berth.vendor
@@ -143,6 +185,7 @@ class Fleet:
             reason="" if berth.provider is not None else vendor.cure,
             default_model=self._default_of(berth),
             base_url=vendor.base_url,
+            breaker=self._health.breaker_state(vendor.name),
         )
         if berth.provider is None:
             return info

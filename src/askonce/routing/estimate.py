@@ -1,6 +1,8 @@
-"""What a call may cost at most, roughly, before it is made."""
+"""What a call may need, roughly, before it is made: tokens and money."""
 
-from askonce.domain.call import Call
+from collections.abc import Iterable
+
+from askonce.domain.call import Call, Tool
 from askonce.domain.content import text_of
 from askonce.domain.money import Price
 from askonce.domain.usage import Usage
@@ -10,15 +12,42 @@ BYTES_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 8  # the role and its marks; 4 at OpenAI, more in some templates
 # What an answer is taken to have where the caller sets no bound: longer ones are rare for code.
 ASSUMED_ANSWER_TOKENS = 4096
+# No vocabulary puts more than this many bytes into a token on average, over any text but runs of the same sign.
+MAX_BYTES_PER_TOKEN = 8
 
 
 def estimate_nano(call: Call, price: Price) -> int:
     """Estimate a call's cost in nano-dollars, on the high side.
 
-    ⌈bytes of the messages ÷ 3⌉ + 8 per message at the input's price, plus `maxTokens` (4,096 without) at the output's;
-    nothing is taken to be in the vendor's prompt cache.
+    ⌈bytes of the messages and tools ÷ 3⌉ + 8 per message at the input's price, plus `maxTokens` (4,096 without) at the
+    output's; nothing is taken to be in the vendor's prompt cache.
     """
-    size = sum(len(text_of(message.content).encode("utf-8", "surrogatepass")) for message in call.messages)
-    prompt = -(-size // BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE * len(call.messages)
     limit = call.params.max_tokens
-    return price.cost_nano(Usage(prompt, ASSUMED_ANSWER_TOKENS if limit is None else limit))
+    return price.cost_nano(Usage(likely_tokens(call), ASSUMED_ANSWER_TOKENS if limit is None else limit))
+
+
+def likely_tokens(call: Call) -> int:
+    """Estimate a prompt's tokens, on the high side."""
+    return -(-_size(_texts(call)) // BYTES_PER_TOKEN) + TOKENS_PER_MESSAGE * len(call.messages)
+
+
+def exceeds(call: Call, window: int) -> int:
+    """Return the tokens that a prompt has at the very least, if those are more than the window; else 0.
+
+    White space is folded before it is counted, because vocabularies have single tokens for long runs of it.
+    """
+    if _size(_texts(call)) // MAX_BYTES_PER_TOKEN <= window:
+        return 0
+    least = _size(" ".join(text.split()) for text in _texts(call)) // MAX_BYTES_PER_TOKEN
+    return least if least > window else 0
+
+
+def _texts(call: Call) -> Iterable[str]:
+    for message in call.messages:
+        yield text_of(message.content)
+    for tool in call.tools:
+        yield bytes(tool.schema if isinstance(tool, Tool) else tool.json).decode("utf-8", "replace")
+
+
+def _size(texts: Iterable[str]) -> int:
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)

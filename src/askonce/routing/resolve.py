@@ -3,17 +3,21 @@
 - `gpt-4o` is looked for among the known models, those of configured providers first.
 - `openai:gpt-4o` names the provider too. Only what stands before the first colon counts, and only if it is a
   provider's name: `llama3.2:1b` is a name, `ollama:llama3.2:1b` is that name at Ollama.
-- An alias stands for either. Aliases of aliases are not followed.
-- Without a name: the owner's default model, else the first configured provider that has a default.
+- An alias stands for either, or for a group. Aliases of aliases are not followed.
+- A group stands for its members that are configured.
+- A name that several configured providers know, without a provider's name: all of them, in their order.
+- Without a name: the owner's default model, else the defaults of the configured providers, in their order.
 """
 
 import difflib
 import re
 from collections.abc import Iterable, Sequence
 
+from msgspec import Struct
+
 from askonce.domain.call import Candidate
-from askonce.domain.errors import Detail, Invalid, ProviderNotConfigured, UnknownModel
-from askonce.routing.roster import Member, Roster
+from askonce.domain.errors import AskonceError, Detail, Invalid, ProviderNotConfigured, UnknownModel
+from askonce.routing.roster import Group, Member, Roster
 
 MAX_NAME_CHARS = 200  # the longest names of models have about 80
 MAX_COMPARED = 400  # names compared for a suggestion; each costs some 20 µs
@@ -23,30 +27,79 @@ LIKENESS = 0.6  # difflib's own threshold for "close"
 _VERSION = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d|latest)$")
 
 
-def by_name(name: str, roster: Roster) -> Candidate:
+class Pool(Struct, frozen=True):
+    """Hold whom a name stands for, in order of preference; with weights if the order is to be drawn by them."""
+
+    candidates: tuple[Candidate, ...]
+    weights: tuple[float, ...] = ()
+
+
+def by_name(name: str, roster: Roster) -> Pool:
     """Resolve a model's name. Raises `UnknownModel`, `ProviderNotConfigured`, `Invalid`."""
     name = roster.aliases.get(name, name)
-    head, colon, rest = name.partition(":")
-    if colon and (member := roster.member(head)):
-        return at_member(rest, member, roster)
-    knowing = [member for member in roster.members if _knows(member, name)]
-    chosen = next((member for member in knowing if member.configured), None)
-    if chosen:
-        return Candidate(chosen.name, name)
-    if knowing:
-        raise not_configured(knowing[0], roster)
-    raise _unknown(name, [], roster)
+    group = roster.groups.get(name)
+    if group is not None:
+        return _members(group, roster)
+    return Pool(_of_model(name, roster))
 
 
-def by_default(roster: Roster) -> Candidate:
+def by_default(roster: Roster) -> Pool:
     """Choose who answers when nobody is named. Raises `ProviderNotConfigured` if there is nobody at all."""
     if roster.default_model:
         return by_name(roster.default_model, roster)
-    candidate = first_default(roster)
-    if candidate is None:
+    first = first_default(roster)
+    if first is None:
         cures = [member.cure for member in roster.members if member.cure][:1]
         raise ProviderNotConfigured(" ".join(["No provider is configured.", *(f"To begin, {cure}." for cure in cures)]))
-    return candidate
+    return Pool(tuple(dict.fromkeys((first, *defaults(roster)))))
+
+
+def by_names(names: Iterable[str], roster: Roster) -> Pool:
+    """Return all whom the names stand for that are configured. Raises as `by_name` where nobody is."""
+    found: list[Candidate] = []
+    missing: AskonceError | None = None
+    for name in names:
+        try:
+            found += by_name(name, roster).candidates
+        except (ProviderNotConfigured, UnknownModel) as error:
+            missing = missing or error
+    if missing is not None and not found:
+        raise missing
+    return Pool(tuple(dict.fromkeys(found)))
+
+
+def defaults(roster: Roster) -> tuple[Candidate, ...]:
+    """Return the default models of all configured providers that may stand in for others."""
+    return tuple(Candidate(m.name, default_of(m)) for m in roster.configured if m.stands_in and default_of(m))
+
+
+def _of_model(name: str, roster: Roster) -> tuple[Candidate, ...]:
+    head, colon, rest = name.partition(":")
+    if colon and (member := roster.member(head)):
+        return (at_member(rest, member, roster),)
+    knowing = [member for member in roster.members if _knows(member, name)]
+    configured = tuple(Candidate(member.name, name) for member in knowing if member.configured)
+    if knowing and not configured:
+        raise not_configured(knowing[0], roster)
+    if not configured:
+        raise _unknown(name, [], roster)
+    return configured
+
+
+def _members(group: Group, roster: Roster) -> Pool:
+    """Return a group's members that are configured. Raises as `by_name` where none is."""
+    found: dict[Candidate, float] = {}
+    missing: AskonceError | None = None
+    for share in group.members:
+        try:
+            candidates = _of_model(roster.aliases.get(share.model, share.model), roster)
+        except (ProviderNotConfigured, UnknownModel) as error:
+            missing = missing or error
+        else:
+            found.setdefault(candidates[0], share.weight)
+    if missing is not None and not found:
+        raise missing
+    return Pool(tuple(found), tuple(found.values()) if group.strategy == "weighted" else ())
 
 
 def at_member(name: str, member: Member, roster: Roster) -> Candidate:
@@ -116,7 +169,7 @@ def _unknown(name: str, members: Sequence[Member], roster: Roster) -> UnknownMod
     configured = members or roster.configured
     names = [model for member in configured for model in (member.default_model, *member.models) if model]
     others = [model for member in roster.members for model in member.models] if not members else []
-    near = nearest(name, [*names, *roster.aliases]) or nearest(name, others)
+    near = nearest(name, [*names, *roster.aliases, *roster.groups]) or nearest(name, others)
     hint = f" The nearest is {near!r}." if near else ""
     return UnknownModel(
         f"No provider is known to have a model {shown!r}.{hint} GET /llm/models lists what can be asked; "

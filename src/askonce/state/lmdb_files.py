@@ -26,7 +26,7 @@ from msgspec import Struct
 from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.state import lmdb_errors
 
-FORMAT = 1
+FORMAT = 2
 MARK_KEY = b"m"
 MAGIC = b"askonce\0"  # what stands before the mark; a file with records and without it is not ours
 BADGE = "askonce-state"

@@ -1,6 +1,6 @@
 """The sums as a small synced file: what is left of the books when the machine loses its power.
 
-{"format": 1, "since_ms": …, "tenants": {hex of the key: [ten sums, in the order of `tally`]}}
+{"format": 2, "since_ms": …, "tenants": {hex of the key: [eleven sums, in the order of `tally`]}}
 """
 
 import logging
@@ -15,7 +15,7 @@ from askonce.state.lmdb_books import SUMS
 from askonce.state.lmdb_files import Txn
 from askonce.state.lmdb_records import walk
 
-FORMAT = 1
+FORMAT = 2
 NAME = "counters.json"
 
 _log = logging.getLogger("askonce.state")

@@ -1,4 +1,4 @@
-"""A tenant's sums as they are stored: ten signed 64-bit integers, in the order of `Tally`.
+"""A tenant's sums as they are stored: eleven signed 64-bit integers, in the order of `Tally`.
 
 Signed 64 bits of nano-dollars are nine thousand million dollars; the sums are not expected to overflow.
 """
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from askonce.domain.outcome import Paid, Spared, Totals
 
-TALLY = struct.Struct("<10q")
+TALLY = struct.Struct("<11q")
 NOTHING = bytes(TALLY.size)
 
 
@@ -25,6 +25,7 @@ class Tally(NamedTuple):
     saved_exact_nano: int = 0
     saved_coalesced_nano: int = 0
     saved_tokens: int = 0
+    saved_prompt_cache_nano: int = 0
 
     def totals(self, entries: int, stored_bytes: int, since_ms: int) -> Totals:
         """Complete the sums."""
@@ -33,8 +34,8 @@ class Tally(NamedTuple):
 
 def add_hit(packed: bytes, saved_nano: int, saved_tokens: int) -> bytes:
     """Add one answer from the store."""
-    hits, m, c, f, a, u, spent, exact, coalesced, tokens = TALLY.unpack(packed)
-    return TALLY.pack(hits + 1, m, c, f, a, u, spent, exact + saved_nano, coalesced, tokens + saved_tokens)
+    hits, m, c, f, a, u, spent, exact, coalesced, tokens, cached = TALLY.unpack(packed)
+    return TALLY.pack(hits + 1, m, c, f, a, u, spent, exact + saved_nano, coalesced, tokens + saved_tokens, cached)
 
 
 def add(packed: bytes, ending: Paid | Spared) -> bytes:
@@ -49,10 +50,11 @@ def _worth(ending: Paid | Spared) -> Tally:
         if ending.kind == "exact":
             return Tally(hits=1, saved_exact_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
         return Tally(coalesced=1, saved_coalesced_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
+    money = Tally(spent_nano=ending.cost_nano, saved_prompt_cache_nano=ending.saved_prompt_cache_nano)
     if ending.ending == "failed":
-        return Tally(failed=1, spent_nano=ending.cost_nano)
+        return money._replace(failed=1)
     if ending.ending == "abandoned":
-        return Tally(abandoned=1, spent_nano=ending.cost_nano)
+        return money._replace(abandoned=1)
     if ending.counted:
-        return Tally(misses=1, spent_nano=ending.cost_nano)
-    return Tally(uncounted=1, spent_nano=ending.cost_nano)
+        return money._replace(misses=1)
+    return money._replace(uncounted=1)

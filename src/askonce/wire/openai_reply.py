@@ -59,7 +59,7 @@ class CallReply(Struct, frozen=True):
     function: FunctionReply | UnsetType = UNSET
 
 
-class MessageReply(Struct, frozen=True):
+class ChoiceMessage(Struct, frozen=True):
     """Hold the model's message. `reasoning_details` only where reasoning is signed or redacted."""
 
     role: Literal["assistant"]
@@ -75,7 +75,7 @@ class ChoiceReply(Struct, frozen=True):
     """Hold the one choice."""
 
     index: int
-    message: MessageReply
+    message: ChoiceMessage
     logprobs: None
     finish_reason: Finish
 
@@ -146,14 +146,14 @@ def common(answer: Answer) -> Common:
     return Common("chat.completion", answer.model_version or answer.model, (choice,), usage_reply(answer.usage))
 
 
-def message_of(answer: Answer) -> MessageReply:
+def message_of(answer: Answer) -> ChoiceMessage:
     """Write the model's message."""
     fields = own_fields(answer)
     calls = tuple(_call(part) for part in answer.parts if _is_call(part))
     thoughts = [part for part in answer.parts if isinstance(part, Thinking)]
     refusal = fields.get("refusal")
     content = None if refusal is not None or (calls and not answer.text) else answer.text
-    return MessageReply(
+    return ChoiceMessage(
         role="assistant",
         content=content,
         refusal=refusal,
