@@ -66,6 +66,7 @@ def test_only_parameters_that_were_given_are_sent(params: Params, sent: object) 
     [
         # Guide "Gemini thinking": levels from Gemini 3 on, budgets before.
         (Reasoning("low"), NEW, {"thinkingLevel": "low", "includeThoughts": True}),
+        (Reasoning("xhigh"), NEW, {"thinkingLevel": "xhigh", "includeThoughts": True}),
         (Reasoning("minimal"), "gemini-flash-latest", {"thinkingLevel": "minimal", "includeThoughts": True}),
         (Reasoning(budget_tokens=2048), NEW, {"thinkingBudget": 2048, "includeThoughts": True}),
         (Reasoning(budget_tokens=2048), OLD, {"thinkingBudget": 2048, "includeThoughts": True}),
@@ -162,7 +163,7 @@ SEARCH = ForeignTool("anthropic", "web_search_20250305", canonical_json({"type":
         (Call("t", HI, Params(stop=tuple("abcdef"))), "stop"),
         (Call("t", HI, Params(seed=2**31)), "seed"),
         (Call("t", HI, Params(max_tokens=2**31)), "max_tokens"),
-        (Call("t", HI, Params(reasoning=Reasoning("xhigh"))), "reasoning_effort"),
+        (Call("t", HI, Params(reasoning=Reasoning("max"))), "reasoning_effort"),
         (Call("t", HI, Params(reasoning=Reasoning("low", 1024))), "reasoning"),
         (
             Call("t", HI, Params(format=Format("schema", "a", canonical_json({"description": "b"}), description="c"))),
@@ -180,6 +181,11 @@ def test_what_the_shape_cannot_say_is_refused_by_name(call: Call, field: str) ->
         encode_call(call, NEW)
     assert [detail.field for detail in caught.value.details] == [field]
     assert field in caught.value.message
+
+
+def test_an_effort_without_a_budget_is_refused_for_models_that_know_budgets_only() -> None:
+    with pytest.raises(Invalid, match="reasoning_effort must be one of none, minimal, low, medium, high for"):
+        body(Params(reasoning=Reasoning("xhigh")), OLD)
 
 
 def test_everything_that_is_wrong_is_named_at_once() -> None:

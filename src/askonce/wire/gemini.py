@@ -25,7 +25,7 @@ from askonce.wire.gemini_contents import Json, Unsayable, conversation
 
 # Google's "OpenAI compatibility", Thinking: what an effort is worth to models that know budgets only.
 BUDGETS = {"none": 0, "minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576}
-LEVELS = ("minimal", "low", "medium", "high")
+LEVELS = ("minimal", "low", "medium", "high", "xhigh")  # API reference, `ThinkingLevel`
 FIRST_WITH_LEVELS = 3
 
 STOP_SEQUENCES_MAX = 5  # API reference, `GenerationConfig.stopSequences`
@@ -124,10 +124,12 @@ def _thinking(reasoning: Reasoning | None, model_generation: int, unsayable: Uns
     if effort and budget:
         unsayable.add("reasoning", "is asked for by an effort and by a budget, of which Gemini's models take one")
         return None
-    if budget is None and effort and effort not in BUDGETS:
-        unsayable.add("reasoning_effort", f"must be one of {', '.join(BUDGETS)} for Gemini's models")
+    levels = model_generation >= FIRST_WITH_LEVELS
+    known = ("none", *LEVELS) if levels else tuple(BUDGETS)
+    if budget is None and effort and effort not in known:
+        unsayable.add("reasoning_effort", f"must be one of {', '.join(known)} for this model")
         return None
-    if budget is None and model_generation >= FIRST_WITH_LEVELS and effort in LEVELS:
+    if budget is None and levels and effort in LEVELS:
         return {"thinkingLevel": effort, "includeThoughts": True}
     budget = BUDGETS.get(effort) if budget is None else budget
     if budget is None:
