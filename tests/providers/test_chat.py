@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -20,10 +21,12 @@ from tests.providers.upstream import (
 
 from askonce.domain.answer import Answer, Delta, Piece
 from askonce.domain.call import Call, Message, Params
+from askonce.domain.content import Foreign, Text, Thinking, ToolCall, canonical_json
 from askonce.domain.errors import (
     AskonceError,
     ConfigError,
     ContextExceeded,
+    Invalid,
     ModelLoading,
     ProviderBusy,
     ProviderDenied,
@@ -32,6 +35,7 @@ from askonce.domain.errors import (
     UnknownModel,
 )
 from askonce.domain.ports import Provider
+from askonce.domain.progress import Progress
 from askonce.domain.usage import Usage
 from askonce.providers.catalog import Vendor
 from askonce.providers.chat import Address, ChatProvider, fixed
@@ -335,3 +339,60 @@ def test_the_probe_says_why_nothing_answers() -> None:
         await http.close()
 
     asyncio.run(main())
+
+
+def test_thoughts_and_tool_calls_come_as_pieces_and_as_parts() -> None:
+    def told(delta: dict[str, object]) -> dict[str, object]:
+        return piece(choices=[{"index": 0, "delta": delta, "finish_reason": None}])
+
+    def function(arguments: str) -> dict[str, object]:
+        return {"index": 0, "id": "c1", "type": "function", "function": {"name": "look", "arguments": arguments}}
+
+    async def calling(exchange: Exchange) -> None:
+        exchange.open_stream()
+        exchange.event(told({"reasoning_content": "Where?"}))
+        exchange.event(told({"content": "Let me look."}))
+        exchange.event(told({"tool_calls": [function('{"at"')]}))
+        exchange.event(told({"tool_calls": [function(": 1}")]}))
+        exchange.event(piece(finish="tool_calls"))
+        exchange.chunk(b"data: [DONE]\n\n")
+        exchange.close_stream()
+
+    async def test(provider: ChatProvider, up: Upstream) -> None:
+        *pieces, got = await everything(provider, stream=True)
+        assert isinstance(got, Answer)
+        assert got.parts == (Thinking("Where?"), Text("Let me look."), ToolCall("c1", "look", '{"at": 1}'))
+        assert (got.text, got.finish) == ("Let me look.", "tool_calls")
+        progress = Progress()
+        for each in pieces:
+            assert not isinstance(each, Answer)
+            progress.add(each)
+        assert progress.rest(got) == []
+
+    play(calling, test)
+
+
+def test_neighbours_that_came_together_are_one_piece() -> None:
+    async def together(exchange: Exchange) -> None:
+        exchange.open_stream()
+        events = [piece("Hel"), piece("lo"), piece(finish="stop")]
+        exchange.chunk(b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events))
+        exchange.close_stream()
+
+    async def test(provider: ChatProvider, up: Upstream) -> None:
+        hello, _ = await everything(provider, stream=True)
+        assert hello == Delta("Hello")
+
+    play(together, test)
+
+
+def test_what_cannot_be_said_is_refused_before_anything_is_sent() -> None:
+    document = Foreign("anthropic", "document", canonical_json({}))
+    asked = Call("t", (Message("user", (document,)),), Params())
+
+    async def test(provider: ChatProvider, up: Upstream) -> None:
+        with pytest.raises(Invalid, match=r"messages\[0\]\.content\[0\] is document of the shape anthropic"):
+            await anext(provider.ask(asked, "gpt-4o", 10))
+        assert up.seen == []
+
+    play(answer(), test)

@@ -29,6 +29,7 @@ from askonce.wire.openai import Dialect, encode_call
 from askonce.wire.openai_read import read_chat
 
 HI: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
+WHO = [Candidate("p", "m")]
 WIDE = Dialect(developer=True, thinking="reasoning_content", cache_control=True)
 
 
@@ -180,8 +181,7 @@ def test_what_cannot_change_the_answer_stands_beside_the_question() -> None:
     }
     beside = read(**fields, user="u", metadata={"a": "b"}, store=False, stream_options={"include_usage": True}).call
     bare = read(messages=HI, tools=[{"type": "function", "function": {"name": "f"}}]).call
-    who = [Candidate("p", "m")]
-    assert fingerprints(beside, who) == fingerprints(bare, who)
+    assert fingerprints(beside, WHO) == fingerprints(bare, WHO)
     assert [aside.at for aside in beside.asides] == [
         ("messages", 0, "content", 0, "cache_control"),
         ("tools", 0, "cache_control"),
@@ -280,6 +280,54 @@ ODD = st.recursive(
 def test_any_bytes_are_a_question_or_refused(body: bytes) -> None:
     with suppress(Malformed, Invalid):
         assert isinstance(read_chat(body, "t", CacheWish()), Ask)
+
+
+WHOLE: dict[str, Any] = {
+    "model": "m",
+    "messages": [
+        {"role": "system", "content": "x", "name": "n"},
+        {"role": "user", "content": [
+            {"type": "text", "text": "x", "cache_control": MARK},
+            {"type": "image_url", "image_url": {"url": "https://x", "detail": "low"}},
+        ]},
+        {"role": "assistant", "content": "x", "reasoning_content": "x", "reasoning": "x", "refusal": "x",
+         "reasoning_details": [{"type": "reasoning.text", "text": "x", "signature": "x", "index": 0}],
+         "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "x"}]},
+    ],
+    "tools": [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {}, "strict": True}}],
+    "tool_choice": {"type": "function", "function": {"name": "f"}},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
+    "stop": ["x"],
+    "modalities": ["text"],
+    "stream_options": {"include_usage": True},
+    "reasoning_effort": "low",
+}  # fmt: skip
+
+
+@given(st.data(), ODD)
+@settings(deadline=None)
+def test_a_body_with_anything_anywhere_is_a_question_or_refused(data: st.DataObject, odd: Any) -> None:
+    body: Any = json.loads(json.dumps(WHOLE))
+    at: Any = body
+    while True:
+        key = data.draw(st.sampled_from(sorted(at) if isinstance(at, dict) else range(len(at))))
+        if not isinstance(at[key], dict | list) or not at[key] or data.draw(st.booleans()):
+            break
+        at = at[key]
+    at[key] = odd
+    with suppress(Malformed, Invalid):
+        call = read_chat(json.dumps(body).encode(), "t", CacheWish()).call
+        again = read_chat(encode_call(call, "m", WIDE), "t", CacheWish()).call
+        assert fingerprints(again, WHO) == fingerprints(call, WHO)
+
+
+def test_what_a_call_or_tool_says_beyond_ours_is_kept() -> None:
+    more = CALL | {"extra_content": {"google": {"thought_signature": "x"}}, "index": 0}  # Gemini, Thought signatures
+    kept = Foreign("openai", "tool_calls", canonical_json({k: v for k, v in more.items() if k != "index"}))
+    assert message(role="assistant", content=None, tool_calls=[more]).content == (kept,)
+    tool = {"type": "function", "function": {"name": "f"}, "defer_loading": True}
+    assert read(tools=[tool]).call.tools == (ForeignTool("openai", "function", canonical_json(tool)),)
 
 
 def test_the_cache_is_asked_for_by_headers_only() -> None:

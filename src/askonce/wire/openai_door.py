@@ -114,6 +114,7 @@ class ChunkWriter:
         self._progress = Progress()
         self._facts: Facts | None = None
         self._head = b""
+        self._spoke = False
 
     def start(self, facts: Facts) -> bytes:
         """Remember whose reply this is; the first chunk waits for the first piece, or for the whole answer."""
@@ -124,6 +125,7 @@ class ChunkWriter:
         """Write one piece, after the chunk with the role if it is the first."""
         begun = b"" if self._head else self._begin()
         self._progress.add(piece)
+        self._spoke |= isinstance(piece, Delta) and bool(piece.text)
         return begun + self._written(piece)
 
     def still_here(self) -> bytes:
@@ -135,8 +137,9 @@ class ChunkWriter:
         answer = entry.open()
         begun = b"" if self._head else self._begin_replay(entry, facts, answer)
         refused = "refusal" in own_fields(answer)
-        # A refusal that has not been passed on as text is told as what it is only.
-        rest = [] if refused and self._progress.nothing else self._progress.rest(answer)
+        rest = self._progress.rest(answer)
+        if refused and not self._spoke:  # a refusal that has not gone out as text is told as what it is only
+            rest = [piece for piece in rest if not isinstance(piece, Delta)]
         left = b"".join(map(self._written, rest))
         late = late_fields(answer)
         added = self._chunk(late) if late is not None else b""

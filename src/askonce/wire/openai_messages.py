@@ -24,9 +24,10 @@ from askonce.domain.content import (
     plain,
 )
 from askonce.wire.openai_parts import SHAPE, Findings, Json, Place, named, read_part, write_part
-from askonce.wire.openai_thoughts import is_sealed, read_thoughts, spoken, write_details
+from askonce.wire.openai_thoughts import REASONING, is_sealed, read_thoughts, spoken, write_details
 
 ROLES: tuple[str, ...] = get_args(Role)
+_SPEAKERS = frozenset(ROLES) - {"tool"}
 FIELD = "message."  # begins the kind of a `Foreign` that is a field of its message
 CUSTOM_CALL = "tool_calls"  # the kind of a `Foreign` that stands among the tool calls
 ERROR_WORD = "Error: "
@@ -36,12 +37,26 @@ IN_PARTS, IN_DETAILS = "parts", "reasoning_details"  # where else reasoning goes
 _BESIDE = frozenset(("annotations", "cache_control", "prompt_cache_breakpoint"))
 
 
+_CALL_FIELDS = frozenset(("id", "type", "function"))
+_FUNCTION_FIELDS = frozenset(("name", "arguments"))
+_CALL_PLACE = frozenset(("index", "cache_control"))  # where it stood in a stream, which its place in the list says
+
+
 def read_messages(value: object, findings: Findings) -> tuple[Message, ...]:
     """Read a conversation; what is wrong with it is noted."""
     if not isinstance(value, list) or not value:
         findings.wrong("messages", "must be a list with at least one message")
         return ()
-    return tuple(_read_message(item, at, findings) for at, item in enumerate(value))
+    return tuple(_plain(item) or _read_message(item, at, findings) for at, item in enumerate(value))
+
+
+def _plain(item: object) -> Message | None:
+    """Read a message of nothing but words, which nearly all are, without a look at what it does not have."""
+    if isinstance(item, dict) and len(item) == 2:
+        role, content = item.get("role"), item.get("content")
+        if isinstance(content, str) and isinstance(role, str) and role in _SPEAKERS:
+            return Message(cast(Role, role), content)
+    return None
 
 
 def _read_message(item: object, index: int, findings: Findings) -> Message:
@@ -60,7 +75,7 @@ def _read_message(item: object, index: int, findings: Findings) -> Message:
     if role == "tool":
         parts: tuple[Part, ...] = (reading.result(),)
     elif role == "assistant":
-        parts = (*read_thoughts(fields), *reading.content("content" not in fields), *reading.calls())
+        parts = (*reading.thoughts(), *reading.content("content" not in fields), *reading.calls())
     else:
         parts = reading.content(may_lack=False)
     parts += reading.rest()
@@ -75,6 +90,13 @@ class _Reading:
         self._index = index
         self._field = f"messages[{index}]"
         self._findings = findings
+
+    def thoughts(self) -> tuple[Part, ...]:
+        thoughts = read_thoughts(self._fields)
+        for name in REASONING:
+            if self._fields.pop(name, None) is not None:
+                self._findings.wrong(f"{self._field}.{name}", "must be a text, and one only under all its names")
+        return thoughts
 
     def content(self, may_lack: bool) -> tuple[Part, ...]:
         content = self._fields.pop("content", None)
@@ -140,17 +162,20 @@ class _Reading:
 
 
 def read_call(item: object) -> ToolCall | Foreign | None:
-    """Read one tool call of an assistant; None where it is none."""
+    """Read one tool call of an assistant; None where it is none. One that says more than ours can hold is foreign."""
     if not isinstance(item, dict):
         return None
-    if item.get("type", "function") not in ("function", None):
-        return Foreign(SHAPE, CUSTOM_CALL, canonical_json(item))
-    function, call_id = item.get("function"), item.get("id")
+    told = {name: value for name, value in item.items() if value is not None and name not in _CALL_PLACE}
+    function, call_id = told.get("function"), told.get("id")
+    if told.get("type", "function") != "function":
+        return Foreign(SHAPE, CUSTOM_CALL, canonical_json(told))
     if not isinstance(function, dict) or not isinstance(call_id, str):
         return None
     name, arguments = function.get("name"), function.get("arguments", "")
     if not isinstance(name, str) or not isinstance(arguments, str):
         return None
+    if not told.keys() <= _CALL_FIELDS or not function.keys() <= _FUNCTION_FIELDS:
+        return Foreign(SHAPE, CUSTOM_CALL, canonical_json(told))
     return ToolCall(call_id, name, arguments)
 
 

@@ -130,10 +130,10 @@ def read_tool(value: object, index: int, findings: Findings) -> Tool | ForeignTo
     at = ("tools", index)
     fields = findings.unmarked(value, at)
     function = fields.get("function")
+    if kind == "function" and not isinstance(function, dict):
+        findings.wrong(f"{field}.function", "must be an object with a name")
+        return None
     if kind != "function" or not isinstance(function, dict) or not fields.keys() <= {"type", "function"}:
-        if kind == "function":
-            findings.wrong(f"{field}.function", "must be an object with a name, and nothing may stand beside it")
-            return None
         return ForeignTool(SHAPE, kind[:NAMED_MAX], canonical_json(fields))
     return _function(findings.unmarked(function, at), f"{field}.function", findings)
 

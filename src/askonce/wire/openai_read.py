@@ -78,14 +78,9 @@ def _ask(fields: Json, tenant: str, wish: CacheWish) -> Ask:
     messages = read_messages(fields.pop("messages", None), findings)
     tools = _tools(fields.pop("tools", None), findings)
     stream = reading.flag("stream")
-    params = _params(reading)
-    for name, (harmless, problem) in _REFUSED.items():
-        if name in fields and fields.pop(name) not in harmless:
-            findings.wrong(name, problem)
-    if "audio" in fields.get("modalities", ()):
-        findings.wrong("modalities", "holds audio, which is not offered here: answers are text")
-    for name in sorted(_BESIDE & fields.keys()):
-        findings.beside((name,), fields.pop(name))
+    params = _params(reading) if fields else Params()
+    if fields:
+        _look_at_others(fields, findings)
     findings.refuse()
     call = Call(
         tenant=tenant,
@@ -100,6 +95,18 @@ def _ask(fields: Json, tenant: str, wish: CacheWish) -> Ask:
     return Ask(call, RoutingWish(model=model), wish)
 
 
+def _look_at_others(fields: Json, findings: Findings) -> None:
+    """Refuse, or put aside, what is neither a parameter nor to be kept as it came."""
+    for name, (harmless, problem) in _REFUSED.items():
+        if name in fields and fields.pop(name) not in harmless:
+            findings.wrong(name, problem)
+    modalities = fields.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities:
+        findings.wrong("modalities", "holds audio, which is not offered here: answers are text")
+    for name in sorted(_BESIDE & fields.keys()):
+        findings.beside((name,), fields.pop(name))
+
+
 def _tools(value: object, findings: Findings) -> tuple[Tool | ForeignTool, ...]:
     if value is None:
         return ()
@@ -111,31 +118,20 @@ def _tools(value: object, findings: Findings) -> tuple[Tool | ForeignTool, ...]:
 
 
 def _params(reading: "_Fields") -> Params:
-    return Params(
-        temperature=reading.number("temperature"),
-        max_tokens=reading.max_tokens(),
-        top_p=reading.number("top_p"),
-        seed=reading.whole("seed"),
-        stop=reading.stop(),
-        top_k=reading.whole("top_k"),
-        frequency_penalty=reading.number("frequency_penalty"),
-        presence_penalty=reading.number("presence_penalty"),
-        tool_choice=reading.known("tool_choice", _choice),
-        parallel_tools=reading.flag("parallel_tool_calls"),
-        format=reading.known("response_format", _format),
-        reasoning=reading.known("reasoning_effort", _effort),
-    )
+    """Read the parameters that are there: most questions have few of them."""
+    found = {field: read(reading, name) for name, (field, read) in _PARAMS.items() if name in reading.fields}
+    return Params(**found, max_tokens=reading.max_tokens())
 
 
 class _Fields:
     """Take typed values out of a body; a value of another type is noted."""
 
     def __init__(self, fields: Json, findings: Findings) -> None:
-        self._fields = fields
+        self.fields = fields
         self._findings = findings
 
     def text(self, name: str) -> str | None:
-        value = self._fields.pop(name, None)
+        value = self.fields.pop(name, None)
         if value is None:
             return None
         if not isinstance(value, str) or not value.strip() or len(value) > NAME_CEILING:
@@ -144,14 +140,14 @@ class _Fields:
         return value
 
     def flag(self, name: str) -> bool | None:
-        value = self._fields.pop(name, None)
+        value = self.fields.pop(name, None)
         if value is None or isinstance(value, bool):
             return value
         self._findings.wrong(name, "must be true or false")
         return None
 
     def number(self, name: str) -> float | None:
-        value = self._fields.pop(name, None)
+        value = self.fields.pop(name, None)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -160,7 +156,7 @@ class _Fields:
         return float(value) + 0.0  # makes -0.0 the zero that it equals
 
     def whole(self, name: str) -> int | None:
-        value = self._fields.pop(name, None)
+        value = self.fields.pop(name, None)
         if value is None:
             return None
         if isinstance(value, float) and value.is_integer():
@@ -172,6 +168,8 @@ class _Fields:
 
     def max_tokens(self) -> int | None:
         """Read the bound under its old and its new name, of which vendors want one or the other."""
+        if "max_tokens" not in self.fields and "max_completion_tokens" not in self.fields:
+            return None
         old, new = self.whole("max_tokens"), self.whole("max_completion_tokens")
         if old is not None and new is not None and old != new:
             self._findings.wrong("max_tokens", "contradicts max_completion_tokens: send one of them")
@@ -180,22 +178,22 @@ class _Fields:
             self._findings.wrong("max_tokens" if new is None else "max_completion_tokens", "must be at least 1")
         return found
 
-    def stop(self) -> tuple[str, ...] | None:
-        value = self._fields.pop("stop", None)
+    def stops(self, name: str) -> tuple[str, ...] | None:
+        value = self.fields.pop(name, None)
         stops = [value] if isinstance(value, str) else value
         if not stops:
             return None
         if not isinstance(stops, list) or len(stops) > STOPS_CEILING or not all(_is_stop(stop) for stop in stops):
-            self._findings.wrong("stop", f"must be a text or at most {STOPS_CEILING} texts, none of them empty")
+            self._findings.wrong(name, f"must be a text or at most {STOPS_CEILING} texts, none of them empty")
             return None
         return tuple(stops)
 
     def known(self, name: str, read: Callable[[Any], T | None]) -> T | None:
         """Read a value that has a canonical form; one that has none stays where it is, for providers of this shape."""
-        value = self._fields.get(name)
+        value = self.fields.get(name)
         found = None if value is None else read(value)
         if found is not None:
-            del self._fields[name]
+            del self.fields[name]
         return found
 
 
@@ -228,12 +226,28 @@ def _format(value: Any) -> Format | None:
     if kind != "json_schema" or not isinstance(schema, dict) or len(value) != 2:
         return None
     told = {name: item for name, item in schema.items() if item is not None}
-    if not all(isinstance(item, _SCHEMA_FIELDS.get(name, ())) for name, item in told.items()):
+    if not told.get("name") or not all(isinstance(item, _SCHEMA_FIELDS.get(name, ())) for name, item in told.items()):
         return None
     return Format(
         kind="schema",
-        name=told.get("name", ""),
+        name=told["name"],
         schema=canonical_json(told.get("schema")),
         strict=told.get("strict"),
         description=told.get("description", ""),
     )
+
+
+# Names of parameters, the fields of `Params` that they go to, and how they are read.
+_PARAMS: dict[str, tuple[str, Callable[[_Fields, str], Any]]] = {
+    "temperature": ("temperature", _Fields.number),
+    "top_p": ("top_p", _Fields.number),
+    "seed": ("seed", _Fields.whole),
+    "stop": ("stop", _Fields.stops),
+    "top_k": ("top_k", _Fields.whole),
+    "frequency_penalty": ("frequency_penalty", _Fields.number),
+    "presence_penalty": ("presence_penalty", _Fields.number),
+    "parallel_tool_calls": ("parallel_tools", _Fields.flag),
+    "tool_choice": ("tool_choice", lambda fields, name: fields.known(name, _choice)),
+    "response_format": ("format", lambda fields, name: fields.known(name, _format)),
+    "reasoning_effort": ("reasoning", lambda fields, name: fields.known(name, _effort)),
+}

@@ -13,18 +13,29 @@ from askonce.domain.content import Foreign, Part, Thinking, canonical_json
 from askonce.wire.openai_parts import SHAPE, Json
 
 FORMAT = "anthropic-claude-v1"  # OpenRouter's name for thinking with Anthropic's signatures
+REASONING = ("reasoning_content", "reasoning")
 DETAILS = "message.reasoning_details"
 
 
 def read_thoughts(fields: Json) -> tuple[Part, ...]:
     """Take the reasoning out of a message's fields."""
-    content, plain = fields.pop("reasoning_content", None), fields.pop("reasoning", None)
+    text = _text(fields)
     details = fields.pop("reasoning_details", None)
-    text = content or plain
-    thoughts: tuple[Part, ...] = (Thinking(text),) if text and isinstance(text, str) else ()
+    thoughts: tuple[Part, ...] = (Thinking(text),) if text else ()
     if not details:
         return thoughts
     return _from_details(details) or (*thoughts, Foreign(SHAPE, DETAILS, canonical_json(details)))
+
+
+def _text(fields: Json) -> str:
+    """Take the text out; what is none, or another text under the other name, stays."""
+    text = ""
+    for name in REASONING:
+        said = fields.get(name)
+        if isinstance(said, str) and said in ("", text or said):
+            text = text or said
+            del fields[name]
+    return text
 
 
 def _from_details(details: object) -> tuple[Part, ...]:
