@@ -18,7 +18,7 @@ from askonce.domain.content import Foreign, Part, Text, Thinking, ToolCall, cano
 from askonce.domain.errors import BY_CODE, AskonceError, MethodNotAllowed
 from askonce.domain.progress import pieces_of
 from askonce.domain.usage import Usage
-from askonce.wire.anthropic import decode_answer
+from askonce.wire.anthropic_answers import decode_answer
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.anthropic_stream import StreamReader
 from askonce.wire.door import Facts

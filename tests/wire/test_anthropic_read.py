@@ -1,11 +1,13 @@
 """Bodies of POST /v1/messages become questions, and go out again as they came."""
 
+import contextlib
 import json
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 from tests.wire.anthropic_calls import MODEL, questions
 
@@ -289,7 +291,14 @@ def test_all_problems_are_named_at_once() -> None:
     assert problems.keys() == {"max_tokens", "temperature", "top_p"}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000])
+def deep(levels: int) -> bytes:
+    return b'{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}],"x":%b%b}' % (
+        b"[" * levels,
+        b"]" * levels,
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, deep(900), deep(50_000)])
 def test_what_is_no_json_object_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         read(body)
@@ -319,3 +328,33 @@ def test_asides_survive_with_their_json() -> None:
     (aside,) = call.asides
     assert aside == Aside(("messages", 0, "content", 0, "cache_control"), aside.json)
     assert bytes(aside.json) == bytes(RAW_MARK)
+
+
+WORDS = (
+    "model messages max_tokens system tools tool_choice thinking output_config type role content text source input "
+    "name tool_use_id id citations signature data cache_control schema format input_schema budget_tokens"
+).split()
+KINDS = ["text", "image", "tool_use", "tool_result", "thinking", "document", "user", "assistant", "system", "auto"]
+odd = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(KINDS)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.sampled_from(WORDS), odd))
+def test_a_body_with_anything_anywhere_is_a_question_or_refused(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(Invalid, Malformed):
+        encode_call(read(HELLO | fields).call, MODEL)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(WORDS), odd) | odd, max_size=3), st.sampled_from(KINDS))
+def test_any_content_is_a_question_or_refused(content: list[Any], kind: str) -> None:
+    blocks = [block | {"type": kind} if isinstance(block, dict) else block for block in content]
+    with contextlib.suppress(Invalid):
+        encode_call(read_call(messages=[{"role": "user", "content": blocks}]), MODEL)

@@ -12,7 +12,7 @@ from askonce.domain.answer import Delta, Piece, ThinkingDelta, ToolDelta
 from askonce.domain.content import Foreign, Text, Thinking, ToolCall
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed
 from askonce.domain.usage import Usage
-from askonce.wire.anthropic import Whole, decode_answer
+from askonce.wire.anthropic_answers import Whole, decode_answer
 from askonce.wire.anthropic_stream import StreamReader
 
 THOUGHT = {"type": "thinking", "thinking": "let me see", "signature": "EqQB"}

@@ -23,7 +23,8 @@ from askonce.providers.chat import PROBE_S, SETTLE_S, Address, Endpoint
 from askonce.providers.failures import Refusal, failure
 from askonce.providers.http import Http, Limits, Reply, Request, retry_after_s
 from askonce.providers.tokens import count_usage
-from askonce.wire.anthropic import (
+from askonce.wire.anthropic import encode_call, encode_count
+from askonce.wire.anthropic_answers import (
     BUSY_WAIT_S,
     Body,
     ErrorField,
@@ -31,8 +32,6 @@ from askonce.wire.anthropic import (
     decode_answer,
     decode_count,
     decode_models,
-    encode_call,
-    encode_count,
 )
 from askonce.wire.anthropic_parts import SHAPE
 from askonce.wire.anthropic_stream import StreamReader

@@ -74,13 +74,13 @@ def read_blocks(content: object, field: str, problems: Problems) -> list[Block]:
             continue
         try:
             found.append(_read_block(block, where, problems))
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError):
             problems.add(where, f"is not a whole block of type {block['type'][:NAMED_MAX]}")
     return found
 
 
 def _read_block(block: Json, where: str, problems: Problems) -> Block:
-    """Read one block. Raises `KeyError` and `TypeError` where a field is missing or of another type."""
+    """Read one block. Raises `KeyError`, `TypeError` or `ValueError` where a field is missing or of another type."""
     said = {name: value for name, value in block.items() if value is not None and name != "type"}
     marked = take_asides(said, (_CACHE,))
     kind = block["type"]
@@ -107,6 +107,8 @@ def _text(said: Json, block: Json) -> tuple[Part, ...]:
     text, citations = _string(said.pop("text")), said.pop(CITATIONS, None)
     if said:
         return (_foreign("text", block),)
+    if citations and not (isinstance(citations, list) and all(isinstance(one, dict) for one in citations)):
+        raise TypeError
     return (Text(text), Foreign(SHAPE, CITATIONS, canonical_json(citations))) if citations else (Text(text),)
 
 

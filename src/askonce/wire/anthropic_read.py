@@ -81,7 +81,13 @@ _ASIDES = ("metadata", "cache_control", "service_tier")
 
 def read_messages(body: bytes, tenant: str, wish: CacheWish, kind: type[Asked] = MessagesBody) -> Ask:
     """Turn a body into a question. Raises `Malformed` and `Invalid`, which names every problem."""
-    raw = _object(body)
+    try:
+        return _read(_object(body), tenant, wish, kind)
+    except RecursionError:
+        raise Malformed("The body is nested too deep.") from None
+
+
+def _read(raw: Json, tenant: str, wish: CacheWish, kind: type[Asked]) -> Ask:
     problems = Problems()
     fields = _fields(raw, kind, problems)
     if fields is None:
@@ -113,8 +119,6 @@ def read_messages(body: bytes, tenant: str, wish: CacheWish, kind: type[Asked] =
 def _object(body: bytes) -> Json:
     try:
         raw = msgspec.json.decode(body)
-    except RecursionError:
-        raise Malformed("The body is nested too deep.") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Malformed(_not_json(body, error)) from None
     if not isinstance(raw, dict):
@@ -261,7 +265,7 @@ _MODES = {"auto": "auto", "any": "required", "tool": "named", "none": "none"}
 def _choice(said: Json | None, problems: Problems) -> tuple[ToolChoice | None, bool | None]:
     if said is None:
         return None, None
-    mode, name, single = said.get("type"), said.get("name") or "", said.get("disable_parallel_tool_use")
+    mode, name, single = str(said.get("type")), said.get("name") or "", said.get("disable_parallel_tool_use")
     unknown = [key for key in said if key not in ("type", "name", "disable_parallel_tool_use")]
     if mode not in _MODES or not isinstance(name, str) or bool(name) != (mode == "tool") or unknown:
         problems.add("tool_choice", "must be of type auto, any, none, or tool with its name")

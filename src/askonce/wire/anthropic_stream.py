@@ -17,7 +17,7 @@ from msgspec import Struct
 from askonce.domain.answer import Delta, FinishReason, Piece, ThinkingDelta, ToolDelta
 from askonce.domain.content import Part, ToolCall
 from askonce.domain.errors import ProviderFailed
-from askonce.wire.anthropic import (
+from askonce.wire.anthropic_answers import (
     Body,
     ErrorField,
     UsageField,
