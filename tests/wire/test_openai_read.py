@@ -51,7 +51,7 @@ def test_a_question_without_a_model_is_for_the_default() -> None:
     assert read(model=None).routing.model is None
 
 
-CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{ "at": 1 }'}}
+CALL: dict[str, Any] = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{ "at": 1 }'}}
 LOOK = ToolCall("c1", "look", '{ "at": 1 }')
 
 
@@ -85,6 +85,13 @@ LOOK = ToolCall("c1", "look", '{ "at": 1 }')
             Message("assistant", (LOOK,)),
         ),
         ({"role": "assistant", "content": "", "tool_calls": [CALL]}, Message("assistant", (LOOK,))),
+        (
+            {"role": "assistant", "content": "", "annotations": None, "parsed": None, "tool_calls": [
+                {"id": "c1", "type": "function", "index": 0,
+                 "function": CALL["function"] | {"parsed_arguments": None}}
+            ]},  # as the official library's streaming helper puts it together
+            Message("assistant", (LOOK,)),
+        ),
         ({"role": "assistant", "content": "ok", "tool_calls": []}, Message("assistant", "ok")),
         ({"role": "assistant", "content": "No", "tool_calls": [CALL]}, Message("assistant", (Text("No"), LOOK))),
         (

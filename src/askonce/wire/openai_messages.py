@@ -174,9 +174,13 @@ def read_call(item: object) -> ToolCall | Foreign | None:
     name, arguments = function.get("name"), function.get("arguments", "")
     if not isinstance(name, str) or not isinstance(arguments, str):
         return None
-    if not told.keys() <= _CALL_FIELDS or not function.keys() <= _FUNCTION_FIELDS:
+    if not told.keys() <= _CALL_FIELDS or not _told(function) <= _FUNCTION_FIELDS:
         return Foreign(SHAPE, CUSTOM_CALL, canonical_json(told))
     return ToolCall(call_id, name, arguments)
+
+
+def _told(fields: Json) -> set[str]:
+    return {name for name, value in fields.items() if value is not None}
 
 
 class Manner:
