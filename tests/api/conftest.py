@@ -94,6 +94,7 @@ class TellProvider:
         self.error: AskonceError | None = None
         self.calls: list[Call] = []
         self.gate: asyncio.Event | None = None
+        self.cached_tokens = 0
 
     async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
         """Play the pieces."""
@@ -104,7 +105,7 @@ class TellProvider:
             raise self.error
         for piece in self.pieces if call.stream else ():
             yield Delta(piece)
-        yield Answer("".join(self.pieces), "stop", Usage(57, 112), self.name, model, f"{model}-2024")
+        yield Answer("".join(self.pieces), "stop", Usage(57, 112, self.cached_tokens), self.name, model, f"{model}-2024")
 
     async def probe(self) -> str:
         """Say that all is well."""

@@ -15,7 +15,7 @@ from askonce.domain.outcome import Paid, PaidRecord, Spared, Totals
 from askonce.domain.usage import Usage
 from askonce.gate.answering import Answering, Arrival, Joined
 from askonce.gate.dispatch import Dispatch, Outlets
-from askonce.gate.pipeline import Road
+from askonce.gate.pipeline import Road, Router
 from askonce.gate.plan import Plan
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement
@@ -32,8 +32,8 @@ START_MS = 1_700_000_000_000
 WHO = Candidate("vendor", "m-1")
 CALLER = Caller("addr:127.0.0.1", TENANT)
 TOTAL_S = 600.0
-# One prompt token for a microdollar, one of completion for two.
-PRICE = Price(input=Rate(1_000_000_000), output=Rate(2_000_000_000))
+# One prompt token for a microdollar, one of completion for two, one from the cache for a tenth.
+PRICE = Price(input=Rate(1_000_000_000), output=Rate(2_000_000_000), cache_read=Rate(100_000_000))
 USAGE = Usage(10, 5)
 COST_NANO = 20_000  # of USAGE at PRICE
 GUESS = Usage(10, 1, estimated=True)  # what the meter says of anything
@@ -89,9 +89,12 @@ class LoopClock:
 class Line:
     """Play one call that reached the provider."""
 
-    def __init__(self, call: Call, model: str) -> None:
+    usage = USAGE
+
+    def __init__(self, call: Call, model: str, provider: str) -> None:
         self.call = call
         self.model = model
+        self.provider = provider
         self.closed = False
         self._said = ""
         self._moves: asyncio.Queue[Delta | Answer | BaseException | None] = asyncio.Queue()
@@ -102,10 +105,11 @@ class Line:
             self._said += text
             self._moves.put_nowait(Delta(text))
 
-    def finish(self, text: str = "", finish: FinishReason = "stop", provider: str = "vendor") -> None:
+    def finish(self, text: str = "", finish: FinishReason = "stop", provider: str = "") -> None:
         """Send the whole answer, which is what was said before if that was anything."""
         whole = self._said or text or "an answer"
-        self._moves.put_nowait(Answer(whole, finish, USAGE, provider, self.model, "m-1-2024", took_ms=7))
+        who = provider or self.provider
+        self._moves.put_nowait(Answer(whole, finish, self.usage, who, self.model, "m-1-2024", took_ms=7))
 
     def fail(self, error: BaseException) -> None:
         """Break off."""
@@ -129,16 +133,15 @@ class Line:
 class Vendor:
     """Stand in for a provider; a line is opened when a call arrives."""
 
-    name = "vendor"
-
-    def __init__(self, *, drains: bool = False) -> None:
+    def __init__(self, name: str = "vendor", *, drains: bool = False) -> None:
+        self.name = name
         self.drains = self.drains_plain = drains
         self.lines: list[Line] = []
 
     async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
         """Open a line."""
         assert 0 < deadline_s <= TOTAL_S
-        line = Line(call, model)
+        line = Line(call, model, self.name)
         self.lines.append(line)
         moves = line.moves()
         try:
@@ -302,7 +305,14 @@ class World:
     """One process: a road and everything under it."""
 
     def __init__(
-        self, sky: Sky | None = None, vendor: Vendor | None = None, owner: str = "1:one", hook: Hook = promptly
+        self,
+        sky: Sky | None = None,
+        vendor: Vendor | None = None,
+        owner: str = "1:one",
+        hook: Hook = promptly,
+        *,
+        outlets: Outlets | None = None,
+        router: Router | None = None,
     ) -> None:
         self.sky = sky or Sky()
         self.vendor = vendor or Vendor()
@@ -315,12 +325,14 @@ class World:
         books: Any = Gate(self, hook)
         inner = MemoryThreshold(self.sky.windows, self.sky.answers, self)  # type: ignore[arg-type]
         threshold: Any = Gate(inner, hook)
-        health = Health(clock)
-        dispatch = Dispatch(Outlets({"vendor": (self.vendor,)}), OnePrice(hook), TOTAL_S, health, lambda: 0.5)
+        self.health = Health(clock)
+        self.router = router or OneRouter()
+        outlets = outlets or Outlets({"vendor": (self.vendor,)})
+        dispatch = Dispatch(outlets, OnePrice(hook), TOTAL_S, self.health, lambda: 0.5)
         self.settlement = Settlement(answers, books, policy, clock, self.notes)
         relay = Relay(flights, answers, dispatch, self.settlement, Guess(hook))
         self.answering = Answering(relay, flights, dispatch, self.settlement, self.notes)
-        self.road = Road(OneRouter(), policy, threshold, self.answering, clock)
+        self.road = Road(self.router, policy, threshold, self.answering, clock)
 
     async def book(self, ending: Paid | Spared) -> None:
         """Book, and keep what was booked."""
@@ -333,7 +345,7 @@ class World:
 
     def seat(self, ask: Ask) -> Joined:
         """Join without passing the threshold."""
-        route = OneRouter().route(ask)
+        route = self.router.route(ask)
         fresh = fresh_after_ms(ask.cache, ask.cache.mode, self.sky.clock.wall_ms())
         keys = fingerprints(ask.call, route.candidates)
         return self.answering.seat(Plan(ask, ask.cache.mode, route, keys, fresh, Plain(), "req-1"))

@@ -133,6 +133,6 @@ def test_without_failover_there_is_one_candidate() -> None:
 
 def test_a_capability_that_is_not_known_is_refused_in_every_mode() -> None:
     for mode in ("single-model", "manual", "heuristic", "cost-aware", "orchestrated"):
-        with pytest.raises(Invalid, match="'visoin' .did you mean vision") as caught:
+        with pytest.raises(Invalid, match=r"'visoin' .did you mean vision") as caught:
             make().route(wishing(mode=mode, active_provider="v", capabilities=("visoin", "Code_Generation")))
         assert [detail.field for detail in caught.value.details] == ["capabilities"]

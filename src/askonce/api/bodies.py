@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from askonce.domain.answer import CacheState
 from askonce.domain.errors import Malformed
+from askonce.routing.explain import RoutingField
 from askonce.wire.fences import File
 from askonce.wire.native_answer import UsageField
 
@@ -40,6 +41,7 @@ class GeneratedMetadata(Body, frozen=True):
     latency_ms: int
     request_id: str
     warnings: tuple[str, ...]
+    routing: RoutingField
 
 
 class Generated(Body, frozen=True):

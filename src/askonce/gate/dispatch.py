@@ -126,7 +126,7 @@ class Journey:
             self._pause_s = 0.0
         while (target := self._attempts.next()) is not None:
             if await self._rooms.enter(target.candidate.provider, self.left_s):
-                if self._attempts.next() == target:
+                if self._attempts.may_ask(target):
                     self._attempts.made()
                     return target
                 self._rooms.leave(target.candidate.provider)  # while we waited, it became one to leave alone

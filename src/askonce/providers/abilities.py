@@ -19,7 +19,7 @@ _CAN: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = tuple(
             "tools json",
         ),
         (
-            r"gpt-(?:4o|4\.1|4\.5|4-turbo|5|[6-9])|chatgpt-4o|\bo[134]\b(?!-mini-preview)|claude|gemini|grok-(?:[4-9]|2-v)"
+            r"gpt-(?:4o|4\.1|4\.5|4-turbo|5|[6-9])|chatgpt-4o|\bo[13]\b(?!-mini)|\bo[4-9]\b|claude|gemini|grok-(?:[4-9]|2-v)"
             r"|pixtral|mistral-(?:medium|small|large)|llama-?(?:3\.2-(?:11|90)b|[4-9])|vision|-vl\b|-vl-|llava|gemma-?3"
             r"|nova-(?:lite|pro|premier)",
             "vision",
@@ -27,7 +27,7 @@ _CAN: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = tuple(
         (
             r"gpt-(?:5|[6-9]|oss)|\bo[1-9]\b|claude-(?:(?:opus|sonnet)-[4-9]|haiku-(?:4-5|4\.5|[5-9])|3-7|fable|mythos)"
             r"|gemini-(?:2\.5|[3-9])|grok-(?:3-mini|[4-9])|magistral|deepseek-(?:r\d|reasoner|v3\.[1-9]|v[4-9])|qwq"
-            r"|qwen-?[3-9]|kimi-k2-thinking|glm-4\.[5-9]|thinking|reasoning",
+            r"|qwen-?[3-9](?!.*coder)|kimi-k2-thinking|glm-4\.[5-9]|thinking|reasoning",
             "reasoning",
         ),
     )

@@ -7,11 +7,13 @@
 - Whom health says to leave alone (breaker open, `Retry-After` not over) is passed over.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 from askonce.domain.call import Candidate
 from askonce.domain.errors import (
     AskonceError,
+    ContextExceeded,
     Invalid,
     ModelUnavailable,
     ProviderBusy,
@@ -30,7 +32,7 @@ PAUSE_S = 0.25
 MAX_PAUSE_S = 4.0
 
 # What another candidate may end differently, although the very same would not.
-_ELSEWHERE = (ProviderDenied, UnknownModel, ModelUnavailable, Invalid)
+_ELSEWHERE = (ProviderDenied, UnknownModel, ModelUnavailable, Invalid, ContextExceeded)
 
 
 class Attempts:
@@ -47,7 +49,11 @@ class Attempts:
         """Return whom to ask now, None if there is nobody (left)."""
         if self._made >= MAX_ATTEMPTS:
             return None
-        return next((target for target in self._left if self._health.wait_s(target) == 0), None)
+        return next(filter(self.may_ask, self._left), None)
+
+    def may_ask(self, target: Target) -> bool:
+        """Say whether health lets a target be asked at this moment."""
+        return self._health.wait_s(target) == 0
 
     def made(self) -> None:
         """Count an attempt that begins."""
@@ -79,7 +85,7 @@ class Attempts:
         waits = [self._health.wait_s(target) for target in self._left]
         if not waits:
             return ProviderUnavailable("Every place at the providers is taken. Ask again in a moment.", retry_after_s=1)
-        soonest = max(1, -int(-min(waits) // 1))
+        soonest = max(1, math.ceil(min(waits)))
         names = ", ".join(dict.fromkeys(str(target.candidate) for target in self._left))
         if all(self._health.is_open(target.candidate) for target in self._left):
             words = f"{names} failed again and again and is left alone for a moment. Ask again later."

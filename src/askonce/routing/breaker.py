@@ -1,11 +1,9 @@
 """A circuit breaker per provider and model: who fails again and again is left alone for a while.
 
-               tripped                 waited                recovered
-    (closed) ──────────▶ (open) ──────────────▶ (half-open) ──────────▶ (closed)
-                            ▲                        │
-                            └──────── tripped ───────┘
+    closed ── tripped ──▶ open ── waited ──▶ half-open ── recovered ──▶ closed
+                                             half-open ── tripped ──▶ open
 
-The table below is this drawing, and the drawing in docs/design.md; a test holds the three together. Time is given.
+The table below is this drawing, which stands in docs/design.md too; a test holds them together. Time is given.
 """
 
 from typing import Literal

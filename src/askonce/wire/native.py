@@ -68,10 +68,10 @@ class GenerateBody(Struct, frozen=True, forbid_unknown_fields=True, rename="came
 
     prompt: Annotated[str, _says("what you want; must not be blank")]
     model: Annotated[str | None, _says("as in gpt-4o or openai:gpt-4o; without it the default model answers")] = None
-    routing_mode: Annotated[RoutingMode | None, _says("single-model (default) or manual; the others come later")] = None
+    routing_mode: Annotated[RoutingMode | None, _says("who chooses: you, or a rule; default single-model")] = None
     active_provider: Annotated[str | None, _says("the provider to ask; required in mode manual")] = None
     allow_failover: Annotated[bool | None, _says("may another provider answer if this one fails; default true")] = None
-    capabilities: Annotated[tuple[str, ...] | None, _says("what the model must be able to do")] = None
+    capabilities: Annotated[tuple[str, ...] | None, _says("what the model must be able to do, and what for")] = None
     priority: Annotated[Priority | None, _says("what to prefer where there is a choice")] = None
     max_cost: Annotated[Dollars | None, _says("refuse a call that is estimated to cost more dollars than this")] = None
     system: Annotated[str | None, _says("replaces the built-in instructions for writing code; may be empty")] = None

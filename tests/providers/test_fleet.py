@@ -1,0 +1,71 @@
+import asyncio
+from pathlib import Path
+
+from askonce.domain.call import Candidate
+from askonce.domain.errors import ProviderFailed
+from askonce.providers.catalog import LOCAL, Vendor, vendor_named
+from askonce.providers.fleet import Berth, Fleet, LocalWord
+from askonce.providers.price_file import PriceFile
+from askonce.providers.script import Play, Script
+from askonce.providers.scripted import ScriptedProvider
+from askonce.routing.breaker import TRIP_AFTER
+from askonce.routing.health import Health, Target
+from askonce.routing.roster import Group, Roster, Share
+
+
+class Clock:
+    def steady_ns(self) -> int:
+        return 0
+
+    def wall_ms(self) -> int:
+        return 1_700_000_000_000
+
+
+def vendor(name: str) -> Vendor:
+    found = vendor_named(name)
+    assert found is not None
+    return found
+
+
+def make(tmp_path: Path) -> tuple[Fleet, Health]:
+    health = Health(Clock())
+    provider = ScriptedProvider(Script((Play(text="x"),)))
+    berths = (
+        Berth(vendor("openai"), provider, models=("gpt-4o",), capabilities=("long-context",), room=3),
+        Berth(vendor("groq")),
+        Berth(vendor(LOCAL), provider),
+    )
+    wishes = Roster(
+        aliases={"quick": "gpt-4o"}, groups={"code": Group((Share("openai:gpt-4o"), Share("x")))}, default_model="quick"
+    )
+    prices = PriceFile(tmp_path / "none.json", Clock())
+    return Fleet(berths, prices, wishes, lambda: LocalWord("", "tiny", 4096), health, Clock()), health
+
+
+def test_the_roster_is_what_is_configured_and_what_the_owner_wants(tmp_path: Path) -> None:
+    roster = make(tmp_path)[0].roster()
+    assert [(m.name, m.configured, m.stands_in) for m in roster.members] == [
+        ("openai", True, True),
+        ("groq", False, True),
+        (LOCAL, True, False),
+    ]
+    assert (roster.default_model, list(roster.groups)) == ("quick", ["code"])
+
+
+def test_what_is_known_of_models_comes_from_vendor_name_and_owner(tmp_path: Path) -> None:
+    fleet, _ = make(tmp_path)
+    assert {"streaming", "tools", "vision", "long-context"} <= fleet.abilities("openai", "gpt-4o")
+    assert "local" in fleet.abilities(LOCAL, "tiny")
+    assert fleet.abilities("nobody", "unheard-of") == frozenset()
+    assert (fleet.context_window(LOCAL, "tiny"), fleet.context_window("openai", "gpt-4o")) == (4096, None)
+    assert (fleet.room("openai"), fleet.room("groq"), fleet.room("nobody")) == (3, None, None)
+    (row,) = [m for m in asyncio.run(fleet.models()) if m.model == "gpt-4o"]
+    assert row.aliases == ("quick", "code")
+
+
+def test_a_providers_breaker_is_shown(tmp_path: Path) -> None:
+    fleet, health = make(tmp_path)
+    for _ in range(TRIP_AFTER):
+        health.fail(Target(Candidate("openai", "gpt-4o"), 0), ProviderFailed("down"))
+    shown = {info.name: info.breaker for info in asyncio.run(fleet.providers())}
+    assert shown == {"openai": "open", "groq": "closed", LOCAL: "closed"}
