@@ -105,7 +105,9 @@ class TellProvider:
             raise self.error
         for piece in self.pieces if call.stream else ():
             yield Delta(piece)
-        yield Answer("".join(self.pieces), "stop", Usage(57, 112, self.cached_tokens), self.name, model, f"{model}-2024")
+        yield Answer(
+            "".join(self.pieces), "stop", Usage(57, 112, self.cached_tokens), self.name, model, f"{model}-2024"
+        )
 
     async def probe(self) -> str:
         """Say that all is well."""

@@ -8,7 +8,7 @@ from tests.routing.routingworld import Stage, who, words
 from askonce.domain.answer import Answer
 from askonce.domain.call import Format, Message, Tool
 from askonce.domain.content import Image, Text
-from askonce.domain.errors import ContextExceeded, Invalid, ProviderFailed, ProviderNotConfigured
+from askonce.domain.errors import ContextExceeded, Invalid, ProviderBusy, ProviderFailed, ProviderNotConfigured
 from askonce.domain.usage import Usage
 from askonce.routing.breaker import TRIP_AFTER
 from askonce.routing.health import Target
@@ -45,6 +45,13 @@ def test_a_provider_that_is_broken_down_comes_last_but_stays_a_candidate() -> No
     for _ in range(TRIP_AFTER):
         stage.health.fail(Target(who("a"), 0), ProviderFailed("down"))
     assert stage.order("heuristic", priority="quality") == "ba"
+
+
+def test_a_key_that_rests_does_not_move_its_provider() -> None:
+    stage = Stage("ab")
+    stage.lore.prices = {"ma": 10.0, "mb": 1.0}
+    stage.health.fail(Target(who("a"), 0), ProviderBusy("slow down", retry_after_s=9))
+    assert stage.order("heuristic", priority="quality") == "ab"
 
 
 def test_load_moves_the_order() -> None:

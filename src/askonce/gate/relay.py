@@ -1,9 +1,9 @@
 """Feed a flight: from the provider if we lead, from the log of whoever leads otherwise.
 
 Whoever boards first leads. The leader asks providers until one answers (`dispatch.Journey`), passes every piece to its
-own seats and to the log, settles, and lands. A follower's process mirrors the log. When the leader's process dies, its lease runs out and one follower
-boards again and leads; likewise when the leader gives up because it is shutting down. Store away: the call is made
-alone, unjoined by other processes.
+own seats and to the log, settles, and lands. A follower's process mirrors the log. When the leader's process dies, its
+lease runs out and one follower boards again and leads; likewise when the leader gives up because it is shutting down.
+Store away: the call is made alone, unjoined by other processes.
 
 Cancellation ends a flight. It comes when nobody waits any more, or when the process stops. Once a provider has been
 asked, the ending is settled and landed all the same (`unbroken`), exactly once.

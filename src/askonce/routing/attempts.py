@@ -88,9 +88,9 @@ class Attempts:
         soonest = max(1, math.ceil(min(waits)))
         names = ", ".join(dict.fromkeys(str(target.candidate) for target in self._left))
         if all(self._health.is_open(target.candidate) for target in self._left):
-            words = f"{names} failed again and again and is left alone for a moment. Ask again later."
+            words = f"Left alone for a moment after failing again and again: {names}. Ask again later."
             return ProviderUnavailable(words, retry_after_s=soonest)
-        words = f"{names} asked us to wait; nothing was sent meanwhile. Ask again later."
+        words = f"Left alone until the time that the provider named: {names}. Ask again later."
         return ProviderBusy(words, retry_after_s=soonest)
 
     def _may_repeat(self, candidate: Candidate) -> bool:

@@ -20,7 +20,8 @@ MOVES: dict[tuple[State, Event], State] = {
 }
 
 # So many failures one after the other are no accident: single ones happen at every vendor, at most a few per hundred.
-TRIP_AFTER = 5
+# A question that meets a broken endpoint makes two of them.
+TRIP_AFTER = 10
 # How long nobody asks: long enough that a restart may be over, doubled each time a trial fails, to a minute.
 OPEN_S = 5.0
 MAX_OPEN_S = 60.0

@@ -15,7 +15,7 @@ from askonce.domain.call import Ask, Candidate, Priority, RoutingMode, RoutingWi
 from askonce.domain.errors import ContextExceeded, Detail, Invalid
 from askonce.routing.capabilities import LONG_CONTEXT_TOKENS, PURPOSES, needed, purpose_of, understood
 from askonce.routing.estimate import estimate_nano, likely_tokens
-from askonce.routing.health import Health, Target
+from askonce.routing.health import Health
 from askonce.routing.resolve import Pool, at_member, by_default, by_name, by_names, defaults, named_provider
 from askonce.routing.roster import Lore, Preference, Roster
 from askonce.routing.route import MAX_CANDIDATES, Considered, Route
@@ -184,7 +184,7 @@ def _by_score(ask: Ask, sight: Sight, field: Iterable[Candidate], priority: Prio
         Traits(one.candidate, one.price, sight.health.pace(one.candidate), _load(one.candidate.provider, sight))
         for one in few
     ]
-    best = sorted(_best_first(now, priority), key=lambda pair: sight.health.wait_s(Target(pair[1].candidate, 0)) > 0)
+    best = sorted(_best_first(now, priority), key=lambda pair: sight.health.is_open(pair[1].candidate))
     return _route(ask, [Considered(one.candidate, score) for score, one in best], passed)
 
 
