@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askonce.cache.flight import Flight, Seat
@@ -202,6 +202,7 @@ MOVES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(MOVES, st.booleans())
 def test_nobody_is_left_waiting_and_nobody_hears_a_mixture(moves: list[tuple[str, str]], lands: bool) -> None:
     async def main() -> None:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askonce.domain.answer import CacheState
@@ -53,6 +53,7 @@ def test_what_a_request_asks_of_the_cache(header: str | None, wish: CacheWish) -
     assert read_cache_control(header) == wish
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40) | st.text(alphabet='no-cachestremaxg=,"0 9;', max_size=40))
 def test_any_header_is_a_wish(header: str) -> None:
     wish = read_cache_control(header)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -123,6 +123,7 @@ def test_a_refused_path_is_a_warning() -> None:
     assert len(raw["metadata"]["warnings"]) == 1
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(max_size=9), st.text(max_size=9), st.integers(0, 10**15))
 def test_whatever_a_model_says_is_valid_json(text: str, model: str, version: str, cost_nano: int) -> None:
     answer = replace(ANSWER, text=text, model=model, model_version=version, cost_nano=cost_nano)
@@ -183,6 +184,7 @@ TEXTS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(TEXTS), st.data())
 def test_every_chunking_gives_the_same_files_and_the_same_answer(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
