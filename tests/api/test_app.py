@@ -172,6 +172,15 @@ def test_every_door_has_a_handler(world):
     world.run(story)
 
 
+def test_head_is_let_in_where_get_is(world):
+    async def story(client):
+        assert (await client.ask("HEAD", "/health")).status == 200
+        assert (await client.ask("HEAD", "/llm/models")).headers["x-ratelimit-remaining"] == "99"
+        assert (await client.ask("HEAD", "/llm/generate")).status == 405
+
+    world.run(story)
+
+
 def test_a_defect_is_answered_and_told(world):
     async def story(client):
         async def broken():

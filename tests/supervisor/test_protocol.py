@@ -125,3 +125,52 @@ def test_half_a_pipelined_question_does_not_cut_the_answer_before_it(monkeypatch
         return await reader.readuntil(b"\r\n\r\n")
 
     assert spoken(talk).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_body_is_read_although_another_protocol_is_offered_with_it(framing: str) -> None:
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    body = b"content-length: 12\r\n\r\nhello, world"
+    if framing == "chunks":
+        body = b"transfer-encoding: chunked\r\n\r\n7\r\nhello, \r\n5\r\nworld\r\n0\r\n\r\n"
+    question = b"POST / HTTP/1.1\r\nhost: a\r\n" + offer + body
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        answers = b""
+        whole, piecemeal = [question], [question[at : at + 1] for at in range(len(question))]
+        pipelined = [GET.replace(b"host", offer + b"host") + question + GET]
+        for pieces, count in ((whole, 1), (piecemeal, 1), ([GET], 1), (pipelined, 3)):
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0)
+            for _ in range(count):
+                head = await reader.readuntil(b"\r\n\r\n")
+                answers += head[9:12] + await reader.readexactly(4) + b" "
+        return answers
+
+    assert spoken(talk).split() == b"200 12 200 12 200 0 200 0 200 12 200 0".split()
+
+
+def test_a_long_head_is_refused_though_it_comes_at_once_and_a_long_body_is_not() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        body = b"b" * 150_000
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r" % len(body))
+        await asyncio.sleep(0.05)
+        writer.write(b"\n" + body)  # the end of the head lies over the border
+        served = await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(4)
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nx-filler: " + b"a" * (MAX_HEAD_BYTES + 1) + b"\r\n\r\n")
+        return served + await reader.read()
+
+    first, _, second = spoken(talk).partition(b"HTTP/1.1 400 ")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert b"64 kB" in second
+
+
+@pytest.mark.parametrize("noise", [b"\x16\x03\x01 hello\r\n\r\n", GET.replace(b"host", b"connection: upgrade\r\nhost")])
+def test_strange_bytes_are_not_worth_a_line_in_the_log(noise: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(noise)
+        return await reader.readuntil(b"\r\n\r\n")
+
+    assert spoken(talk)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
