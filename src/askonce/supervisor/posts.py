@@ -96,6 +96,7 @@ class GatewayPost(Post):
         self._listener = listener
         self._config = config
         self._command = command
+        self._killed: Child | None = None
 
     @property
     def ready(self) -> bool:
@@ -112,7 +113,8 @@ class GatewayPost(Post):
         if isinstance(self.child, Watched):
             self.child.listen()
             verdict = self.child.verdict()
-            if verdict != "alive":
+            if verdict != "alive" and self._killed is not self.child:  # it may take a moment to be gone
+                self._killed = self.child
                 log.error("killed", process=self.name, pid=self.child.pid, because=verdict)
                 self.child.signal(signal.SIGKILL)
         super().tend(now_s)
