@@ -239,3 +239,21 @@ def test_nobody_is_left_waiting_and_nobody_hears_a_mixture(moves: list[tuple[str
         assert one.waiters == 0
 
     asyncio.run(main())
+
+
+def test_who_passed_text_on_and_left_does_not_decide_for_those_who_wait() -> None:
+    async def main() -> None:
+        one, _ = flight()
+        seat = one.take_seat(pays=True)
+        listening = asyncio.ensure_future(listen(seat, []))
+        waiting = asyncio.ensure_future(one.take_seat(pays=False).landed())
+        one.append("old")
+        await rounds()
+        listening.cancel()
+        seat.leave()
+        one.restart()
+        assert not one.over
+        one.land(ENTRY)
+        assert await waiting is ENTRY
+
+    asyncio.run(main())
