@@ -54,9 +54,8 @@ class House:
         provider = (
             f'[providers.scripted]\nscript = "script.toml"\nmodels = ["demo"]\ndefault_model = "demo"\n{PRICES}\n'
         )
-        (folder / "askonce.toml").write_text(
-            f'data_dir = "data"\nlocal_model = "off"\n{settings}\n{provider if playing else ""}'
-        )
+        local = "" if "local_model" in settings else 'local_model = "off"'
+        (folder / "askonce.toml").write_text(f'data_dir = "data"\n{local}\n{settings}\n{provider if playing else ""}')
 
     @property
     def url(self) -> str:
@@ -113,7 +112,7 @@ class House:
     def owner(self, local_port: int) -> int:
         """Return the pid of the worker that serves the connection from a local port."""
         for worker in self.workers():
-            if any(end.raddr and end.raddr.port == local_port for end in worker.net_connections("tcp4")):
+            if any(end.raddr[1:] == (local_port,) for end in worker.net_connections("tcp4")):
                 return worker.pid
         raise AssertionError(f"nobody serves the connection from port {local_port}")
 
@@ -127,7 +126,8 @@ class House:
         """Return the statistics."""
         reply = request_now(self.port, "/llm/cache/stats")
         assert reply.status == 200, reply
-        return reply.json()
+        stats: dict[str, Any] = reply.json()
+        return stats
 
     def ask(self, prompt: str, **more: object) -> Answered:
         """Ask once."""
