@@ -103,6 +103,7 @@ def test_another_spelling_of_a_path_is_not_a_door(world, path):
         ("GET", "/docs", b"", {"host": "evil.example"}, 403, "forbidden"),
         ("POST", "/llm/generate", b"{}", {"authorization": "Bearer sk-anything"}, 401, "unauthorized"),
         ("POST", "/llm/generate", b"{}", {"x-session-id": "1"}, 401, "unauthorized"),
+        ("POST", "/llm/generate", b"{}", {"cookie": "a=b; sessionId=1"}, 401, "unauthorized"),
     ],
 )
 def test_refusals_have_a_status_a_code_and_a_cure(world, method, path, body, headers, status, code):
@@ -134,6 +135,15 @@ def test_a_callers_request_id_is_kept_if_it_is_harmless(world):
             replaced = await client.post(PROMPT, headers={"x-request-id": bad})
             assert replaced.status == 200
             assert replaced.json["metadata"]["requestId"] != bad
+
+    world.run(story)
+
+
+def test_cookies_of_other_programs_on_this_host_do_not_matter(world):
+    async def story(client):
+        assert (
+            await client.post(PROMPT, headers={"cookie": "PHPsessionId=1; mysessionId=2; sessionid=3"})
+        ).status == 200
 
     world.run(story)
 

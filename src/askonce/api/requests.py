@@ -13,6 +13,9 @@ from askonce.gate.admission import Approach
 # What a caller may choose as its request id: printable, short, harmless in logs, headers and JSON.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
+# The cookie by its exact name: cookies of other programs on the same host are sent to us as well.
+_SESSION = re.compile(rb"(?:^|;\s*)sessionId=")
+
 _READ = frozenset(
     (
         b"host",
@@ -86,7 +89,7 @@ class Request:
             None if forwarded is None else forwarded.decode("latin-1"),
             None if authorization is None else authorization.decode("latin-1"),
             None if api_key is None else api_key.decode("latin-1"),
-            b"x-session-id" in self.headers or (cookie is not None and b"sessionId=" in cookie),
+            b"x-session-id" in self.headers or (cookie is not None and _SESSION.search(cookie) is not None),
         )
 
     def text(self, name: bytes) -> str | None:
