@@ -31,6 +31,14 @@ def eventually(true: Callable[[], object], what: str, within_s: float = DEADLINE
     return time.monotonic() - began
 
 
+def lives(process: psutil.Process) -> bool:
+    """Say whether a process runs; one that is dead and waits to be reaped by whoever adopted it does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def script(*plays: str) -> str:
     """Write a script whose calls are counted."""
     return 'count_file = "calls"\n' + "".join(f"[[play]]\n{play}\n" for play in plays)
@@ -157,7 +165,7 @@ class House:
         for one in rest:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
-        psutil.wait_procs(rest, DEADLINE_S)
+        eventually(lambda: not any(map(lives, rest)), "all processes are gone")
         self.process = None
 
     def _answers(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import psutil
 import pytest
 from tests.system.clients import GENERATE, Answered, Line, at_once, encode, nobody_listens, post, run
-from tests.system.houses import COST_NANO, USAGE, Build, House, eventually, script
+from tests.system.houses import COST_NANO, USAGE, Build, House, eventually, lives, script
 from tests.system.loads import Memory, hold_against_books, press
 
 pytestmark = pytest.mark.process
@@ -241,7 +241,7 @@ def test_a_killed_supervisor_takes_its_house_along_and_the_next_one_finds_everyt
         assert house.process is not None
         house.process.kill()
         house.process.wait()
-        await asyncio.to_thread(eventually, lambda: not any(map(_alive, family)), "its children are gone", 6)
+        await asyncio.to_thread(eventually, lambda: not any(map(lives, family)), "its children are gone", 6)
 
     for _ in range(rounds):
         run(press(house, memory, harm))
@@ -249,10 +249,3 @@ def test_a_killed_supervisor_takes_its_house_along_and_the_next_one_finds_everyt
         house.start()
         hold_against_books(house, memory)
         memory.ways["hit"] += len(memory.answered)  # what was just asked for the proof
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

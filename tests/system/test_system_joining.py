@@ -104,9 +104,9 @@ def test_a_caller_who_leaves_alone_ends_the_call(build: Build) -> None:
     house = build(FREE, script("hang = true")).start()
 
     async def leave(stream: bool) -> None:
+        before = len(house.calls())
         line = await Line.to(house.port)
         await line.send(encode("POST", GENERATE, json.dumps({"prompt": "never", "stream": stream}).encode()))
-        before = len(house.calls())
         await asyncio.to_thread(eventually, lambda: len(house.calls()) > before, "the call is made")
         line.abort() if stream else line.hang_up()
 
