@@ -8,7 +8,7 @@ from typing import Any
 
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.doors import DOORS
-from askonce.api.generate import Generate
+from askonce.api.generate import Generate, Intake
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
@@ -67,9 +67,8 @@ class Gateway:
         providers = dict(_providers(config, self._http))
         self._fleet = _fleet(config, providers, self._prices, self._clock)
         self._router = Router(self._fleet.roster(), self._prices)
-        self._threshold = Fallback(
-            self._state.threshold, self._state.windows, MemoryWindows(self._clock), config.workers
-        )
+        self._own_windows = MemoryWindows(self._clock)
+        self._threshold = Fallback(self._state.threshold, self._state.windows, self._own_windows, config.workers)
         self._slow_bodies = SlowBodies(config.body_timeout_s)
         self._answering, road = self._road(providers)
         self._app = App(self._services(road), DOORS)
@@ -101,10 +100,12 @@ class Gateway:
         """Do what is due every second."""
         self._state.beat()
         self._slow_bodies.sweep()
+        self._own_windows.sweep()
         self._prices.refresh()
         self._router.replace(self._fleet.roster())
         if self._upkeep is None or self._upkeep.done():
             self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(self._beats))
+            self._upkeep.add_done_callback(self._report)
         self._beats += 1
 
     async def look(self) -> tuple[PartHealth, ...]:
@@ -112,11 +113,15 @@ class Gateway:
         return (*self._state_parts(), *self._provider_parts(), self._price_part())
 
     async def _keep_up(self, beat: int) -> None:
-        """Do what takes longer than a moment. One process of all sweeps."""
-        if self._slot == 0:
+        """Do what takes longer than a moment. Workers take turns in sweeping, so that none of them is needed for it."""
+        if beat % self._config.workers == self._slot:
             await self._state.sweep()
         if beat % DISCOVER_BEATS == 0:
             await self._fleet.discover()
+
+    def _report(self, upkeep: asyncio.Task[None]) -> None:
+        if not upkeep.cancelled() and (error := upkeep.exception()) is not None:
+            self._observer.defect(error)
 
     def _road(self, providers: Mapping[str, Provider]) -> tuple[Answering, Road]:
         config, state, clock = self._config, self._state, self._clock
@@ -134,7 +139,7 @@ class Gateway:
         return Services(
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
             windows=self._threshold,
-            generate=Generate(road, clock, config.body_limit_bytes, self._slow_bodies),
+            generate=Generate(road, clock, Intake(config.body_limit_bytes, self._slow_bodies), self._observer),
             cache=CacheDoors(state.answers, state.books, clock),
             fleet=FleetDoors(self._fleet, self),
             pages=Pages(DOORS, f"{config.host}:{config.port}"),
@@ -145,11 +150,9 @@ class Gateway:
 
     def _state_parts(self) -> list[PartHealth]:
         health = self._state.health()
-        parts = []
-        for name in ("books", "cache"):
-            why = health.degraded.get(name, "")
-            parts.append(PartHealth(name, "degraded" if why else "ok", why))
-        return parts
+        parts = {"books": PartHealth("books", "ok", " ".join(health.notes)), "cache": PartHealth("cache", "ok")}
+        parts |= {name: PartHealth(name, "degraded", why) for name, why in health.degraded.items()}
+        return list(parts.values())
 
     def _provider_parts(self) -> list[PartHealth]:
         configured = self._router.roster.configured

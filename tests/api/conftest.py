@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.doors import DOORS
-from askonce.api.generate import Generate
+from askonce.api.generate import Generate, Intake
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
@@ -123,6 +123,7 @@ class World:
         self.body_limit = 100_000
         self.records: list[PaidRecord] = []
         self.defects: list[BaseException] = []
+        self.failures: list[AskonceError] = []
         self.slow_bodies = SlowBodies(30.0)
         self.parts: tuple[PartHealth, ...] = (PartHealth("state", "ok", needed=True),)
 
@@ -137,7 +138,7 @@ class World:
             Services(
                 admission=Admission(self.keys, (), open_to_all=False),
                 windows=self.state.windows,
-                generate=Generate(road, self.clock, self.body_limit, self.slow_bodies),
+                generate=Generate(road, self.clock, Intake(self.body_limit, self.slow_bodies), self),
                 cache=CacheDoors(self.state.answers, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
                 pages=Pages(DOORS, "127.0.0.1:3001"),
@@ -185,6 +186,10 @@ class World:
     def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
         """Fail: the memory store is never away."""
         raise AssertionError(ending)
+
+    def failed(self, error: AskonceError) -> None:
+        """Remember."""
+        self.failures.append(error)
 
     def defect(self, error: BaseException) -> None:
         """Remember."""

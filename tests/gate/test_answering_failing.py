@@ -1,6 +1,7 @@
 """What fails reaches everyone alike, is booked once, and leaves nothing behind."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from askonce.domain.errors import (
     AskonceError,
     ModelLoading,
     ProviderFailed,
+    unsent,
 )
 
 HOOKS = pytest.mark.parametrize("hook", [promptly, dawdle])
@@ -87,11 +89,17 @@ def test_an_end_without_an_answer_is_the_providers_failure() -> None:
     play(main())
 
 
+def never_sent(error: AskonceError) -> AskonceError:
+    with contextlib.suppress(AskonceError), unsent():
+        raise error
+    return error
+
+
 def test_a_call_that_never_reached_the_provider_is_not_booked() -> None:
     async def main() -> None:
         world = World()
         client = start(world.ask(question()))
-        (await world.vendor.call()).fail(ModelLoading("Still loading.", retry_after_s=3))
+        (await world.vendor.call()).fail(never_sent(ModelLoading("Still loading.", retry_after_s=3)))
         with pytest.raises(ModelLoading):
             await client
         assert world.booked == []
@@ -154,6 +162,23 @@ def test_an_error_that_many_raise_does_not_gather_their_traces() -> None:
         while trace is not None:
             trace, depth = trace.tb_next, depth + 1
         assert depth < 20
+        await world.close()
+
+    play(main())
+
+
+def test_a_caller_who_leaves_before_the_call_was_sent_costs_nothing() -> None:
+    async def main() -> None:
+        world = World()
+        client = start(world.ask(question()))
+        line = await world.vendor.call()
+        left = asyncio.CancelledError()
+        with contextlib.suppress(asyncio.CancelledError), unsent():
+            raise left
+        line.fail(left)
+        with pytest.raises(AskonceError):
+            await client
+        assert world.booked == []
         await world.close()
 
     play(main())

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from askonce.supervisor.protocol import MAX_HEAD_BYTES, BoundedProtocol
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+LARGE = 32 << 20  # more than the buffers of both sockets hold
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -23,6 +24,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         more = message.get("more_body", False)
     if scope["path"] == "/slow":
         await asyncio.sleep(0.6)
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LARGE)]})
+        await send({"type": "http.response.body", "body": bytes(LARGE)})
+        return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
     await send({"type": "http.response.body", "body": b"%4d" % (size % 10_000)})
 
@@ -174,3 +179,32 @@ def test_strange_bytes_are_not_worth_a_line_in_the_log(noise: bytes, caplog: pyt
 
     assert spoken(talk)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def _read_large(pauses_s: Iterable[float]) -> int:
+    """Fetch the large answer with these pauses between reads; return how many bytes came before the end."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        got = 0
+        try:
+            for pause_s in pauses_s:
+                got += len(await reader.read(1 << 20))
+                await asyncio.sleep(pause_s)
+            while data := await reader.read(1 << 20):
+                got += len(data)
+        except ConnectionError:
+            pass
+        return str(got).encode()
+
+    return int(spoken(talk))
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READER_TIMEOUT_S", 0.2)
+    assert _read_large([1.0]) < LARGE
+
+
+def test_a_slow_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READER_TIMEOUT_S", 0.2)
+    assert _read_large([0.05] * 20) > LARGE

@@ -32,6 +32,7 @@ from askonce.domain.errors import (
 )
 from askonce.domain.ports import Observer, Window, Windows
 from askonce.gate.admission import Admission, OverLimit
+from askonce.telemetry.logs import request_id
 
 # Refusals that count in the second window: the request was no good, whoever sent it.
 FLOOD_STATUSES = frozenset((400, 401, 403, 404, 405, 408, 413, 415))
@@ -77,6 +78,7 @@ class App:
             await _refuse_protocol(scope, receive, send)
             return
         request = Request(scope, receive)
+        request_id.set(request.id)
         try:
             reply = await self._answer(request, scope)
         except ClientLeft:
@@ -161,6 +163,8 @@ class App:
         return self._refuse(error, request)
 
     def _refuse(self, error: AskonceError, request: Request) -> Reply:
+        if error.status >= 500:
+            self._s.observer.failed(error)
         if not isinstance(error, OverLimit):
             return error_reply(error, request.id)
         rule = self._s.limits[error.window.name.partition("|")[0]]

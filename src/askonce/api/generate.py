@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from askonce.api.asgi import Receive
 from askonce.api.replies import JSON, NO_SNIFF, NO_STORE, Headers, Reply, StreamReply, error_reply, limit_headers
 from askonce.api.requests import ClientLeft, Request
@@ -13,7 +15,7 @@ from askonce.domain.call import Ask
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError
-from askonce.domain.ports import Window
+from askonce.domain.ports import Observer, Window
 from askonce.gate.answering import Arrival, Joined
 from askonce.gate.pipeline import Road
 from askonce.wire.cache_headers import cache_status, read_cache_control
@@ -26,18 +28,25 @@ STILL_HERE = b": still here\n\n"
 T = TypeVar("T")
 
 
+class Intake(Struct, frozen=True):
+    """Hold how bodies are taken in: at most so many bytes, and not for ever."""
+
+    body_limit: int
+    slow_bodies: SlowBodies
+
+
 class Generate:
     """Answer prompts."""
 
-    def __init__(self, road: Road, clock: Clock, body_limit: int, slow_bodies: SlowBodies) -> None:
-        self._slow_bodies = slow_bodies
+    def __init__(self, road: Road, clock: Clock, intake: Intake, observer: Observer) -> None:
+        self._intake = intake
+        self._observer = observer
         self._road = road
         self._clock = clock
-        self._body_limit = body_limit
 
     async def __call__(self, request: Request, caller: Caller, window: Window | None) -> Reply | StreamReply:
         """Answer one request. Raises what is refused before the admission; later errors are replies."""
-        body = await request.json_body(self._body_limit, self._slow_bodies)
+        body = await request.json_body(self._intake.body_limit, self._intake.slow_bodies)
         ask = read_generate(body, caller.tenant, read_cache_control(request.text(b"cache-control")))
         admitted = await self._road.travel(ask, caller, window, NATIVE, request.id)
         now_ms = self._clock.wall_ms()
@@ -47,6 +56,7 @@ class Generate:
         try:
             return await self._reply(request, ask, admitted.outcome, headers)
         except AskonceError as error:
+            self._note(error)
             return error_reply(error, request.id, headers)
 
     async def _reply(
@@ -91,7 +101,12 @@ class Generate:
                 yield writer.delta(arrival.entry.open().text)
             yield writer.done(arrival.entry, self._facts(request, ask, arrival))
         except AskonceError as error:
+            self._note(error)
             yield writer.error(error, request.id)
+
+    def _note(self, error: AskonceError) -> None:
+        if error.status >= 500:
+            self._observer.failed(error)
 
     def _facts(self, request: Request, ask: Ask, arrival: Arrival) -> Facts:
         age_s = _age_s(arrival.entry, arrival.state, self._clock.wall_ms())

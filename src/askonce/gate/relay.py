@@ -12,6 +12,7 @@ asked, the ending is settled and landed all the same (`unbroken`), exactly once.
 import asyncio
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from askonce.cache.flight import Flight
 from askonce.domain.answer import Answer, Delta, Entry
@@ -20,11 +21,10 @@ from askonce.domain.errors import (
     Draining,
     FlightLost,
     InternalError,
-    ModelLoading,
-    ModelUnavailable,
     ProviderFailed,
     StoreUnavailable,
     error_from_code,
+    was_unsent,
 )
 from askonce.domain.outcome import Ending
 from askonce.domain.ports import Answers, Flights, Landing, LeaderLost, Lease, Meter
@@ -39,8 +39,6 @@ MAX_LEADERS = 3
 
 ABANDONED = "Everyone who waited for this answer has left."
 STOPPING = "This process is shutting down. Ask again."
-# Failures that never got as far as the provider, so that there is nothing to book.
-_UNREACHED = (ModelLoading, ModelUnavailable)
 
 
 class Aloft(Struct, eq=False):
@@ -56,6 +54,7 @@ class Aloft(Struct, eq=False):
     lease: Lease | None = None
     leads: bool = False
     stored: bool = False
+    cut: bool = False  # a piece could not be logged, so that no later one is
     deserted_at: float | None = None  # the loop's time when the last seat was left
 
 
@@ -166,17 +165,18 @@ class Relay:
         started = asyncio.get_running_loop().time()
         try:
             return await self._listen(aloft)
-        except _UNREACHED:
-            raise
         except AskonceError as error:
-            await unbroken(self._book_broken(aloft, "failed", error, started))
+            if not was_unsent(error):
+                await unbroken(self._book_broken(aloft, "failed", error, started))
             raise
-        except asyncio.CancelledError:
-            await unbroken(self._book_broken(aloft, "abandoned", ProviderFailed(ABANDONED), started))
+        except asyncio.CancelledError as error:
+            if not was_unsent(error):
+                await unbroken(self._book_broken(aloft, "abandoned", ProviderFailed(ABANDONED), started))
             raise
         except Exception as error:
             wrapped = InternalError(UNEXPECTED)
-            await unbroken(self._book_broken(aloft, "failed", wrapped, started))
+            if not was_unsent(error):
+                await unbroken(self._book_broken(aloft, "failed", wrapped, started))
             raise wrapped from error
 
     async def _listen(self, aloft: Aloft) -> Answer:
@@ -195,11 +195,11 @@ class Relay:
 
     async def _pass_on(self, aloft: Aloft, piece: Delta) -> None:
         aloft.flight.append(piece.text)
-        if aloft.lease is not None:
+        if aloft.lease is not None and not aloft.cut:
             try:
                 await self._flights.append(aloft.flight.key, aloft.lease.generation, (piece.text,))
             except StoreUnavailable:
-                aloft.lease = None  # followers elsewhere will see the lease run out, and ask for themselves
+                aloft.cut = True  # the lease goes on being renewed; followers elsewhere get the rest at the landing
 
     async def _book_broken(self, aloft: Aloft, ending: Ending, error: AskonceError, started: float) -> None:
         """Book what an unfinished call cost: estimated from the text that came; nothing if the vendor refused."""
@@ -245,6 +245,7 @@ class Relay:
 
     async def _land(self, aloft: Aloft, landing: Landing) -> None:
         if aloft.lease is not None and aloft.lease.led:
+            landing = replace(landing, cut=True) if aloft.cut else landing
             try:
                 await self._flights.land(aloft.flight.key, aloft.lease.generation, landing)
             except StoreUnavailable:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from askonce.domain.answer import Answer, Delta, FinishReason
 from askonce.domain.call import Call
-from askonce.domain.errors import AskonceError, ConfigError, ProviderFailed
+from askonce.domain.errors import AskonceError, ConfigError, ProviderFailed, unsent
 from askonce.domain.usage import Usage
 from askonce.providers.catalog import Vendor
 from askonce.providers.failures import Refusal, failure
@@ -70,11 +70,11 @@ class ChatProvider:
         """
         watch = _Watch()
         end = time.monotonic() + deadline_s
-        address = await self._endpoint(deadline_s)
-        limits = self._bounded(end - time.monotonic(), call.stream)
-        request = self._request(
-            address, "chat/completions", encode_call(call, model, self._vendor.dialect), call.stream
-        )
+        with unsent():
+            address = await self._endpoint(deadline_s)
+            limits = self._bounded(end - time.monotonic(), call.stream)
+            body = encode_call(call, model, self._vendor.dialect)
+        request = self._request(address, "chat/completions", body, call.stream)
         gathered = _Gathered()
         async with self._http.exchange(request, limits) as reply:
             if reply.status != 200:

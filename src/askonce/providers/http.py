@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout
+from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout, unsent
 from askonce.providers.connection import Broken, Connection
 from askonce.providers.network import Network, Proxy
 
@@ -32,6 +32,7 @@ MAX_BODY_BYTES = 64 << 20  # the longest answers are under 1 MB; beyond 64 MB it
 # not written into a connection that its server is just closing. A longer `Keep-Alive: timeout=` is believed.
 IDLE_KEEP_S = 4.0
 MAX_KEEP_S = 60.0
+MAX_DIGITS = 15  # a header's number; the largest that makes sense, a date in milliseconds, has 13
 MAX_RETRY_AFTER_S = 24 * 3600  # no vendor's window is longer than a day
 
 Origin = tuple[str, str, int, Proxy | None]
@@ -113,7 +114,8 @@ class Http:
         deadline = _Deadline(request.who, limits)
         target = urlsplit(request.url)
         origin = self._origin(target)
-        await self._seat(deadline)
+        with unsent():
+            await self._seat(deadline)
         try:
             connection = await self._acquire(origin, deadline)
             try:
@@ -130,7 +132,7 @@ class Http:
         connection = self._reuse(origin)
         if connection is None:
             until = deadline.until(deadline.limits.connect_s)
-            with deadline.over("could not be connected to in time"):
+            with unsent(), deadline.over("could not be connected to in time"):
                 async with asyncio.timeout_at(until):
                     connection = await self._connect(origin, until)
             self._all.add(connection)
@@ -196,14 +198,15 @@ class Http:
     async def _connect(self, origin: Origin, until: float) -> Connection:
         scheme, host, port, proxy = origin
         loop = asyncio.get_running_loop()
-        if proxy is None:
-            tls = self._context() if scheme == "https" else None
-            _, connection = await loop.create_connection(Connection, host, port, ssl=tls)
-            return connection
-        _, connection = await loop.create_connection(Connection, proxy.host, proxy.port)
+        connection = Connection()
         try:
-            if scheme == "https":
-                await self._tunnel(connection, origin, until)
+            if proxy is None:
+                tls = self._context() if scheme == "https" else None
+                await loop.create_connection(lambda: connection, host, port, ssl=tls)
+            else:
+                await loop.create_connection(lambda: connection, proxy.host, proxy.port)
+                if scheme == "https":
+                    await self._tunnel(connection, origin, until)
         except BaseException:  # a cancellation too: nobody else knows this connection yet
             connection.hang_up()
             raise
@@ -297,9 +300,14 @@ def _keep_s(headers: Mapping[str, str]) -> float:
     """Say how long an idle connection is safe to keep, by the server's `Keep-Alive: timeout=N`."""
     for part in headers.get("keep-alive", "").split(","):
         name, _, value = part.strip().partition("=")
-        if name == "timeout" and value.isdigit():
-            return min(max(int(value) - 1.0, 0.0), MAX_KEEP_S)
+        if name == "timeout" and (seconds := _digits(value)) is not None:
+            return min(max(seconds - 1.0, 0.0), MAX_KEEP_S)
     return IDLE_KEEP_S
+
+
+def _digits(word: str) -> int | None:
+    """Read a whole number as a header may hold it; None for anything longer or stranger than one can mean."""
+    return int(word) if len(word) <= MAX_DIGITS and word.isascii() and word.isdigit() else None
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> int | None:
@@ -307,8 +315,8 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> int | None:
 
     `Retry-After` holds seconds or a date (RFC 9110, 10.2.3); `retry-after-ms` is Azure's and OpenAI's finer one.
     """
-    if (ms := headers.get("retry-after-ms", "")).isascii() and ms.isdigit():
-        return min(-(-int(ms) // 1000), MAX_RETRY_AFTER_S)
+    if (ms := _digits(headers.get("retry-after-ms", ""))) is not None:
+        return min(-(-ms // 1000), MAX_RETRY_AFTER_S)
     word = headers.get("retry-after", "").strip()
     try:
         wait = float(word) if word[:1].isdigit() else parsedate_to_datetime(word).timestamp() - now_s

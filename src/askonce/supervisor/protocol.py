@@ -1,18 +1,20 @@
-"""What uvicorn's HTTP/1.1 protocol lacks: bounds on a request's head, and calm about offers of other protocols.
+"""What uvicorn's HTTP/1.1 protocol lacks: bounds on heads and on readers, and calm about offers of other protocols.
 
 A head may be so large and take so long. Costs a whole request two comparisons; only heads that come in pieces are
 counted. What is no HTTP at all is answered in the project's own error shape, without a line in the log: anybody can
-send it. An offer to go on with another protocol (Java's client offers HTTP/2 with every first request) is passed over,
-as RFC 9110, 7.8 allows.
+send it. A caller that takes nothing of its answer for a while is cut off: it would hold the answer in memory, and a
+stream its seat. An offer to go on with another protocol (Java's client offers HTTP/2 with every first request) is
+passed over, as RFC 9110, 7.8 allows.
 """
 
 import secrets
-from asyncio import Transport
+from asyncio import TimerHandle, Transport
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024  # request line and headers; browsers and proxies stay under 16 kB
+READER_TIMEOUT_S = 30.0  # without taking a single byte; a slow reader takes some
 HEAD_TIMEOUT_S = 20.0  # from the connection's start, or the head's first byte, to its end
 
 _REFUSAL = b'{"error":"Malformed request","message":"%s","code":"malformed_request","requestId":"%s"}'
@@ -31,6 +33,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _head_since = 0.0
+    _unread_bytes = 0
+    _reader_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Start the clock: a connection that never asks anything is closed."""
@@ -60,6 +64,36 @@ class BoundedProtocol(HttpToolsProtocol):
             self._count_head(len(data))
         elif self._head_bytes:
             self._head_bytes = 0
+
+    def pause_writing(self) -> None:
+        """Wait for the reader, but not for ever."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """Go on: the reader has taken enough."""
+        self._stop_watching()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching."""
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def _watch_reader(self) -> None:
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(READER_TIMEOUT_S, self._judge_reader)
+
+    def _judge_reader(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unread_bytes:
+            self._watch_reader()
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
 
     def _is_overlong(self, data: bytes) -> bool:
         """Say whether much data is a head that does not end where it should; in doubt it is not."""

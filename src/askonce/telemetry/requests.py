@@ -3,7 +3,7 @@
 import structlog
 from msgspec.structs import asdict
 
-from askonce.domain.errors import StoreUnavailable
+from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.outcome import Paid, PaidRecord, Spared
 
 _log = structlog.get_logger("askonce")
@@ -29,12 +29,16 @@ class RequestLog:
             took_ms=record.took_ms,
             first_token_ms=record.first_token_ms,
             stored=record.stored,
-            **({"code": record.error_code, "reason": record.error_message} if record.error_code else {}),
+            **({"code": record.error_code} if record.error_code else {}),
         )
 
     def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
         """Log an ending in full that the books did not take, so that it can be added by hand."""
         _log.error("not_booked", kind=type(ending).__name__, reason=error.message, **asdict(ending))
+
+    def failed(self, error: AskonceError) -> None:
+        """Log a request that ended with an error that is not its caller's."""
+        _log.warning("request_failed", status=error.status, code=error.code, reason=error.message)
 
     def defect(self, error: BaseException) -> None:
         """Log an error that nobody expected, with its traceback."""

@@ -216,6 +216,10 @@ def read_usage(raw: bytes) -> Usage | None:
     return usage if _is_possible(usage) else None
 
 
+# A thousand times the largest context window there is: more is not a count.
+TOKENS_CEILING = 10**9
+
+
 def _is_possible(usage: Usage) -> bool:
     counts: Sequence[int] = (
         usage.completion_tokens,
@@ -225,7 +229,7 @@ def _is_possible(usage: Usage) -> bool:
         usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
         usage.completion_tokens - usage.reasoning_tokens,
     )
-    return min(counts) >= 0
+    return min(counts) >= 0 and usage.prompt_tokens + usage.completion_tokens <= TOKENS_CEILING
 
 
 class _Model(Struct):
