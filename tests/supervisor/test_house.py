@@ -224,6 +224,24 @@ def test_a_supervisor_that_was_stopped_for_long_harms_nobody_when_it_goes_on(tmp
         assert running.ask()[2] == pid
 
 
+def test_a_pause_of_the_whole_machine_harms_nobody(tmp_path: Path) -> None:
+    with supervisor(tmp_path, workers="2") as running:
+        eventually(lambda: {running.ask()[0] for _ in range(20)} == {0, 1})
+        gateways = running.children()
+        everybody = [psutil.Process(running.process.pid), *gateways]
+        for process in reversed(everybody):
+            process.suspend()
+        threading.Event().wait(4.0)  # longer than the silence that kills; nothing can be polled meanwhile
+        for process in everybody:
+            process.resume()
+        eventually(lambda: '"was stopped"' in running.log())
+        threading.Event().wait(1.0)
+        assert running.children() == gateways
+        assert '"killed"' not in running.log()
+        gateways[0].suspend()
+        eventually(lambda: '"because": "frozen"' in running.log())
+
+
 def test_gateways_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     with supervisor(tmp_path, workers="2") as running:
         eventually(lambda: len(running.children()) == 2)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askonce.supervisor.pulse import Beat, Phase, Verdict, encode, judge, last
+from askonce.supervisor.pulse import PAUSED_S, SILENT_S, Beat, Phase, Verdict, Watch, encode, judge, last
 
 READY, STARTING, DRAINING = Beat("ready"), Beat("starting"), Beat("draining")
 
@@ -27,6 +27,12 @@ def test_judged_by_silence_and_by_the_age_of_the_loops_last_turn(
     beat: Beat | None, heard_s: float, now_s: float, verdict: Verdict
 ) -> None:
     assert judge(beat, 0.0, heard_s, now_s) == verdict
+
+
+def test_a_look_that_comes_late_tells_how_long_nobody_watched() -> None:
+    watch = Watch()
+    assert [watch.lost_s(now_s) for now_s in (100.0, 100.25, 101.25, 105.25, 105.5)] == [0, 0, 0, 4.0, 0]
+    assert PAUSED_S < SILENT_S
 
 
 phases = st.sampled_from(["starting", "ready", "draining"])

@@ -80,9 +80,9 @@ class Watched(Child):
         self.pulse_fd = reading
         self.was_ready = False
         self._beat: Beat | None = None
-        self._heard_s = self.born_s
+        self._heard_s = self._start_s = self.born_s
 
-    def listen(self) -> None:
+    def listen(self, now_s: float) -> None:
         """Read all beats that are there."""
         data = b""
         with contextlib.suppress(BlockingIOError):
@@ -90,12 +90,17 @@ class Watched(Child):
                 data += chunk
         beat = pulse.last(data)
         if beat is not None:
-            self._beat, self._heard_s = beat, time.monotonic()
+            self._beat, self._heard_s = beat, now_s
             self.was_ready = self.was_ready or beat.phase == "ready"
 
-    def verdict(self) -> Verdict:
+    def forgive(self, now_s: float, lost_s: float) -> None:
+        """Take nothing amiss of a time in which nobody watched: count silence from now on, and no age for it."""
+        self._heard_s = now_s
+        self._start_s += lost_s
+
+    def verdict(self, now_s: float) -> Verdict:
         """Judge by what was heard last."""
-        return pulse.judge(self._beat, self.born_s, self._heard_s, time.monotonic())
+        return pulse.judge(self._beat, self._start_s, self._heard_s, now_s)
 
     def close(self) -> None:
         """Let go of both pipes."""

@@ -26,6 +26,7 @@ from askonce.supervisor.children import python
 from askonce.supervisor.folder import DataFolder
 from askonce.supervisor.helpers import local_model_post, price_errand
 from askonce.supervisor.posts import GatewayPost, Post
+from askonce.supervisor.pulse import Watch
 from askonce.supervisor.screen import Screen
 from askonce.telemetry import logs
 
@@ -67,6 +68,7 @@ class _House:
         self._gateways: list[GatewayPost] = []
         self._others: list[Post] = []
         self._hired = False
+        self._watch = Watch()
         self._ends_s: float | None = None  # when draining is over
 
     def live(self, listeners: Sequence[socket.socket], woken: socket.socket, told: list[signal.Signals]) -> int:
@@ -90,6 +92,7 @@ class _House:
 
     def _tend(self) -> None:
         now_s = time.monotonic()
+        self._forgive(now_s)
         for post in (*self._gateways, *self._others):
             post.tend(now_s)
         if self._ends_s is None and all(post.given_up for post in self._gateways):
@@ -97,6 +100,14 @@ class _House:
             self._drain()
         if self._ends_s is not None:
             self._end(now_s)
+
+    def _forgive(self, now_s: float) -> None:
+        """After a pause of ours judge nobody by it: whoever stopped us has probably stopped them too."""
+        lost_s = self._watch.lost_s(now_s)
+        if lost_s:
+            log.warning("was stopped", for_s=round(lost_s, 1))
+            for post in self._gateways:
+                post.forgive(now_s, lost_s)
 
     def _wait(self, woken: socket.socket) -> None:
         """Wait for a beat, a signal or the next tick. Children come and go, so the set is made anew."""
