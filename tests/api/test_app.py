@@ -98,6 +98,8 @@ def test_another_spelling_of_a_path_is_not_a_door(world, path):
         ("GET", "/llm/cache/entries?limt=1", b"", {}, 400, "invalid_request"),
         ("GET", "/llm/cache/entries?limit=%ff", b"", {}, 400, "invalid_request"),
         ("DELETE", "/llm/cache?olderThan=x", b"", {}, 400, "invalid_request"),
+        ("DELETE", "/llm/cache?model=", b"", {}, 400, "invalid_request"),
+        ("GET", "/llm/cache/entries/", b"", {}, 404, "not_found"),
         ("POST", "/llm/generate", b"{}", {"host": "evil.example"}, 403, "forbidden"),
         ("POST", "/llm/generate", b"{}", {"origin": "https://evil.example"}, 403, "forbidden"),
         ("GET", "/docs", b"", {"host": "evil.example"}, 403, "forbidden"),
@@ -123,6 +125,33 @@ def test_an_unknown_field_is_refused_with_the_nearest(world):
         assert {d["field"] for d in answer.json["details"]} == {"max_tokens", "temprature"}
         assert "maxTokens" in answer.json["message"]
         assert "temperature" in answer.json["message"]
+
+    world.run(story)
+
+
+def test_every_wrong_field_of_a_query_is_named(world):
+    async def story(client):
+        answer = await client.get("/llm/cache/entries?limit=0&olderThan=1h&modell=x&after=zz")
+        assert {d["field"] for d in answer.json["details"]} == {"limit", "olderThan", "modell", "after"}
+        assert "did you mean model?" in answer.json["message"]
+
+    world.run(story)
+
+
+def test_no_unknown_credential_passes_beside_a_good_one(world):
+    world.keys = [("a-good-key", "t"), ("another-key", "u")]
+
+    async def story(client):
+        good = {"authorization": "Bearer a-good-key"}
+        for more, status in (
+            ({}, 200),
+            ({"x-api-key": "a-good-key"}, 200),
+            ({"x-api-key": "nope"}, 401),
+            ({"x-api-key": "another-key"}, 401),
+            ({"x-session-id": "1"}, 401),
+            ({"cookie": "sessionId=1"}, 401),
+        ):
+            assert (await client.post(PROMPT, headers=good | more)).status == status, more
 
     world.run(story)
 

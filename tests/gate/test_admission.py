@@ -237,7 +237,9 @@ def test_a_client_behind_our_own_proxy_is_not_this_machine() -> None:
         ("BEARER  s3cret ", None, "acme"),
         (None, "s3cret", "acme"),
         (None, "other", "beta"),
-        ("Bearer other", "s3cret", "beta"),  # one of them names the caller
+        ("Bearer other", "s3cret", None),  # which of them asks?
+        ("Bearer other", "wrong", None),
+        ("Bearer other", "other", "beta"),
         ("Bearer S3CRET", None, None),
         ("Bearer s3cre", None, None),
         ("Bearer s3cret2", None, None),

@@ -23,9 +23,7 @@ from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import (
     AskonceError,
-    Detail,
     InternalError,
-    Invalid,
     MethodNotAllowed,
     NotFound,
     StoreUnavailable,
@@ -194,12 +192,7 @@ def looks(cache: CacheDoors, fleet: FleetDoors) -> dict[str, Look]:
 def _query(door: Door, request: Request) -> Struct | None:
     if door.query is None:
         return None
-    try:
-        return read_query(door.query, request.query)
-    except msgspec.ValidationError as error:
-        problem, _, where = str(error).partition(" - at `$.")
-        field = where.rstrip("`") or "query"
-        raise Invalid(f"The query is wrong: {problem}.", details=(Detail(field, problem),)) from None
+    return read_query(door.query, request.query)
 
 
 async def _send_whole(reply: Reply, request: Request, send: Send) -> None:

@@ -33,6 +33,7 @@ NO_KEYS_HERE = (
 )
 UNKNOWN_KEY = "This key is not known here. Check it for typing errors, or ask the operator for a valid one."
 KEY_NEEDED = "Send a key as 'Authorization: Bearer <key>' or 'x-api-key: <key>'."
+TWO_KEYS = "Two different keys were sent, in Authorization and in x-api-key. Send one of them."
 NO_SESSIONS = "This session is not known here. Leave out X-Session-Id and the sessionId cookie, or send a key."
 
 
@@ -88,12 +89,16 @@ class Admission:
         """Return who asks. Raises `Unauthorized` and `Forbidden`."""
         if self._keyless:
             return self._identify_keyless(approach)
+        if approach.session:
+            raise Unauthorized(NO_SESSIONS)
         secret = _sent_key(approach)
         if secret is None:
-            raise Unauthorized(NO_SESSIONS if approach.session else KEY_NEEDED)
+            raise Unauthorized(KEY_NEEDED)
         caller = self._callers.get(_digest(secret))
         if caller is None:
             raise Unauthorized(UNKNOWN_KEY)
+        if approach.api_key is not None and approach.api_key != secret:
+            raise Unauthorized(TWO_KEYS)
         return caller
 
     def pass_host(self, approach: Approach) -> None:

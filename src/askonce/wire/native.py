@@ -49,7 +49,7 @@ def _says(description: str) -> Meta:
 
 
 Seconds = Annotated[int, Meta(ge=1, le=TTL_CEILING_S)] | Annotated[float, Meta(ge=1, le=TTL_CEILING_S)]
-Dollars = Annotated[int, Meta(ge=0, le=1_000_000)] | Annotated[float, Meta(ge=0, le=1_000_000)]
+Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
 Whole = Annotated[int, Meta(ge=1, le=10_000_000)] | Annotated[float, Meta(ge=1, le=10_000_000)]
 
 
@@ -70,10 +70,20 @@ class GenerateBody(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     model: Annotated[str | None, _says("as in gpt-4o or openai:gpt-4o; without it the default model answers")] = None
     routing_mode: Annotated[RoutingMode | None, _says("single-model (default) or manual; the others come later")] = None
     active_provider: Annotated[str | None, _says("the provider to ask; required in mode manual")] = None
-    allow_failover: Annotated[bool | None, _says("may another provider answer if this one fails; default true")] = None
-    capabilities: Annotated[tuple[str, ...] | None, _says("what the model must be able to do")] = None
-    priority: Annotated[Priority | None, _says("what to prefer where there is a choice")] = None
-    max_cost: Annotated[Dollars | None, _says("refuse a call that is estimated to cost more dollars than this")] = None
+    allow_failover: Annotated[
+        bool | None, _says("may another provider answer if this one fails; for routing modes to come")
+    ] = None
+    capabilities: Annotated[
+        tuple[str, ...] | None,
+        _says("what the model must be able to do; for routing modes to come, without effect in these two"),
+    ] = None
+    priority: Annotated[Priority | None, _says("what to prefer where there is a choice; for routing modes to come")] = (
+        None
+    )
+    max_cost: Annotated[
+        Dollars | None,
+        _says("refuse a call estimated to cost more dollars; without maxTokens 4,096 tokens of answer are assumed"),
+    ] = None
     system: Annotated[str | None, _says("replaces the built-in instructions for writing code; may be empty")] = None
     temperature: Annotated[Annotated[float, Meta(ge=0, le=2)] | None, _says("how freely the model samples")] = None
     max_tokens: Annotated[Whole | None, _says("the longest answer, in tokens")] = None
