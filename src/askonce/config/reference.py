@@ -7,6 +7,7 @@ from msgspec import Struct
 from askonce.config.load import Loaded
 from askonce.config.settings import Config, RateLimit
 from askonce.config.table import NOT_YET_REFUSED, NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS, Setting
+from askonce.config.values import size_word
 from askonce.config.vendors import VendorVariables
 
 _HEAD = """# Settings
@@ -96,7 +97,7 @@ def _reference(vendors: tuple[VendorVariables, ...]) -> Iterator[str]:
     for vendor in vendors:
         keys = ", ".join(f"`{name}`" for name in vendor.key_variables)
         address = f"`{vendor.base_url_variable}`" if vendor.base_url_variable else ""
-        yield f"| {vendor.name} | {keys} | {address} |\n"
+        yield f"| {vendor.name} | {keys} | {address} |{f' {vendor.note} |' if vendor.note else ''}\n"
     yield _TABLES
     for name, sentence in OTHER_VARIABLES.items():
         yield f"- `{name}`: {sentence}\n"
@@ -129,12 +130,5 @@ def _word(kind: str, value: object) -> str:
     if kind == "span" and isinstance(value, int | float):
         return f"{value:g}s"
     if kind == "size" and isinstance(value, int):
-        return _bytes(value)
+        return size_word(value)
     return str(value)
-
-
-def _bytes(count: int) -> str:
-    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if count and count % (1 << power) == 0:
-            return f"{count >> power}{unit}"
-    return str(count)
