@@ -28,7 +28,7 @@ from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement
 from askonce.localmodel import status as local_status
-from askonce.localmodel.resolve import OnDisk, resolve
+from askonce.localmodel.resolve import OnDisk, presumed_name, resolve
 from askonce.providers import catalog
 from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
 from askonce.providers.fleet import Berth, Fleet, LocalWord
@@ -48,6 +48,7 @@ from askonce.telemetry.requests import RequestLog
 NANO_PER_S = 1_000_000_000
 # How often endpoints of one's own are asked for their models; beats are seconds.
 DISCOVER_BEATS = 60
+IMPATIENT_BEATS = 3  # while one of them has not told yet
 
 
 class Gateway:
@@ -116,8 +117,9 @@ class Gateway:
         """Do what takes longer than a moment. Workers take turns in sweeping, so that none of them is needed for it."""
         if beat % self._config.workers == self._slot:
             await self._state.sweep()
-        if beat % DISCOVER_BEATS == 0:
+        if beat % (IMPATIENT_BEATS if self._fleet.is_waiting else DISCOVER_BEATS) == 0:
             await self._fleet.discover()
+            self._router.replace(self._fleet.roster())
 
     def _report(self, upkeep: asyncio.Task[None]) -> None:
         if not upkeep.cancelled() and (error := upkeep.exception()) is not None:
@@ -264,8 +266,8 @@ def _local_name(config: Config) -> str:
         return ""
     try:
         found = resolve(config.local_model, Path(config.models_dir))
-    except ConfigError:
-        return ""  # its own process reports what is wrong with the setting
+    except ConfigError:  # its file went away since the start: its own process says so to whoever asks
+        return presumed_name(config.local_model)
     return found.name if isinstance(found, OnDisk) else found[0].name
 
 

@@ -165,7 +165,7 @@ class World:
             raise UnknownModel("There is no model nope.")
         return (Candidate("fake", wish.model or "m"),)
 
-    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+    async def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
         """Afford everything."""
 
     async def loaded(self) -> None:

@@ -205,7 +205,7 @@ class OneRouter:
         """Return it."""
         return (Candidate("vendor", wish.model or "m-1"),)
 
-    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+    async def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
         """Allow everything."""
 
 

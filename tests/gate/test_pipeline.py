@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.gate.gate_world import CALLER, Plain, World, play, question, start
 
 from askonce.domain.answer import Entry
@@ -86,20 +87,23 @@ def test_a_maximum_cost_forbids_paying_but_neither_hits_nor_joining() -> None:
     async def main() -> None:
         world = World()
 
-        def too_dear(ask: object, candidates: object) -> None:
+        async def too_dear(ask: object, candidates: object) -> None:
             raise MaxCostExceeded("It would cost more.")
+
+        def at_most(ask: Ask) -> Ask:
+            return replace(ask, routing=replace(ask.routing, max_cost_nano=1))
 
         first = start(world.ask(question()))
         line = await world.vendor.call()
         world.road._router.afford = too_dear  # type: ignore[method-assign]
-        joined = await travel(world, question(), None)
+        joined = await travel(world, at_most(question()), None)
         assert isinstance(joined.outcome, Joined)
-        assert isinstance((await travel(world, question(mode="off"), None)).outcome, MaxCostExceeded)
-        assert isinstance((await travel(world, question("other"), None)).outcome, MaxCostExceeded)
+        assert isinstance((await travel(world, at_most(question(mode="off")), None)).outcome, MaxCostExceeded)
+        assert isinstance((await travel(world, at_most(question("other")), None)).outcome, MaxCostExceeded)
         line.finish()
         await first
         joined.outcome.leave()
-        assert isinstance((await travel(world, question(), None)).outcome, Entry)
+        assert isinstance((await travel(world, at_most(question()), None)).outcome, Entry)
         assert len(world.vendor.lines) == 1
         await world.close()
 

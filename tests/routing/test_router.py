@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from askonce.domain.call import Ask, CacheWish, Call, Candidate, Message, Params, RoutingWish
@@ -13,6 +15,9 @@ ROSTER = Roster((Member("v", "V", True, "", "m", ("m",), open_ended=True),))
 
 
 class OnePrice:
+    async def loaded(self) -> None:
+        return
+
     def price(self, provider: str, model: str, version: str) -> Price | None:
         return PRICE if model == "m" else None
 
@@ -41,18 +46,18 @@ def test_what_may_cost_more_than_allowed_is_refused_before_it_is_paid() -> None:
     router = Router(ROSTER, OnePrice())
     here = router.candidates(RoutingWish())
     exact = estimate_nano(ask(None).call, PRICE)
-    router.afford(ask(None), here)
-    router.afford(ask(exact), here)
+    asyncio.run(router.afford(ask(None), here))
+    asyncio.run(router.afford(ask(exact), here))
     with pytest.raises(MaxCostExceeded, match=r"v:m may cost up to about \$0\.00\d+, over maxCost"):
-        router.afford(ask(exact - 1), here)
+        asyncio.run(router.afford(ask(exact - 1), here))
 
 
 def test_a_limit_on_an_unknown_price_is_refused() -> None:
     router = Router(ROSTER, OnePrice())
     elsewhere = (Candidate("v", "other"),)
-    router.afford(ask(None), elsewhere)
+    asyncio.run(router.afford(ask(None), elsewhere))
     with pytest.raises(MaxCostExceeded, match="not known"):
-        router.afford(ask(10**12), elsewhere)
+        asyncio.run(router.afford(ask(10**12), elsewhere))
 
 
 def test_a_replaced_roster_counts_at_once() -> None:

@@ -26,8 +26,8 @@ class Router(Protocol):
         """Return candidates in order of preference. Raises the routing errors of `domain.errors`."""
         ...
 
-    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
-        """Raise `MaxCostExceeded` where the estimated cost is over what the caller allows."""
+    async def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+        """Raise `MaxCostExceeded` where the estimated cost is over what the caller allows; waits for prices."""
         ...
 
 
@@ -70,8 +70,8 @@ class Road:
         if mode == "only":
             return Admitted(window, verdict, CacheMiss(NOTHING_STORED))
         try:
-            if mode == "off" or not self._answering.is_aloft(keys.flight):
-                self._router.afford(ask, candidates)
+            if ask.routing.max_cost_nano is not None and (mode == "off" or not self._answering.is_aloft(keys.flight)):
+                await self._router.afford(ask, candidates)
             joined = self._answering.seat(Plan(ask, mode, candidates, keys, fresh, shape, request_id))
         except AskonceError as error:
             return Admitted(window, verdict, error)

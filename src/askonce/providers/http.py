@@ -266,12 +266,12 @@ class _Deadline:
 _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "showed a certificate that is not trusted (see SSL_CERT_FILE)"),
     (ssl.SSLError, "could not be spoken to over TLS"),
-    (socket.gaierror, "has an address whose name cannot be resolved"),
-    (ConnectionRefusedError, "is not running: nothing listens at its address"),
-    (ConnectionError, "closed the connection"),
-    (OSError, "cannot be reached over the network"),
+    (socket.gaierror, "has an address whose name cannot be resolved; check its base URL and the network"),
+    (ConnectionRefusedError, "is not running: nothing listens at its address; start it, or correct its base URL"),
+    (ConnectionError, "closed the connection; ask again"),
+    (OSError, "cannot be reached; check the network and its base URL"),
     (_Refused, "cannot be reached: the proxy refused the connection"),
-    (Broken, "broke the answer off or did not speak HTTP"),
+    (Broken, "broke the answer off or did not speak HTTP; ask again, or check its base URL"),
 )
 
 

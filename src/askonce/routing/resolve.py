@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from askonce.domain.call import Candidate
-from askonce.domain.errors import Detail, Invalid, ProviderNotConfigured, UnknownModel
+from askonce.domain.errors import Detail, Invalid, ModelUnavailable, ProviderNotConfigured, UnknownModel
 from askonce.routing.roster import Member, Roster
 
 MAX_NAME_CHARS = 200  # the longest names of models have about 80
@@ -43,10 +43,22 @@ def by_default(roster: Roster) -> Candidate:
     if roster.default_model:
         return by_name(roster.default_model, roster)
     candidate = first_default(roster)
+    if candidate is None and roster.configured:
+        raise _nothing_known(roster.configured)
     if candidate is None:
         cures = [member.cure for member in roster.members if member.cure][:1]
         raise ProviderNotConfigured(" ".join(["No provider is configured.", *(f"To begin, {cure}." for cure in cures)]))
     return candidate
+
+
+def _nothing_known(members: Sequence[Member]) -> ModelUnavailable:
+    """Say why nobody answers although somebody is configured: endpoints of one's own tell what they have, or do not."""
+    titles, first = ", ".join(member.title for member in members), members[0].name
+    return ModelUnavailable(
+        f"{titles}: configured, but no model is known there: it lists none, or cannot be reached (GET /llm/providers "
+        f"says which). Name one as {first}:MODEL, or set default_model for it.",
+        retry_after_s=5,
+    )
 
 
 def at_member(name: str, member: Member, roster: Roster) -> Candidate:

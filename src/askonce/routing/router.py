@@ -3,7 +3,7 @@
 from askonce.domain.call import Ask, Candidate, RoutingWish
 from askonce.domain.errors import MaxCostExceeded
 from askonce.domain.money import dollars
-from askonce.domain.ports import Prices
+from askonce.domain.ports import PriceSource
 from askonce.routing.estimate import estimate_nano
 from askonce.routing.modes import resolve
 from askonce.routing.roster import Roster
@@ -14,7 +14,7 @@ MAX_REMEMBERED = 1024  # names that callers use; one that makes up names all the
 class Router:
     """Resolve wishes against a roster that may be replaced. Answers repeat, so they are remembered; errors are not."""
 
-    def __init__(self, roster: Roster, prices: Prices) -> None:
+    def __init__(self, roster: Roster, prices: PriceSource) -> None:
         self._roster = roster
         self._prices = prices
         self._remembered: dict[tuple[str, str | None, str | None], tuple[Candidate, ...]] = {}
@@ -41,11 +41,12 @@ class Router:
             self._remembered[key] = found
         return found
 
-    def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
+    async def afford(self, ask: Ask, candidates: tuple[Candidate, ...]) -> None:
         """Raise `MaxCostExceeded` where a candidate may cost more than the caller allows, or has no known price."""
         limit = ask.routing.max_cost_nano
         if limit is None:
             return
+        await self._prices.loaded()
         for candidate in candidates:
             price = self._prices.price(candidate.provider, candidate.model, "")
             if price is None:
