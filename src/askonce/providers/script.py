@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from askonce.config.mistyped import in_words
 from askonce.domain.answer import FinishReason
 from askonce.domain.errors import ConfigError
 
@@ -94,6 +95,8 @@ def read_script(path: Path) -> Script:
     try:
         raw: Any = msgspec.json.decode(data) if path.suffix == ".json" else msgspec.toml.decode(data)
         script = msgspec.convert(raw, Script)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"script {path}: {in_words(error)}.") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise ConfigError(f"script {path}: {error}.") from None
     for at, play in enumerate(script.play):
