@@ -200,10 +200,6 @@ def _limits(config: Config) -> dict[str, LimitRule]:
     return rules
 
 
-def _uses_local_model(config: Config) -> bool:
-    return catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers))
-
-
 def _row(settings: ProviderSettings) -> catalog.Vendor:
     """Return the catalog's row of a configured provider, moved to its address; a new row for a new name."""
     vendor = catalog.vendor_named(settings.name)
@@ -227,7 +223,8 @@ def _providers(config: Config, http: Http) -> list[tuple[str, Provider]]:
         elif row.shape == "openai" and (settings.api_key or not row.needs_key):
             made.append((row.name, ChatProvider(row, fixed(row.base_url, settings.api_key), http, limits)))
     local = catalog.vendor_named(catalog.LOCAL)
-    if _uses_local_model(config) and local is not None:
+    wanted = catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers))
+    if wanted and local is not None:
         made.append((local.name, ChatProvider(local, _local_endpoint(status_path(config.data_dir)), http, limits)))
     return made
 
@@ -262,7 +259,7 @@ def _fleet(config: Config, providers: Mapping[str, Provider], prices: PriceFile,
 
 def _local_name(config: Config) -> str:
     """Return the name of the embedded model before its process has told it."""
-    if not _uses_local_model(config):
+    if not catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers)):
         return ""
     try:
         found = resolve(config.local_model, Path(config.models_dir))

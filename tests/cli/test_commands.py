@@ -243,12 +243,27 @@ def test_the_doctor_finds_a_sound_machine_sound(tmp_path: Path) -> None:
         ({"ASKONCE_PORT": "x"}, "✗ settings"),
         ({"ASKONCE_LOCAL_MODEL": "off"}, "✗ providers"),
         ({"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "✗ openai"),
+        ({"SSL_CERT_FILE": "/nonexistent/ca.pem"}, "✗ network          SSL_CERT_FILE='/nonexistent/ca.pem'"),
     ],
 )
 def test_the_doctor_finds_what_is_broken(tmp_path: Path, environ: dict[str, str], says: str) -> None:
     done = askonce(tmp_path, "doctor", **environ)
     assert done.returncode == 1
     assert says in done.stdout
+
+
+def test_the_doctor_takes_no_key_where_the_working_folder_sends_it(tmp_path: Path) -> None:
+    (tmp_path / "askonce.toml").write_text('[providers.openai]\nbase_url = "http://nowhere.invalid/v1"\n')
+    found_here = askonce(tmp_path, "doctor", "--set", "port=0", OPENAI_API_KEY="sk-1")
+    assert "• openai" in found_here.stdout
+    assert "not asked" in found_here.stdout
+    assert found_here.returncode == 0, found_here.stdout
+    named = askonce(tmp_path, "doctor", "--set", "port=0", "--config", "askonce.toml", OPENAI_API_KEY="sk-1")
+    assert "✗ openai" in named.stdout
+    same_hand = askonce(
+        tmp_path, "doctor", OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="http://nowhere.invalid/v1", ASKONCE_PORT="0"
+    )
+    assert "✗ openai" in same_hand.stdout
 
 
 def test_the_doctor_tells_a_foreign_server_on_the_port(tmp_path: Path, server: str) -> None:

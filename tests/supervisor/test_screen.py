@@ -8,7 +8,6 @@ import pytest
 from askonce.config.paths import STATUS_NAME
 from askonce.config.settings import Config, ProviderSettings, StaticKey
 from askonce.localmodel.status import Status, write
-from askonce.supervisor.helpers import wants_local_model
 from askonce.supervisor.screen import Screen, address, curl_line
 
 
@@ -43,22 +42,6 @@ def test_the_line_to_copy_has_a_place_for_the_key_where_one_is_needed() -> None:
 )
 def test_the_address_is_one_that_can_be_asked_from_here(host: str, shown_as: str) -> None:
     assert address(Config(host=host), 80) == f"http://{shown_as}:80"
-
-
-@pytest.mark.parametrize(
-    ("setting", "providers", "wanted"),
-    [
-        ("auto", 0, True),
-        ("auto", 1, False),
-        ("on", 1, True),
-        ("off", 0, False),
-        ("qwen2.5-coder-1.5b", 1, True),
-        ("/models/x.gguf", 1, True),
-    ],
-)
-def test_the_embedded_model_runs_where_asked_for_or_needed(setting: str, providers: int, wanted: bool) -> None:
-    config = Config(local_model=setting, providers=(ProviderSettings("openai"),) * providers)
-    assert wants_local_model(config) is wanted
 
 
 def test_fetching_is_told_by_tens_of_per_cent(tmp_path: Path) -> None:

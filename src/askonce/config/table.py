@@ -128,11 +128,12 @@ SETTINGS: tuple[Setting, ...] = (
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
+KEY_VARIABLE = "ASKONCE_KEY"  # a secret too
 # Variables of ours that are not settings of the server.
 OTHER_VARIABLES = {
     "ASKONCE_CONFIG": "Path of askonce.toml.",
     "ASKONCE_URL": "Server that `askonce ask`, `stats` and `models` talk to.",
-    "ASKONCE_KEY": "API key that they send.",
+    KEY_VARIABLE: "API key that they send.",
 }
 # Promised for later versions. Refused, because running without them is not what was asked for …
 NOT_YET_REFUSED = ("STATE_URL",)

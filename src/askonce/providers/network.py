@@ -106,8 +106,8 @@ class Proxy(Struct, frozen=True):
             host = ""
         if not host:
             raise ConfigError(
-                f"{variable} (or ALL_PROXY) = {_without_password(url)!r}: only proxies spoken to as http://host:port are supported; "
-                "correct or unset it, or set NO_PROXY=* to use none."
+                f"{variable} (or ALL_PROXY) = {_without_password(url)!r}: only proxies spoken to as http://host:port "
+                "are supported; correct or unset it, or set NO_PROXY=* to use none."
             )
         authorization = ""
         if parts.username:

@@ -15,7 +15,7 @@ from askonce import __version__
 from askonce.config.paths import STATUS_NAME
 from askonce.config.settings import Config
 from askonce.localmodel.status import Status, read
-from askonce.supervisor.helpers import wants_local_model
+from askonce.providers.catalog import wants_local_model
 
 _BAR = 30  # characters
 _STEP = 10  # per cent between lines
@@ -95,7 +95,7 @@ def _first_screen(config: Config, port: int) -> Iterator[str]:
 
 def _who_answers(config: Config) -> str:
     names = [provider.name for provider in config.providers]
-    if wants_local_model(config):
+    if wants_local_model(config.local_model, names):
         names.append("the embedded model")
     first = f", {config.default_model} unless a request names another" if config.default_model else ""
     return (", ".join(names) + first) if names else "none: set a vendor's key, or ASKONCE_LOCAL_MODEL=on"
