@@ -115,10 +115,11 @@ def free_port() -> int:
 
 
 def start(folder: Path, **settings: str) -> Running:
+    """Start one; names in capitals are variables as they stand."""
     port = settings.get("port") or str(free_port())
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     environ |= {"ASKONCE_DATA_DIR": str(folder / "data"), "ASKONCE_LOCAL_MODEL": "off", "ASKONCE_PORT": port}
-    environ |= {f"ASKONCE_{key.upper()}": value for key, value in settings.items()}
+    environ |= {key if key.isupper() else f"ASKONCE_{key.upper()}": value for key, value in settings.items()}
     log = folder / f"log-{port}"
     with log.open("ab") as sink:
         process = subprocess.Popen(
@@ -167,6 +168,13 @@ def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
         assert running.process.wait(DEADLINE_S) == 2
     assert "the port is in use" in running.log()
     assert "--port" in running.log()
+
+
+def test_a_wrong_way_out_is_named_before_anything_starts(tmp_path: Path) -> None:
+    running = start(tmp_path, SSL_CERT_FILE="/nonexistent/ca.pem")
+    assert running.process.wait(DEADLINE_S) == 2
+    assert "SSL_CERT_FILE='/nonexistent/ca.pem'" in running.log()
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_port_that_another_server_shares_is_in_use_too(tmp_path: Path) -> None:
@@ -342,10 +350,16 @@ def test_sighup_without_a_terminal_changes_nothing(tmp_path: Path) -> None:
         assert answers(running)
 
 
-def test_no_secret_stands_in_a_command_line(tmp_path: Path) -> None:
-    with supervisor(tmp_path, keys="sk-very-secret-key") as running:
-        commands = " ".join(" ".join(child.cmdline()) for child in running.children())
-        assert "sk-very-secret-key" not in commands
+def test_no_secret_stands_in_a_command_line_or_environment_of_a_child(tmp_path: Path) -> None:
+    secrets = {"OPENAI_API_KEY": "sk-very-secret-vendors", "GOOGLE_API_KEY": "sk-very-secret-too"}
+    secrets |= {"keys": "sk-very-secret-key", "secret": "sk-very-secret", "key": "sk-very-secret-callers"}
+    with supervisor(tmp_path, **secrets, local_model="on", HTTPS_PROXY="http://proxy:3128") as running:
+        eventually(lambda: "The embedded model is ready" in running.log())
+        children = running.children()
+        assert len(children) >= 2
+        for child in children:
+            assert "very-secret" not in " ".join([*child.cmdline(), *child.environ().values()])
+            assert child.environ()["HTTPS_PROXY"] == "http://proxy:3128"
         assert "sk-very-secret-key" not in running.log()
         eventually(lambda: "YOUR_KEY" in running.log())
 

@@ -6,15 +6,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
+from askonce.config.table import KEY_VARIABLE, SETTINGS
+from askonce.providers.catalog import VENDORS
 from askonce.supervisor import pulse
 from askonce.supervisor.pulse import Beat, Verdict
 
 # A child is not to share the terminal's signals: Ctrl-C is for the supervisor, which then tells its children.
 _OWN_GROUP = 0
 _PIPE_READ = 65536
+_SECRETS = (
+    {setting.env for setting in SETTINGS if setting.secret}
+    | {KEY_VARIABLE}
+    | {variable for vendor in VENDORS for variable in vendor.key_variables}
+)
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Copy an environment without the variables that hold keys: children, and theirs, are told over stdin.
+
+    A proxy's password stays: whoever goes through the proxy reads it from there.
+    """
+    return {name: value for name, value in environ.items() if name not in _SECRETS}
 
 
 def python(module: str) -> tuple[str, ...]:
@@ -27,7 +42,11 @@ class Child:
 
     def __init__(self, command: Sequence[str], line: bytes, pass_fds: Sequence[int] = ()) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            command, stdin=subprocess.PIPE, pass_fds=tuple(pass_fds), process_group=_OWN_GROUP
+            command,
+            stdin=subprocess.PIPE,
+            pass_fds=tuple(pass_fds),
+            process_group=_OWN_GROUP,
+            env=without_secrets(os.environ),
         )
         self.born_s = time.monotonic()
         with contextlib.suppress(BrokenPipeError):  # dead already: reaped as such

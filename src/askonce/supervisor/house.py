@@ -8,6 +8,7 @@ remarked on and changes nothing, as settings are read at the start only.
 """
 
 import contextlib
+import os
 import selectors
 import signal
 import socket
@@ -20,12 +21,14 @@ from types import FrameType
 from msgspec import Struct
 
 from askonce.config.settings import Config
+from askonce.providers.network import Network
 from askonce.supervisor import sockets
 from askonce.supervisor.assignment import EXIT_FAILED
 from askonce.supervisor.children import python
 from askonce.supervisor.folder import DataFolder
 from askonce.supervisor.helpers import local_model_post, price_errand
 from askonce.supervisor.posts import GatewayPost, Post
+from askonce.supervisor.preflight import preflight
 from askonce.supervisor.pulse import Watch
 from askonce.supervisor.screen import Screen
 from askonce.telemetry import logs
@@ -50,6 +53,8 @@ PROGRAMS = Commands()
 
 def serve(config: Config, screen: Screen, commands: Commands = PROGRAMS) -> int:
     """Serve until told to stop; return the exit code. Raises `ConfigError` before anything was started."""
+    Network.from_environ(os.environ).check()  # the gateways will read the same: proxies are the process's, not ours
+    preflight(config)
     folder = DataFolder.claim(Path(config.data_dir))
     try:
         listeners = sockets.listen(config.host, config.port, config.workers)

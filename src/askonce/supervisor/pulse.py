@@ -19,7 +19,7 @@ SILENT_S = 2.0
 STUCK_S = 10.0
 # The first start reads everything from a cold disk.
 START_S = 30.0
-# Who looks every quarter or half second, and did not for so long, was itself stopped; under SILENT_S, or it kills first.
+# Who looks twice a second or more, and did not for so long, was itself stopped. Under SILENT_S, else one kills first.
 PAUSED_S = 1.0
 
 _LETTERS: dict[Phase, bytes] = {"starting": b"s", "ready": b"r", "draining": b"d"}
