@@ -15,8 +15,13 @@ from askonce.providers import catalog
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The askonce.toml to use.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; repeatable.")]
 
+
+def _note(vendor: catalog.Vendor) -> str:
+    return vendor.cure if vendor.shape == "anthropic" else ""
+
+
 VENDORS = tuple(
-    VendorVariables(vendor.name, vendor.key_variables, vendor.base_variable)
+    VendorVariables(vendor.name, vendor.key_variables, vendor.base_variable, _note(vendor))
     for vendor in catalog.VENDORS
     if vendor.variable
 )
