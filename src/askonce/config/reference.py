@@ -26,8 +26,8 @@ _PROVIDERS = """
 
 A vendor is configured as soon as its usual variable is set, or by a table of the file:
 
-| provider | key | address |
-| --- | --- | --- |
+| provider | key | address | |
+| --- | --- | --- | --- |
 """
 _TABLES = """
 ```toml
@@ -97,7 +97,7 @@ def _reference(vendors: tuple[VendorVariables, ...]) -> Iterator[str]:
     for vendor in vendors:
         keys = ", ".join(f"`{name}`" for name in vendor.key_variables)
         address = f"`{vendor.base_url_variable}`" if vendor.base_url_variable else ""
-        yield f"| {vendor.name} | {keys} | {address} |{f' {vendor.note} |' if vendor.note else ''}\n"
+        yield f"| {vendor.name} | {keys} | {address} | {vendor.note} |\n"
     yield _TABLES
     for name, sentence in OTHER_VARIABLES.items():
         yield f"- `{name}`: {sentence}\n"

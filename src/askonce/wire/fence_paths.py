@@ -21,6 +21,10 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _RESERVED = re.compile(r'[<>|"?*]')
 _DRIVE = re.compile(r"[A-Za-z]:")
 
+# A repository's own folder: what is written there runs with the next `git status` (core.fsmonitor, core.hooksPath).
+# `git~1` is its short name on file systems that have such.
+_REPOSITORY = (".git", "git~1")
+
 _EXTENSION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,14}")
 _ROOTED = re.compile(r"[/\\]|~[/\\\w]|[A-Za-z]:[/\\]|(?:.*[/\\])?\.\.[/\\]")
 _DOTFILE = re.compile(r"\.[A-Za-z][\w.-]*")
@@ -52,6 +56,11 @@ def vet(claim: str) -> str:
     return "/".join(_parts(claim))
 
 
+def reaches_git(part: str) -> bool:
+    """Say whether a part of a path is a repository's own folder on any file system: case and trailing dots aside."""
+    return part.rstrip(" .").lower() in _REPOSITORY
+
+
 def _parts(path: str) -> list[str]:
     return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
 
@@ -68,6 +77,7 @@ def _problem(claim: str) -> str:
         (path.startswith("~"), "begins at a home folder"),
         # Some systems drop trailing dots and spaces from a name: ".. " is ".." there.
         (any(not part.strip(" .") for part in parts), "climbs with '..'"),
+        (any(reaches_git(part) for part in parts), "reaches into a Git repository"),
         (not parts or path.endswith(("/", "/.")), "names a folder"),
         (":" in path, "holds a colon"),
         (_RESERVED.search(path), "holds a wildcard or a quote"),
