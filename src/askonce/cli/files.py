@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from askonce.cli.exits import CommandFailed
 from askonce.cli.terminal import CONTROLS
+from askonce.wire.fence_paths import reaches_git
 
 Parts = tuple[str, ...]
 Undo = Callable[[], None]
@@ -35,9 +36,13 @@ class Produced(Struct, frozen=True):
 def write_files(folder: Path, files: Sequence[Produced], replace: bool) -> list[Path]:
     """Write the files under `folder`, all or none. Raises `CommandFailed`.
 
-    Refused: paths that leave the folder or stand in each other's way, links on the way, and, without `replace`, files
-    that are there.
+    Refused: paths that leave the folder or stand in each other's way, links on the way, a repository's own folder (what
+    lies there is run by Git), and, without `replace`, files that are there.
     """
+    if any(reaches_git(part) for part in folder.resolve().parts):
+        raise CommandFailed(
+            f"{folder} lies in a repository's own folder, where Git runs what it finds; choose another."
+        )
     wanted = [_parts(folder, one.path) for one in files]
     _check_apart(wanted)
     with _at(folder), _Tree.under(folder) as tree:
@@ -53,6 +58,8 @@ def _parts(folder: Path, name: str) -> Parts:
     strange = "\\" in name or any(ord(letter) in CONTROLS or "\ud800" <= letter <= "\udfff" for letter in name)
     if not parts or strange or name.startswith("/") or ".." in parts:
         raise CommandFailed(f"The answer names the file {name!r}, which is not inside {folder}; nothing was written.")
+    if any(reaches_git(part) for part in parts):
+        raise CommandFailed(f"The answer names the file {name!r}, from which Git runs programs; nothing was written.")
     return parts
 
 
