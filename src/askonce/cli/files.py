@@ -40,9 +40,7 @@ def write_files(folder: Path, files: Sequence[Produced], replace: bool) -> list[
     lies there is run by Git), and, without `replace`, files that are there.
     """
     if any(reaches_git(part) for part in folder.resolve().parts):
-        raise CommandFailed(
-            f"{folder} lies in a repository's own folder, where Git runs what it finds; choose another."
-        )
+        raise CommandFailed(f"{folder} lies in a repository's own folder, where Git runs what it finds.")
     wanted = [_parts(folder, one.path) for one in files]
     _check_apart(wanted)
     with _at(folder), _Tree.under(folder) as tree:
