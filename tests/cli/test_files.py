@@ -106,16 +106,12 @@ def test_replacing_keeps_the_mode(tmp_path: Path) -> None:
     assert script.stat().st_mode & 0o777 == 0o755
 
 
-@pytest.mark.parametrize("name", ["n" * 300, "d" * 300 + "/x", "/".join("d" * 2100)])
+@pytest.mark.parametrize("name", ["n" * 300, "d" * 300 + "/x", "/".join("d" * 300)])
 def test_what_the_system_refuses_is_a_sentence_and_nothing_stays(tmp_path: Path, name: str) -> None:
     files = [Produced("fine/x", "x"), Produced(name, "y")]
-    try:
+    with pytest.raises(CommandFailed, match="nothing was written"):
         write_files(tmp_path / "made", files, replace=False)
-    except CommandFailed as failed:
-        assert "nothing was written" in failed.message
-        assert list(tmp_path.iterdir()) == []
-    else:
-        pytest.fail("it was written")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_that_appears_meanwhile_leads_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

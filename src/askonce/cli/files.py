@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from askonce.cli.exits import CommandFailed
 from askonce.cli.terminal import CONTROLS
-from askonce.wire.fence_paths import reaches_git
+from askonce.wire.fence_paths import MAX_PATH_BYTES, reaches_git
 
 Parts = tuple[str, ...]
 Undo = Callable[[], None]
@@ -56,6 +56,8 @@ def _parts(folder: Path, name: str) -> Parts:
     strange = "\\" in name or any(ord(letter) in CONTROLS or "\ud800" <= letter <= "\udfff" for letter in name)
     if not parts or strange or name.startswith("/") or ".." in parts:
         raise CommandFailed(f"The answer names the file {name!r}, which is not inside {folder}; nothing was written.")
+    if len(os.fsencode(name)) > MAX_PATH_BYTES:  # each folder on the way is held open
+        raise CommandFailed(f"The answer names a file by more than {MAX_PATH_BYTES} bytes; nothing was written.")
     if any(reaches_git(part) for part in parts):
         raise CommandFailed(f"The answer names the file {name!r}, from which Git runs programs; nothing was written.")
     return parts
