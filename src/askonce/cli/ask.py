@@ -28,7 +28,7 @@ _MAX_PROMPT = 16 << 20  # bytes; the server's own default bound
 def _ask(
     prompt: Annotated[
         str | None,
-        typer.Argument(help="What to ask; `-`, or nothing where something is piped in, reads it from stdin."),
+        typer.Argument(help="What to ask; `-`, or nothing behind a pipe, reads it from stdin."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model, as `gpt-4o` or `openai:gpt-4o`.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
