@@ -1,8 +1,24 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askonce.supervisor.pulse import PAUSED_S, SILENT_S, Beat, Phase, Verdict, Watch, encode, judge, last
+from askonce.supervisor.backoff import LONGEST_PAUSE_S
+from askonce.supervisor.pulse import (
+    PAUSED_S,
+    SILENT_S,
+    START_S,
+    STUCK_S,
+    Beat,
+    Phase,
+    Verdict,
+    Watch,
+    encode,
+    judge,
+    last,
+)
+from askonce.supervisor.serving import KEEP_ALIVE_S
 
 READY, STARTING, DRAINING = Beat("ready"), Beat("starting"), Beat("draining")
 
@@ -51,3 +67,9 @@ def test_nothing_heard_is_nothing() -> None:
     assert last(b"") is None
     phase: Phase = "ready"
     assert last(encode(Beat(phase))[:-1]) is None
+
+
+def test_operations_tell_the_times_by_which_gateways_are_judged() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for seconds in (SILENT_S, STUCK_S, START_S, KEEP_ALIVE_S, LONGEST_PAUSE_S):
+        assert f" {seconds:g} s" in told
