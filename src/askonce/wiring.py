@@ -94,6 +94,7 @@ class Gateway:
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)
+        self._observer.flush()
         await self._http.close()
         self._state.close()
 

@@ -163,19 +163,29 @@ def _nothing() -> None:
 
 
 async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` returns, unless the caller hangs up first: then cancel it and raise `ClientLeft`."""
-    doing = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
-    try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            return doing.result()
-        raise ClientLeft
-    finally:
-        leaving.cancel()
-        if not doing.done():
+    """Return what `work` returns, unless the caller hangs up first: then cancel it and raise `ClientLeft`.
+
+    The work is done in the caller's own task: a task for it would cost each miss some 20 µs.
+    """
+    doing = asyncio.current_task()
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        await _left(receive)
+        gone = True
+        if doing is not None:
             doing.cancel()
-            await asyncio.gather(doing, return_exceptions=True)
+
+    watching = asyncio.get_running_loop().create_task(watch())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if not gone or doing is None or doing.uncancel() > 0:
+            raise  # somebody else cancels us: the server stops
+        raise ClientLeft from None
+    finally:
+        watching.cancel()
 
 
 async def _left(receive: Receive) -> None:

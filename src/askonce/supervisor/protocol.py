@@ -76,9 +76,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop watching."""
+        """Stop watching, and waiting: uvicorn leaves its timer running where the connection was reset."""
         self._stop_watching()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
 
     def _watch_reader(self) -> None:
         self._unread_bytes = self.transport.get_write_buffer_size()

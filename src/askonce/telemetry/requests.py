@@ -1,36 +1,45 @@
 """Write a line for what is worth one: calls that were paid, endings that could not be booked, defects."""
 
+import asyncio
+
 import structlog
 from msgspec.structs import asdict
 
 from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.outcome import Paid, PaidRecord, Spared
 
+LATER_S = 0.05  # behind the answer, and before anybody who follows the log notices
+WAITING_MAX = 256  # written at once when there are so many
+
 _log = structlog.get_logger("askonce")
 
 
 class RequestLog:
-    """Observe endings and log them (port `Observer`). Hits are counted in the books and not logged."""
+    """Observe endings and log them (port `Observer`). Hits are counted in the books and not logged.
+
+    Lines of paid calls are written a moment later, so that their answers need not wait for them; `flush` writes them
+    now. A process that is killed loses the last of them, but nothing of the books.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[PaidRecord] = []
 
     def paid(self, record: PaidRecord) -> None:
         """Log a call that reached a provider."""
-        paid = record.paid
-        write = _log.info if paid.ending == "answered" else _log.warning
-        write(
-            "provider_call",
-            request_id=record.request_id,
-            tenant=paid.tenant,
-            provider=paid.provider,
-            model=paid.model,
-            ending=paid.ending,
-            cost_nano=paid.cost_nano,
-            prompt_tokens=paid.prompt_tokens,
-            completion_tokens=paid.completion_tokens,
-            took_ms=record.took_ms,
-            first_token_ms=record.first_token_ms,
-            stored=record.stored,
-            **({"code": record.error_code} if record.error_code else {}),
-        )
+        self._waiting.append(record)
+        if len(self._waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_later(LATER_S, self.flush)
+            except RuntimeError:  # outside of a loop nothing is in a hurry
+                self.flush()
+        elif len(self._waiting) >= WAITING_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        waiting, self._waiting = self._waiting, []
+        for record in waiting:
+            _write(record)
 
     def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
         """Log an ending in full that the books did not take, so that it can be added by hand."""
@@ -43,3 +52,23 @@ class RequestLog:
     def defect(self, error: BaseException) -> None:
         """Log an error that nobody expected, with its traceback."""
         _log.error("defect", exc_info=error)
+
+
+def _write(record: PaidRecord) -> None:
+    paid = record.paid
+    write = _log.info if paid.ending == "answered" else _log.warning
+    write(
+        "provider_call",
+        request_id=record.request_id,
+        tenant=paid.tenant,
+        provider=paid.provider,
+        model=paid.model,
+        ending=paid.ending,
+        cost_nano=paid.cost_nano,
+        prompt_tokens=paid.prompt_tokens,
+        completion_tokens=paid.completion_tokens,
+        took_ms=record.took_ms,
+        first_token_ms=record.first_token_ms,
+        stored=record.stored,
+        **({"code": record.error_code} if record.error_code else {}),
+    )

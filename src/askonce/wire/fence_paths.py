@@ -50,7 +50,9 @@ def vet(claim: str) -> str:
     if len(claim) > MAX_PATH_BYTES:
         problem = f"is longer than {MAX_PATH_BYTES} bytes"
     else:
-        problem = _problem(claim) or _problem(unicodedata.normalize("NFKC", claim))
+        problem = _problem(claim)
+        if not problem and not claim.isascii():
+            problem = _problem(unicodedata.normalize("NFKC", claim))
     if problem:
         raise UnsafePath(f"Refused the path {_shown(claim)}: it {problem}. Its block is not among the files.")
     return "/".join(_parts(claim))
@@ -67,7 +69,8 @@ def _parts(path: str) -> list[str]:
 
 def _problem(claim: str) -> str:
     """Say what is wrong with a path, or ""."""
-    if any(unicodedata.category(char) in _INVISIBLE for char in claim):
+    plainly_visible = claim.isascii() and claim.isprintable()
+    if not plainly_visible and any(unicodedata.category(char) in _INVISIBLE for char in claim):
         return "holds control characters"
     path, parts = claim.replace("\\", "/").strip(), _parts(claim)
     for bad, problem in (
