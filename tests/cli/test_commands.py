@@ -67,8 +67,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.heard.append((self.path, {}, self.headers.get("Authorization", "")))
-        found = {"/llm/cache/stats": STATS, "/llm/models": MODELS, "/ready": {}}
-        self._reply(200, json.dumps(found[self.path]).encode())
+        found = {"/llm/cache/stats": STATS, "/llm/models": MODELS, "/ready": {}, "/ours/ready": {"parts": {}}}
+        self._reply(200 if self.path in found else 404, json.dumps(found.get(self.path, {})).encode())
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -311,6 +311,24 @@ def test_the_doctor_takes_no_key_where_the_working_folder_sends_it(tmp_path: Pat
 def test_the_doctor_tells_a_foreign_server_on_the_port(tmp_path: Path, server: str) -> None:
     done = askonce(tmp_path, "doctor", "--offline", ASKONCE_PORT="1" if os.geteuid() else server.rpartition(":")[2])
     assert "✗ port" in done.stdout
+
+
+def test_the_doctor_says_that_a_vendor_cannot_be_asked_yet(tmp_path: Path) -> None:
+    done = askonce(tmp_path, "doctor", "--set", "port=0", ANTHROPIC_API_KEY="sk-ant-12345678")
+    assert "• anthropic        configured by environment ANTHROPIC_API_KEY; this version cannot ask it" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "says"),
+    [("", 1, "✗ server           what answers at"), ("/x:y", 1, "✗ server"), ("/ours", 0, "✓ server")],
+)
+def test_the_doctor_looks_at_the_server_that_is_named(
+    tmp_path: Path, server: str, path: str, code: int, says: str
+) -> None:
+    done = askonce(tmp_path, "doctor", "--offline", ASKONCE_URL=server + path)
+    assert says in done.stdout, done.stdout
+    assert done.returncode == code
+    assert "port  " not in done.stdout
 
 
 def test_a_server_that_makes_no_sense_is_named_so() -> None:

@@ -28,6 +28,27 @@ def test_the_first_screen_says_where_how_and_with_what_and_only_once() -> None:
     assert "sk-secret" not in text
 
 
+def test_serving_others_shows_the_address_that_they_use() -> None:
+    text = shown(Config(host="192.168.1.7", keys=(StaticKey("sk-12345678", "a"),)))
+    assert "others   http://192.168.1.7:3001\n" in text
+    assert "WARNING" not in text
+    (line,) = [line for line in shown(Config(host="0.0.0.0", open=True)).splitlines() if "others" in line]
+    assert line.endswith(":3001")
+    assert "0.0.0.0" not in line
+    assert "others" not in shown(Config())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7"])
+def test_serving_others_without_keys_is_warned_of(host: str) -> None:
+    assert "WARNING  there are no keys: whoever reaches this address spends" in shown(Config(host=host, open=True))
+    assert "WARNING" not in shown(Config(open=True))
+
+
+def test_a_vendor_that_this_version_cannot_ask_is_not_said_to_answer() -> None:
+    text = shown(Config(providers=(ProviderSettings("anthropic", api_key="sk-1"),)))
+    assert "models   the embedded model, not anthropic (this version cannot ask it" in text
+
+
 def test_the_line_to_copy_has_a_place_for_the_key_where_one_is_needed() -> None:
     assert "Authorization" not in curl_line(Config(), 1)
     line = curl_line(Config(keys=(StaticKey("sk-12345678", "a"),)), 1)

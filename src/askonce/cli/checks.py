@@ -182,6 +182,9 @@ def _providers(loaded: Loaded, offline: bool) -> Iterator[Finding]:
 
 def _provider(loaded: Loaded, provider: ProviderSettings, offline: bool) -> Finding:
     told = f"configured by {provider.source}"
+    vendor = vendor_named(provider.name)
+    if vendor is not None and not vendor.is_spoken:
+        return Finding(provider.name, "remark", f"{told}; {vendor.cure}")
     if offline:
         return Finding(provider.name, "fine", told)
     if _strays(loaded, provider):

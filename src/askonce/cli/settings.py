@@ -17,7 +17,7 @@ SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help
 
 
 def _note(vendor: catalog.Vendor) -> str:
-    return vendor.cure if vendor.shape == "anthropic" else ""
+    return "" if vendor.is_spoken else vendor.cure
 
 
 VENDORS = tuple(

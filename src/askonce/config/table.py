@@ -56,8 +56,8 @@ SETTINGS: tuple[Setting, ...] = (
         "keys",
         "list",
         values.static_keys,
-        "API keys, separated by commas, each `key` or `tenant:key`. Keys of one tenant share answers; a bare key "
-        "shares with nobody.",
+        f"API keys of {values.MIN_KEY} characters or more (`openssl rand -hex 24` makes one), separated by commas, "
+        "each `key` or `tenant:key`. Keys of one tenant share answers; a bare key shares with nobody.",
         secret=True,
     ),
     Setting("secret", "secret", "text", values.text, "Secret that signs what is handed out to clients.", secret=True),

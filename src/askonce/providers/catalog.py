@@ -63,9 +63,14 @@ class Vendor(Struct, frozen=True):
         return self.needs_key
 
     @property
+    def is_spoken(self) -> bool:
+        """Say whether this version speaks the vendor's shape; if not, its row only lets its models be known."""
+        return self.shape != "anthropic"
+
+    @property
     def cure(self) -> str:
         """Tell how to configure this vendor, to follow "to use it" or a colon."""
-        if self.shape == "anthropic":
+        if not self.is_spoken:
             return f"this version cannot ask it; ask its models through another provider, such as {_ROUTED_CLAUDE}"
         if self.name == SCRIPTED:
             return "set its script in [providers.scripted] of askonce.toml"
@@ -252,7 +257,7 @@ def wants_local_model(setting: str, configured: Iterable[str]) -> bool:
     """
     if setting == "auto":
         rows = (vendor_named(name) for name in configured)
-        return not any(row is None or row.shape != "anthropic" for row in rows)
+        return not any(row is None or row.is_spoken for row in rows)
     return setting != "off"
 
 
