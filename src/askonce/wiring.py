@@ -33,17 +33,22 @@ from askonce.providers import catalog
 from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
 from askonce.providers.fleet import Berth, Fleet, LocalWord
 from askonce.providers.http import Http, Limits
+from askonce.providers.named import doubt
 from askonce.providers.network import Network
 from askonce.providers.price_file import PriceFile
 from askonce.providers.script import read_script
 from askonce.providers.scripted import ScriptedProvider
 from askonce.providers.tokens import estimate
 from askonce.routing.router import Router
+from askonce.routing.wishes import unanswered
 from askonce.state.fallback import Fallback
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory import MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
+from askonce.telemetry import logs
 from askonce.telemetry.requests import RequestLog
+
+_log = logs.get("askonce.config")
 
 NANO_PER_S = 1_000_000_000
 # How often endpoints of one's own are asked for their models; beats are seconds.
@@ -60,6 +65,7 @@ class Gateway:
         self._clock = SystemClock()
         self._observer = RequestLog()
         self._beats = 0
+        self._names_due = slot == 0  # one of the workers says it
         self._upkeep: asyncio.Task[None] | None = None
         self._state = LmdbState(Path(config.data_dir), config.cache_size_bytes, self._clock, f"{slot}:{incarnation}")
         self._state.open()
@@ -105,10 +111,21 @@ class Gateway:
         self._own_windows.sweep()
         self._prices.refresh()
         self._router.replace(self._fleet.roster())
+        self._remark_on_names()
         if self._upkeep is None or self._upkeep.done():
             self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(self._beats))
             self._upkeep.add_done_callback(self._report)
         self._beats += 1
+
+    def _remark_on_names(self) -> None:
+        """Say once, as soon as all lists of models are there, which names of the settings nobody would answer to."""
+        if not self._names_due or not self._prices.there or self._fleet.is_waiting:
+            return
+        self._names_due = False
+        configured = [settings.name for settings in self._config.providers]
+        for key, name, why in unanswered(self._router.roster):
+            if not doubt(name, configured):  # that was said at the start
+                _log.warning(f"{key} = {name!r}: {why}")
 
     async def look(self) -> tuple[PartHealth, ...]:
         """Look at every part (port `Parts`)."""
