@@ -254,6 +254,8 @@ def test_relative_paths_start_from_the_file_or_the_working_folder(tmp_path: Path
     (tmp_path / "etc" / "a.toml").write_text('data_dir = "data"')
     assert load({}, {}, tmp_path / "etc" / "a.toml").config.data_dir == str(tmp_path / "etc" / "data")
     assert loaded({"ASKONCE_DATA_DIR": "data"}).config.data_dir == str(tmp_path / "data")
+    (tmp_path / "etc" / "a.toml").write_text('[providers.scripted]\nscript = "s.toml"')
+    assert load({}, {}, tmp_path / "etc" / "a.toml").config.providers[0].script == str(tmp_path / "etc" / "s.toml")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.com"])
@@ -309,7 +311,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
                 source="environment OPENAI_API_KEY, given.toml",
             ),
         ),
-        ({}, '[providers.scripted]\nscript = "s"', ProviderSettings("scripted", script="s", source="given.toml")),
+        ({}, '[providers.scripted]\nscript = "/s"', ProviderSettings("scripted", script="/s", source="given.toml")),
     ],
 )
 def test_a_provider_is_configured(environ: dict[str, str], toml: str, meant: ProviderSettings) -> None:

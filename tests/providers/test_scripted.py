@@ -1,10 +1,12 @@
 import asyncio
 import json
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from askonce.domain.answer import Answer, Delta
+from askonce.domain.answer import Answer, Delta, FinishReason
 from askonce.domain.call import Call, Message, Params
 from askonce.domain.errors import (
     AskonceError,
@@ -17,7 +19,7 @@ from askonce.domain.errors import (
 )
 from askonce.domain.ports import Provider
 from askonce.domain.usage import Usage
-from askonce.providers.script import MAX_SCRIPT_BYTES, Play, Script, read_script
+from askonce.providers.script import MAX_SCRIPT_BYTES, Chunk, Play, Script, ScriptedError, ScriptedUsage, read_script
 from askonce.providers.scripted import ScriptedProvider
 
 
@@ -155,14 +157,14 @@ def test_every_call_is_counted_also_by_other_providers_of_the_same_file(tmp_path
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("play = 3", r"\$\.play"),
+        ("play = 3", "play: must be a list, not a whole number"),
         ("[[play]]\ntexts = 'x'", "texts"),
         ("[[play]]\ntext = 'x'\n[[play]]\n", "play 2: give exactly one"),
         ("[[play]]\ntext = 'x'\nhang = true", "play 1: give exactly one"),
         ("[[play]]\nerror = { status = 200 }", r"error.status 200"),
         ("[[play]]\ntext = 'x'\ndelay_ms = -1", "count from 0"),
         ("[[play]]\ntext = 'x'\ntimes = 0", "times from 1"),
-        ("[[play]]\ntext = 'x'\nfinish = 'done'", r"\$\.play\[0\]\.finish"),
+        ("[[play]]\ntext = 'x'\nfinish = 'done'", r"play\[0\]\.finish: invalid"),
         ("play = []", "no play"),
         ("[[play", "script.toml"),
     ],
@@ -184,3 +186,16 @@ def test_a_script_that_is_absent_binary_or_huge_is_refused(tmp_path: Path) -> No
         file.truncate(MAX_SCRIPT_BYTES + 1)
     with pytest.raises(ConfigError, match="no script"):
         read_script(tmp_path / "huge.toml")
+
+
+def test_the_page_about_scripts_names_every_field_and_its_example_plays(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scripted.md").read_text()
+    fields = {*Script.__struct_fields__, *Play.__struct_fields__}
+    fields |= {*ScriptedError.__struct_fields__, *ScriptedUsage.__struct_fields__, *Chunk.__struct_fields__}
+    assert [field for field in fields if f"`{field}`" not in page] == []
+    assert [word for word in get_args(FinishReason) if f"`{word}`" not in page] == []
+    (example,) = re.findall(r"```toml\n(count_file.*?)\n```\n", page, re.DOTALL)
+    (tmp_path / "s.toml").write_text(example)
+    provider = ScriptedProvider(read_script(tmp_path / "s.toml"))
+    assert text_of(provider, "hello there") == "Hello, hello there"
+    assert text_of(provider, "anything") == "```python\nprint('hi')\n```"

@@ -43,8 +43,8 @@ models = ["qwen3-coder"]              # optional: what it lists is used otherwis
 input = "0.10"                        # dollars per million tokens
 output = "0.40"                       # also cache_read, cache_write
 
-[providers.scripted]                  # plays a script instead of asking anybody: for tests and demos
-script = "script.json"
+[providers.scripted]                  # plays a script instead of asking anybody: see scripted.md
+script = "script.toml"
 
 [aliases]
 fast = "openai:gpt-4o-mini"

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from askonce.config.mistyped import in_words
 from askonce.config.settings import ModelPrice, ProviderSettings
-from askonce.config.sources import Document, nearest
+from askonce.config.sources import Document, absolute, nearest
 from askonce.domain.errors import ConfigError
 
 SCRIPTED = "scripted"  # plays a script; exists only where configured
@@ -91,7 +91,7 @@ def _provider(
             model: _price(f"{document.path}: [providers.{vendor.name}.prices.{model}]", price)
             for model, price in table.prices.items()
         },
-        script=table.script,
+        script=absolute(table.script, document.folder) if table.script else "",
         source=", ".join(origins) or document.path,
     )
 
