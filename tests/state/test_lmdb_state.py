@@ -13,8 +13,8 @@ from tests.state.statefakes import SECOND, HandClock, an_entry, key, noise
 
 from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.domain.outcome import Paid, Spared
-from askonce.domain.ports import Knock, Landing, Verdict, Window
-from askonce.state import lmdb_files, lmdb_state
+from askonce.domain.ports import Filters, Knock, Landing, Verdict, Window
+from askonce.state import lmdb_answers, lmdb_files, lmdb_state, lmdb_sweep
 from askonce.state.lmdb_state import LmdbState
 
 WINDOW = Window("w", 1, 60 * SECOND)
@@ -320,3 +320,53 @@ def test_where_no_space_can_be_reserved_the_books_are_written_plainly(
         assert state.health().notes == ()
         assert state._rooms[0].env.flags()["writemap"]
         assert what_is_left(state) == (True, 1, True)
+
+
+def test_large_entries_are_listed_and_purged_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_answers, "SCAN_BYTES", 10_000)
+    clock = HandClock()
+
+    async def play(state: LmdbState) -> None:
+        for number in range(30):
+            await state.answers.keep(an_entry(number, clock.wall, rendition=noise(number, 4_000)))
+        scanned, ended = state.answers._scan("team", b"")
+        assert 1 <= len(scanned) <= 4
+        assert not ended
+        page = await state.answers.page("team", Filters(), b"", 20)
+        rest = await state.answers.page("team", Filters(), page.after, 20)
+        assert (len(page.entries), len(rest.entries), rest.after) == (20, 10, b"")
+        assert await state.answers.purge("team", Filters()) == 30
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))
+
+
+def test_books_that_are_full_of_what_lives_are_not_looked_through_for_every_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, swept = HandClock(), 0
+    sweep = lmdb_sweep.make_room
+
+    def counted(room: lmdb_files.Room, now_ns: int) -> None:
+        nonlocal swept
+        swept += 1
+        sweep(room, now_ns)
+
+    monkeypatch.setattr(lmdb_sweep, "make_room", counted)
+
+    async def play(state: LmdbState) -> None:
+        refused = 0
+        for number in range(20_000):
+            try:
+                await state.windows.take(Window(f"w{number}", 5, 3600 * SECOND))
+            except StoreUnavailable:
+                refused += 1
+        assert refused > 1_000
+        assert swept == 1
+        clock.pass_s(3_700)
+        for number in range(2_000):
+            await state.windows.take(Window(f"again{number}", 5, SECOND))
+        assert swept == 2
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))

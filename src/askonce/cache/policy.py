@@ -26,8 +26,12 @@ class Policy:
         return stored_ms + 1000 * ttl_s
 
     def keeps(self, answer: Answer) -> bool:
-        """Say whether an answer may be stored: it ended well and is not oversized."""
-        return answer.finish in KEPT_FINISHES and len(answer.text) <= KEPT_TEXT_LIMIT
+        """Say whether an answer may be stored: it ended well, says something, and is not oversized."""
+        return answer.finish in KEPT_FINISHES and not _is_blank(answer.text) and len(answer.text) <= KEPT_TEXT_LIMIT
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
 
 
 def fresh_after_ms(wish: CacheWish, mode: CacheMode, now_ms: int) -> int:

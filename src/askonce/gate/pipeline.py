@@ -16,7 +16,9 @@ from askonce.gate.admission import OverLimit
 from askonce.gate.answering import Answering, Joined
 from askonce.gate.plan import Plan
 
-NOTHING_STORED = "Nothing is stored for this question. Ask without cache mode 'only' (only-if-cached) to have it made."
+NOTHING_STORED = (
+    "Nothing fresh enough is stored for this question. Ask without cache mode 'only' (only-if-cached) to have it made."
+)
 
 
 class Router(Protocol):

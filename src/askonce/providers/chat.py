@@ -131,7 +131,7 @@ class ChatProvider:
 
     async def _failure(self, reply: Reply, address: Address, model: str) -> AskonceError:
         wait = retry_after_s(reply.headers, time.time())
-        body = await reply.body()
+        body = await reply.beginning()
         return failure(Refusal(self._vendor.title, model, reply.status, body, address.key, wait))
 
     def _bounded(self, left_s: float, stream: bool) -> Limits:

@@ -27,6 +27,7 @@ from askonce.providers.connection import Broken, Connection
 from askonce.providers.network import Network, Proxy
 
 MAX_CONNECTIONS = 400  # leaves room under the usual 1,024 descriptors for as many clients and our own files
+MAX_REFUSAL_BYTES = 64 << 10  # a refusal is a sentence or two; longer ones are web pages
 MAX_BODY_BYTES = 64 << 20  # the longest answers are under 1 MB; beyond 64 MB it is not an answer
 # Kept-alive connections are let go before common servers do (uvicorn, Node and llama.cpp: 5 s), so that a request is
 # not written into a connection that its server is just closing. A longer `Keep-Alive: timeout=` is believed.
@@ -84,6 +85,13 @@ class Reply:
     async def body(self) -> bytes:
         """Read the whole body. Raises `ProviderFailed`, `ProviderTimeout`."""
         return b"".join([piece async for piece in self.pieces()])
+
+    async def beginning(self) -> bytes:
+        """Read the body up to `MAX_REFUSAL_BYTES`; what comes after is nobody's business. Raises as `body`."""
+        read = b""
+        while len(read) < MAX_REFUSAL_BYTES and (piece := await self.piece()):
+            read += piece
+        return read[:MAX_REFUSAL_BYTES]
 
     async def settle(self, grace_s: float) -> None:
         """Read what is left for at most `grace_s`, so that the connection can be used again; never raises for it."""

@@ -28,6 +28,9 @@ def by_name(name: str, roster: Roster) -> Candidate:
     name = roster.aliases.get(name, name)
     head, colon, rest = name.partition(":")
     if colon and (member := roster.member(head)):
+        if not rest:
+            problem = f"names the provider {head} and no model: write {head}:MODEL, or send activeProvider"
+            raise Invalid(f"model {problem}.", details=[Detail("model", problem)])
         return at_member(rest, member, roster)
     knowing = [member for member in roster.members if _knows(member, name)]
     chosen = next((member for member in knowing if member.configured), None)
@@ -130,6 +133,10 @@ def _unknown(name: str, members: Sequence[Member], roster: Roster) -> UnknownMod
     others = [model for member in roster.members for model in member.models] if not members else []
     near = nearest(name, [*names, *roster.aliases]) or nearest(name, others)
     hint = f" The nearest is {near!r}." if near else ""
+    head, colon, _ = name.partition(":")
+    meant = nearest(head, [member.name for member in roster.members]) if colon and not members else None
+    if meant:
+        hint = f" No provider is called {head!r}; did you mean {meant!r}?"
     return UnknownModel(
         f"No provider is known to have a model {shown!r}.{hint} GET /llm/models lists what can be asked; "
         "PROVIDER:MODEL asks a provider for a model that is not listed."

@@ -15,6 +15,8 @@ from askonce.state import lmdb_errors, lmdb_sweep
 from askonce.state.lmdb_files import Room, Txn
 
 CROWDED = 0.6  # of the map: from here on logs of flights, which can do without, leave the room to windows and sums
+# Looking at every record takes up to half a second: full books are not looked through more often than this.
+MAKE_ROOM_EVERY_NS = 1_000_000_000
 
 _T = TypeVar("_T")
 _log = logging.getLogger("askonce.state")
@@ -29,13 +31,18 @@ class Desk:
         self._resume = b""  # where the sweeper goes on
         self._crowded_at = int(room.env.info()["map_size"] * CROWDED)
         self.crowded = False
+        self._make_room_from_ns = 0
         self.ailment = ""  # why the books cannot be written or read; "" while they can
 
     def write(self, act: Callable[[Txn], _T]) -> _T:
         """Do one act in a write transaction; whatever it raises undoes it. Raises `StoreUnavailable`."""
         try:
             return self._write(act)
-        except lmdb.MapFullError:
+        except lmdb.MapFullError as error:
+            if self._clock.steady_ns() < self._make_room_from_ns:
+                self._suffer(error)
+                raise lmdb_errors.unavailable(error) from error
+            self._make_room_from_ns = self._clock.steady_ns() + MAKE_ROOM_EVERY_NS
             _log.warning("the books are full: sweeping")
         except lmdb.Error as error:
             self._suffer(error)

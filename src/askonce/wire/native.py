@@ -225,6 +225,8 @@ def _not_json(body: bytes, error: Exception) -> Malformed:
         body.decode()
     except UnicodeDecodeError:
         return Malformed("The body is not valid UTF-8.")
+    if b"\\ud" in body.lower():
+        return Malformed("The body is not valid JSON: it holds half of a surrogate pair (\\ud800 to \\udfff).")
     reason = str(error).removeprefix("JSON is malformed: ").partition(" - at `")[0]
     return Malformed(f"The body is not valid JSON: {reason[:1].lower()}{reason[1:]}.")
 
