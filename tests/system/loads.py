@@ -52,18 +52,25 @@ async def press(house: House, memory: Memory, harm: Callable[[], Awaitable[None]
 async def _note(house: House, memory: Memory, body: dict[str, object]) -> None:
     try:
         reply = await post(house.port, body)
-        answer = reply.whole_answer() if reply.status == 200 and reply.whole else None
-    except (EOFError, ConnectionError, TimeoutError):
+    except (EOFError, ConnectionError):
         memory.broken += 1
         return
-    if answer is None:
-        if reply.status == 200:
-            memory.broken += 1
-        else:
-            memory.others.append(reply)
-        return
-    memory.ways[answer["metadata"]["cache"]] += 1
-    memory.answered[str(body["prompt"])] = answer["code"]
+    if reply.status != 200:
+        memory.others.append(reply)
+    elif not reply.whole or _says_lost(reply):
+        memory.broken += 1
+    else:
+        answer = reply.whole_answer()
+        memory.ways[answer["metadata"]["cache"]] += 1
+        memory.answered[str(body["prompt"])] = answer["code"]
+
+
+def _says_lost(reply: Answered) -> bool:
+    """Say whether a stream had passed text on when the process died that was asking for it."""
+    if not reply.headers["content-type"].startswith("text/event-stream"):
+        return False
+    name, data = reply.events()[-1]
+    return name == "error" and data["code"] == "flight_lost"
 
 
 def hold_against_books(house: House, memory: Memory) -> None:

@@ -11,7 +11,7 @@ from tests.system.houses import Build, House, eventually
 
 pytestmark = pytest.mark.process
 MODEL = "smollm2-135m"
-TOTAL_S = 4
+TOTAL_S = 8
 FEW = {"maxTokens": 16, "temperature": 0}
 
 
