@@ -14,7 +14,7 @@ from tests.state.statefakes import SECOND, HandClock, an_entry, key, noise
 from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.domain.outcome import Paid, Spared
 from askonce.domain.ports import Filters, Knock, Landing, Verdict, Window
-from askonce.state import lmdb_answers, lmdb_files, lmdb_state, lmdb_sweep
+from askonce.state import lmdb_answers, lmdb_files, lmdb_state
 from askonce.state.lmdb_state import LmdbState
 
 WINDOW = Window("w", 1, 60 * SECOND)
@@ -341,32 +341,28 @@ def test_large_entries_are_listed_and_purged_a_few_at_a_time(tmp_path: Path, mon
         asyncio.run(play(state))
 
 
-def test_books_that_are_full_of_what_lives_are_not_looked_through_for_every_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock, swept = HandClock(), 0
-    sweep = lmdb_sweep.make_room
-
-    def counted(room: lmdb_files.Room, now_ns: int) -> None:
-        nonlocal swept
-        swept += 1
-        sweep(room, now_ns)
-
-    monkeypatch.setattr(lmdb_sweep, "make_room", counted)
+def test_books_that_fill_with_windows_keep_room_for_sums_and_recover(tmp_path: Path) -> None:
+    clock = HandClock()
 
     async def play(state: LmdbState) -> None:
         refused = 0
-        for number in range(20_000):
+        for number in range(25_000):
+            if number % 200 == 0:
+                state.beat()
             try:
                 await state.windows.take(Window(f"w{number}", 5, 3600 * SECOND))
             except StoreUnavailable:
                 refused += 1
         assert refused > 1_000
-        assert swept == 1
+        assert "books" in state.health().degraded
+        await state.books.book(PAID)  # money has room
         clock.pass_s(3_700)
-        for number in range(2_000):
-            await state.windows.take(Window(f"again{number}", 5, SECOND))
-        assert swept == 2
+        for _ in range(20):
+            await state.sweep()
+        state.beat()
+        for number in range(1_000):
+            assert (await state.windows.take(Window(f"again{number}", 5, SECOND))).admitted
+        assert state.health().degraded == {}
 
     with opened(tmp_path, clock) as state:
         asyncio.run(play(state))

@@ -15,6 +15,8 @@ from askonce.state import lmdb_errors, lmdb_sweep
 from askonce.state.lmdb_files import Room, Txn
 
 CROWDED = 0.6  # of the map: from here on logs of flights, which can do without, leave the room to windows and sums
+# Of the map: from here on no new window is written, because deleting needs free pages too, and sums come first.
+TIGHT = 0.9
 # Looking at every record takes up to half a second: full books are not looked through more often than this.
 MAKE_ROOM_EVERY_NS = 1_000_000_000
 
@@ -30,7 +32,9 @@ class Desk:
         self._clock = clock
         self._resume = b""  # where the sweeper goes on
         self._crowded_at = int(room.env.info()["map_size"] * CROWDED)
+        self._tight_at = int(room.env.info()["map_size"] * TIGHT)
         self.crowded = False
+        self.tight = False
         self._make_room_from_ns = 0
         self.ailment = ""  # why the books cannot be written or read; "" while they can
 
@@ -54,6 +58,14 @@ class Desk:
             self._suffer(error)
             raise lmdb_errors.unavailable(error) from error
 
+    def admit(self, act: Callable[[Txn], _T]) -> _T:
+        """Do one act that writes a window, while there is room for more of them. Raises `StoreUnavailable`."""
+        if self.tight:
+            full = lmdb.MapFullError("")
+            self._suffer(full)
+            raise lmdb_errors.unavailable(full)
+        return self.write(act)
+
     def read(self, act: Callable[[Txn], _T]) -> _T:
         """Do one act in a read transaction. Raises `StoreUnavailable`."""
         try:
@@ -67,7 +79,9 @@ class Desk:
         """See how full the books are, and forget readers that died."""
         try:
             self._room.env.reader_check()
-            self.crowded = self._room.used_bytes() > self._crowded_at
+            used = self._room.used_bytes()
+            self.crowded = used > self._crowded_at
+            self.tight = used > self._tight_at
         except lmdb.Error as error:
             self._suffer(error)
 
