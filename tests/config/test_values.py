@@ -50,6 +50,11 @@ def test_a_span_is_written_as_it_may_be_set(seconds: float, word: str) -> None:
     assert values.duration(0, 1e9)(word) == seconds
 
 
+@pytest.mark.parametrize("word", ["0", "1", "4KiB", "1MiB", "2GiB", "512MB", "100TB", "1048576TiB"])
+def test_a_size_is_written_as_it_may_be_set(word: str) -> None:
+    assert values.size_word(values.size(0, 1 << 60)(word)) == word  # type: ignore[arg-type]
+
+
 def test_bounds_are_told_in_words() -> None:
     with pytest.raises(ConfigError, match="from 1s to 3650d, such as"):
         load({}, {"ASKONCE_CACHE_TTL": "0"}, None)

@@ -113,10 +113,10 @@ def size(low: int, high: int) -> Reader:
 
 
 def size_word(count: int) -> str:
-    """Write a size as it may be written in a setting, in the largest unit that divides it."""
-    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if count and count % (1 << power) == 0:
-            return f"{count >> power}{unit}"
+    """Write a size as it may be written in a setting, in the largest unit that divides it: `2GiB`, `100TB`."""
+    for unit in ("TiB", "GiB", "MiB", "TB", "GB", "MB", "KiB"):
+        if count and count % _unit(unit.lower()) == 0:
+            return f"{count // _unit(unit.lower())}{unit}"
     return str(count)
 
 
