@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from askonce.domain.errors import ProviderFailed, ProviderTimeout
 from askonce.domain.outcome import Paid, PaidRecord
 from askonce.telemetry import logs, requests
 from askonce.telemetry.requests import RequestLog
@@ -54,3 +55,14 @@ def test_not_more_lines_wait_than_a_bound_and_none_outside_of_a_loop(lines) -> N
     asyncio.run(main())
     RequestLog().paid(record(-1))
     assert lines()[-1] == "r--1"
+
+
+def test_a_failed_request_is_logged_without_the_vendors_words(lines) -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    RequestLog().failed(ProviderFailed("Acme failed with status 500: your prompt was 'my diary'."))
+    RequestLog().failed(ProviderTimeout("Acme did not answer in time."))
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (first["code"], first["status"]) == ("provider_error", 502)
+    assert "diary" not in json.dumps(first)
+    assert second["reason"] == "Acme did not answer in time."

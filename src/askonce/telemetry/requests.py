@@ -5,10 +5,12 @@ import asyncio
 import structlog
 from msgspec.structs import asdict
 
-from askonce.domain.errors import AskonceError, StoreUnavailable
+from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
 from askonce.domain.outcome import Paid, PaidRecord, Spared
 
 LATER_S = 0.05  # behind the answer, and before anybody who follows the log notices
+# Errors whose sentence ends in the vendor's own words, which may quote the prompt.
+_QUOTING = frozenset({ProviderFailed.code})
 WAITING_MAX = 256  # written at once when there are so many
 
 _log = structlog.get_logger("askonce")
@@ -47,7 +49,8 @@ class RequestLog:
 
     def failed(self, error: AskonceError) -> None:
         """Log a request that ended with an error that is not its caller's."""
-        _log.warning("request_failed", status=error.status, code=error.code, reason=error.message)
+        said = {} if error.code in _QUOTING else {"reason": error.message}
+        _log.warning("request_failed", status=error.status, code=error.code, **said)
 
     def defect(self, error: BaseException) -> None:
         """Log an error that nobody expected, with its traceback."""
