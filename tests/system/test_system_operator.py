@@ -96,7 +96,7 @@ def test_the_commands_exit_code_says_what_went_wrong(build: Build) -> None:
     house = build(f'keys = ["{KEY}"]\nlimit_llm = "2/60s"', PLAYS).start()
     assert command(house, "ask", PROMPT, ASKONCE_KEY="unknown-key-0123456789").returncode == 4
     assert command(house, "ask", PROMPT, "--model", "no-such-model").returncode == 4
-    assert command(house, "ask", "refuse me").returncode == 4
+    assert command(house, "ask", "refuse me").returncode == 1  # not refused: it failed
     assert command(house, "ask", PROMPT).returncode == 0
     limited = command(house, "ask", PROMPT)
     assert (limited.returncode, "Too many LLM requests" in limited.stderr) == (4, True), limited.stderr
@@ -152,6 +152,6 @@ def test_a_second_signal_ends_everything_at_once(build: Build) -> None:
     house.process.send_signal(signal.SIGTERM)
     assert house.process.wait(5) == 0
     assert not house.family()
-    assert asking.wait(20) in (3, 4)
+    assert asking.wait(20) in (1, 3)  # it broke off, or was told that the server stops
     house.start()
     assert request_now(house.port, "/llm/cache/stats").status == 200
