@@ -88,6 +88,7 @@ def test_another_spelling_of_a_path_is_not_a_door(world, path):
         ("PATCH", "/llm/cache/entries/ab", b"", {}, 405, "method_not_allowed"),
         ("POST", "/llm/generate", b"{}", {"content-type": "text/plain"}, 415, "unsupported_media_type"),
         ("POST", "/llm/generate", b"{}", {"content-type": ""}, 415, "unsupported_media_type"),
+        ("POST", "/llm/generate", b"{}", {"content-encoding": "gzip"}, 415, "unsupported_media_type"),
         ("POST", "/llm/generate", b"x" * 100_001, {}, 413, "body_too_large"),
         ("POST", "/llm/generate", b'{"prompt": "\xff"}', {}, 400, "malformed_request"),
         ("POST", "/llm/generate", b"[" * 50_000, {}, 400, "malformed_request"),

@@ -26,6 +26,7 @@ _READ = frozenset(
         b"cookie",
         b"content-type",
         b"content-length",
+        b"content-encoding",
         b"cache-control",
         b"x-request-id",
         b"x-forwarded-for",
@@ -108,6 +109,8 @@ class Request:
         kind = self.headers.get(b"content-type", b"")
         if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > limit:
             raise TooLarge(_over(limit))

@@ -29,7 +29,9 @@ class RequestLog:
     def paid(self, record: PaidRecord) -> None:
         """Log a call that reached a provider."""
         self._waiting.append(record)
-        if len(self._waiting) == 1:
+        if record.paid.ending != "answered":
+            self.flush()  # rare, and wanted most where things go wrong
+        elif len(self._waiting) == 1:
             try:
                 asyncio.get_running_loop().call_later(LATER_S, self.flush)
             except RuntimeError:  # outside of a loop nothing is in a hurry
