@@ -9,7 +9,7 @@ from typing import cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _SENT = re.compile(rb"@(\d+)@")
-_END_OF_CHUNKS = b"0\r\n\r\n"
+_END_OF_CHUNKS = b"\r\n0\r\n\r\n"  # with the break before it: a head may end in a zero as well
 PATIENCE_S = 120.0
 
 

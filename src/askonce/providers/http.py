@@ -27,6 +27,7 @@ from askonce.providers.connection import Broken, Connection
 from askonce.providers.network import Network, Proxy
 
 MAX_CONNECTIONS = 400  # leaves room under the usual 1,024 descriptors for as many clients and our own files
+MAX_WAYS = 256  # URLs remembered; a process calls two or three at each provider
 MAX_REFUSAL_BYTES = 64 << 10  # a refusal is a sentence or two; longer ones are web pages
 MAX_BODY_BYTES = 64 << 20  # the longest answers are under 1 MB; beyond 64 MB it is not an answer
 # Kept-alive connections are let go before common servers do (uvicorn, Node and llama.cpp: 5 s), so that a request is
@@ -111,6 +112,7 @@ class Http:
         self._free = asyncio.Semaphore(max_connections)
         self._idle: dict[Origin, deque[tuple[Connection, float]]] = {}
         self._all: set[Connection] = set()
+        self._ways: dict[str, tuple[SplitResult, Origin]] = {}
 
     @asynccontextmanager
     async def exchange(self, request: Request, limits: Limits) -> AsyncIterator[Reply]:
@@ -120,8 +122,7 @@ class Http:
         no connection came free within the time for connecting.
         """
         deadline = _Deadline(request.who, limits)
-        target = urlsplit(request.url)
-        origin = self._origin(target)
+        target, origin = self._whereto(request.url)
         with unsent():
             await self._seat(deadline)
         try:
@@ -148,6 +149,9 @@ class Http:
         return connection
 
     async def _seat(self, deadline: "_Deadline") -> None:
+        if not self._free.locked():
+            await self._free.acquire()  # does not wait
+            return
         try:
             async with asyncio.timeout_at(deadline.until(deadline.limits.connect_s)):
                 await self._free.acquire()
@@ -163,14 +167,17 @@ class Http:
         self._all.clear()
         self._idle.clear()
 
-    def _origin(self, target: SplitResult) -> Origin:
-        tls = target.scheme == "https"
-        return (
-            target.scheme,
-            target.hostname or "",
-            target.port or (443 if tls else 80),
-            self._network.proxy_for(target),
-        )
+    def _whereto(self, url: str) -> tuple[SplitResult, Origin]:
+        """Take a URL apart and choose the way to it; remembered, for there are few and each call goes to one."""
+        known = self._ways.get(url)
+        if known is None:
+            target = urlsplit(url)
+            port = target.port or (443 if target.scheme == "https" else 80)
+            known = target, (target.scheme, target.hostname or "", port, self._network.proxy_for(target))
+            if len(self._ways) >= MAX_WAYS:
+                self._ways.clear()
+            self._ways[url] = known
+        return known
 
     def _reuse(self, origin: Origin) -> Connection | None:
         now = time.monotonic()

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
 from askonce.domain.outcome import Paid, PaidRecord, Spared
 
-LATER_S = 0.05  # behind the answer, and before anybody who follows the log notices
+LATER_S = 0.005  # behind the answer, and so few at once that others do not wait for them
 # Errors whose sentence ends in the vendor's own words, which may quote the prompt.
 _QUOTING = frozenset({ProviderFailed.code})
 WAITING_MAX = 256  # written at once when there are so many
