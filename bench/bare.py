@@ -42,6 +42,7 @@ if __name__ == "__main__":
         access_log=False,
         log_level="error",
         server_header=False,
+        proxy_headers=False,
         lifespan="off",
         interface="asgi3",
         backlog=2048,

@@ -1,58 +1,70 @@
-"""Cached answers per second: Askonce against a bare ASGI app that returns the same bytes, in turns, on one core.
+"""Answer from the store: Askonce against a bare ASGI app that returns the same bytes, in turns, on one core.
 
-usage: hits.py [--rounds N] [--seconds S]
+The ratio of requests per second is what is promised, and means something only where the server was the limit. The ratio
+of the servers' CPU time per request depends less on who else wants the core; but a server that idles spends more on
+each request, because it is woken for every one.
 """
 
-import argparse
 import json
-import sys
-import tempfile
 from pathlib import Path
 
-from bench.servers import HERE, SERVER_CORE, askonce, free_port, median, pinned, post, running, wait_for, wrk
+from bench import questions
+from bench.figures import IDLE_MAX, Result, Scale, doubts, median, shared
+from bench.load import Load, Question, wrk
+from bench.servers import Server, askonce, bare, post, scripted
 
-PROMPT = "Write a Python function that parses an ISO 8601 date and returns a datetime in UTC. " + "Be careful. " * 5
-BODY = json.dumps({"prompt": PROMPT, "model": "scripted:demo", "temperature": 0.2, "maxTokens": 400})
-ANSWER = "```python src/dates.py\n" + "".join(f"value_{n:02d} = parse({n})\n" for n in range(20)) + "```\n"
-SCRIPT = f"[[play]]\ntext = {json.dumps(ANSWER)}\n"
-SETTINGS = 'trusted_proxies = ["127.0.0.1/32"]'
-
-
-def main() -> None:
-    """Print each round and the median ratio."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="askonce-bench-") as temporary:
-        folder = Path(temporary)
-        with askonce(folder, SCRIPT, SETTINGS) as url:
-            door = f"{url}/llm/generate"
-            for _ in range(2):
-                status, headers, body = post(door, BODY.encode(), {"X-Forwarded-For": "127.9.9.9"})
-            if status != 200:
-                raise SystemExit(body.decode())
-            print(f"request {len(BODY)} B, reply {status}, {len(body)} B, {json.loads(body)['metadata']['cache']}")
-            kept = [[n, v] for n, v in headers if n.lower() != "date"]
-            (folder / "reply.json").write_text(json.dumps({"headers": kept, "body": body.decode()}))
-            port = free_port()
-            command = [sys.executable, str(HERE / "bare.py"), str(port), str(folder / "reply.json")]
-            with running(pinned(SERVER_CORE, command)) as bare:
-                wait_for(f"http://127.0.0.1:{port}/", bare)
-                measure(door, f"http://127.0.0.1:{port}/llm/generate", args.rounds, args.seconds)
+TARGET = 0.6
+CONNECTIONS = 32
 
 
-def measure(door: str, bare: str, rounds: int, seconds: int) -> None:
+def run(folder: Path, scale: Scale) -> list[Result]:
     """Load both in turns."""
-    ratios = []
-    for number in range(rounds):
-        base, ours = wrk(bare, BODY, seconds=seconds), wrk(door, BODY, seconds=seconds)
-        ratios.append(ours["rps"] / base["rps"])
+    body = questions.body()
+    with askonce(folder / "hits", scripted(folder / "hits", questions.CODE)) as server:
+        for _ in range(2):
+            status, headers, reply = post(f"{server.url}/llm/generate", body.encode(), {"X-Forwarded-For": "127.9.9.9"})
+        if status != 200 or json.loads(reply)["metadata"]["cache"] != "hit":
+            raise SystemExit(reply.decode())
+        print(f"request {len(body)} B, reply {len(reply)} B of body, {CONNECTIONS} connections, {scale.seconds} s each")
+        with bare(folder, headers, reply) as (url, pid):
+            return measure(server, Yardstick(url, pid), Question(body), scale)
+
+
+class Yardstick:
+    """Hold the address and the process of the bare server."""
+
+    def __init__(self, url: str, pid: int) -> None:
+        self.url = f"{url}/llm/generate"
+        self.pid = pid
+
+
+def measure(server: Server, yardstick: Yardstick, question: Question, scale: Scale) -> list[Result]:
+    """Load the yardstick, then the gateway, round by round."""
+    worker = server.workers()[0]
+    pairs: list[tuple[Load, Load]] = []
+    for number in range(scale.rounds):
+        base = wrk(yardstick.url, question, yardstick.pid, CONNECTIONS, scale.seconds)
+        ours = wrk(f"{server.url}/llm/generate", question, worker, CONNECTIONS, scale.seconds)
+        pairs.append((base, ours))
         print(
-            f"round {number + 1}: bare {base['rps']:8.0f}/s  askonce {ours['rps']:8.0f}/s  ratio {ratios[-1]:.3f}  {ours}"
+            f"round {number + 1}: bare {_words(base)}   askonce {_words(ours)}, p50 {ours.p50_us} µs, "
+            f"p99 {ours.p99_us} µs   ratio {ours.rps / base.rps:.3f}, by CPU {base.cpu_us / ours.cpu_us:.3f}"
         )
-    print(f"median ratio {median(ratios):.3f}")
+    ratio = median([ours.rps / base.rps for base, ours in pairs])
+    by_cpu = median([base.cpu_us / ours.cpu_us for base, ours in pairs])
+    doubted = doubts([base.rps for base, _ in pairs], "bare requests per second")
+    idle = 1 - median([base.busy + base.waited for base, _ in pairs])
+    if idle > IDLE_MAX:
+        doubted += (f"the bare server idled {idle:.0%} of the time: the load generator was the limit",)
+    doubted += shared([base.waited for base, _ in pairs], "the bare server")
+    doubted += shared([ours.waited for _, ours in pairs])
+    rate, cpu_us = median([ours.rps for _, ours in pairs]), median([ours.cpu_us for _, ours in pairs])
+    return [
+        Result("hits", "requests/s, share of bare ASGI", f"{ratio:.3f}", f">= {TARGET}", ratio >= TARGET, doubted),
+        Result("hits", "the same by CPU time", f"{by_cpu:.3f}", "", None, doubted),
+        Result("hits", "on one core", f"{rate:,.0f}/s, {cpu_us:.1f} µs of CPU each"),
+    ]
 
 
-if __name__ == "__main__":
-    main()
+def _words(load: Load) -> str:
+    return f"{load.rps:6.0f}/s, {load.cpu_us:5.1f} µs ({load.busy:.0%} busy, {load.waited:.0%} waiting)"

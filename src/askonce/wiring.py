@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from askonce.api.app import App, LimitRule, Services
-from askonce.api.asking import AskDoor, Intake
+from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
 from askonce.api.doors import DOORS
 from askonce.api.pages import Pages
@@ -34,13 +34,14 @@ from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement
 from askonce.localmodel import status as local_status
-from askonce.localmodel.resolve import OnDisk, resolve
+from askonce.localmodel.resolve import OnDisk, presumed_name, resolve
 from askonce.providers import catalog
 from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
 from askonce.providers.fleet import Berth, Fleet, LocalWord
 from askonce.providers.gemini import GeminiProvider
 from askonce.providers.http import Http, Limits
 from askonce.providers.messages import Counter, MessagesProvider
+from askonce.providers.named import doubt
 from askonce.providers.network import Network
 from askonce.providers.price_file import PriceFile
 from askonce.providers.script import read_script
@@ -50,18 +51,23 @@ from askonce.routing.capabilities import PURPOSES
 from askonce.routing.health import Health
 from askonce.routing.roster import Group, Preference, Roster, Share
 from askonce.routing.router import Router
+from askonce.routing.wishes import unanswered
 from askonce.state.fallback import Fallback
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory import MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
+from askonce.telemetry import logs
 from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 
+_log = logs.get("askonce.config")
+
 NANO_PER_S = 1_000_000_000
 # How often endpoints of one's own are asked for their models; beats are seconds.
 DISCOVER_BEATS = 60
+IMPATIENT_BEATS = 3  # while one of them has not told yet
 
 
 class Gateway:
@@ -73,6 +79,7 @@ class Gateway:
         self._clock = SystemClock()
         self._observer = RequestLog()
         self._beats = 0
+        self._names_due = slot == 0  # one of the workers says it
         self._upkeep: asyncio.Task[None] | None = None
         self._state = LmdbState(Path(config.data_dir), config.cache_size_bytes, self._clock, f"{slot}:{incarnation}")
         self._state.open()
@@ -82,9 +89,8 @@ class Gateway:
         self._health = Health(self._clock)
         self._fleet = _fleet(config, self._providers, self._prices, self._health, self._clock)
         self._router = Router(self._fleet.roster(), self._fleet, self._health)
-        self._threshold = Fallback(
-            self._state.threshold, self._state.windows, MemoryWindows(self._clock), config.workers
-        )
+        self._own_windows = MemoryWindows(self._clock)
+        self._threshold = Fallback(self._state.threshold, self._state.windows, self._own_windows, config.workers)
         self._slow_bodies = SlowBodies(config.body_timeout_s)
         self._answering, road = self._road()
         self._app = App(self._services(road), DOORS)
@@ -109,6 +115,7 @@ class Gateway:
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)
+        self._observer.flush()
         await self._http.close()
         self._state.close()
 
@@ -116,22 +123,40 @@ class Gateway:
         """Do what is due every second."""
         self._state.beat()
         self._slow_bodies.sweep()
+        self._own_windows.sweep()
         self._prices.refresh()
         self._router.replace(self._fleet.roster())
+        self._remark_on_names()
         if self._upkeep is None or self._upkeep.done():
             self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(self._beats))
+            self._upkeep.add_done_callback(self._report)
         self._beats += 1
+
+    def _remark_on_names(self) -> None:
+        """Say once, as soon as all lists of models are there, which names of the settings nobody would answer to."""
+        if not self._names_due or not self._prices.there or self._fleet.is_waiting:
+            return
+        self._names_due = False
+        configured = [settings.name for settings in self._config.providers]
+        for key, name, why in unanswered(self._router.roster):
+            if not doubt(name, configured):  # that was said at the start
+                _log.warning(f"{key} = {name!r}: {why}")
 
     async def look(self) -> tuple[PartHealth, ...]:
         """Look at every part (port `Parts`)."""
         return (*self._state_parts(), *self._provider_parts(), self._price_part())
 
     async def _keep_up(self, beat: int) -> None:
-        """Do what takes longer than a moment. One process of all sweeps."""
-        if self._slot == 0:
+        """Do what takes longer than a moment. Workers take turns in sweeping, so that none of them is needed for it."""
+        if beat % self._config.workers == self._slot:
             await self._state.sweep()
-        if beat % DISCOVER_BEATS == 0:
+        if beat % (IMPATIENT_BEATS if self._fleet.is_waiting else DISCOVER_BEATS) == 0:
             await self._fleet.discover()
+            self._router.replace(self._fleet.roster())
+
+    def _report(self, upkeep: asyncio.Task[None]) -> None:
+        if not upkeep.cancelled() and (error := upkeep.exception()) is not None:
+            self._observer.defect(error)
 
     def _road(self) -> tuple[Answering, Road]:
         config, state, clock = self._config, self._state, self._clock
@@ -147,15 +172,15 @@ class Gateway:
 
     def _services(self, road: Road) -> Services:
         config, state, clock = self._config, self._state, self._clock
-        intake = Intake(config.body_limit_bytes, self._slow_bodies)
+        desk = Desk(road, clock, self._observer, Intake(config.body_limit_bytes, self._slow_bodies))
         return Services(
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
             windows=self._threshold,
             asking={
-                "generate": AskDoor(NATIVE, road, clock, intake),
-                "chat_completions": AskDoor(CHAT, road, clock, intake, voice_of("/v1/chat/completions")),
-                "messages": AskDoor(MESSAGES, road, clock, intake, voice_of("/v1/messages")),
-                "count_tokens": self._count_door(intake),
+                "generate": AskDoor(NATIVE, desk),
+                "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
+                "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
+                "count_tokens": self._count_door(desk.intake),
             },
             cache=CacheDoors(state.answers, state.books, clock),
             fleet=FleetDoors(self._fleet, self),
@@ -175,11 +200,9 @@ class Gateway:
 
     def _state_parts(self) -> list[PartHealth]:
         health = self._state.health()
-        parts = []
-        for name in ("books", "cache"):
-            why = health.degraded.get(name, "")
-            parts.append(PartHealth(name, "degraded" if why else "ok", why))
-        return parts
+        parts = {"books": PartHealth("books", "ok", " ".join(health.notes)), "cache": PartHealth("cache", "ok")}
+        parts |= {name: PartHealth(name, "degraded", why) for name, why in health.degraded.items()}
+        return list(parts.values())
 
     def _provider_parts(self) -> list[PartHealth]:
         configured = self._router.roster.configured
@@ -225,10 +248,6 @@ def _limits(config: Config) -> dict[str, LimitRule]:
     return rules
 
 
-def _uses_local_model(config: Config) -> bool:
-    return catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers))
-
-
 def _row(settings: ProviderSettings) -> catalog.Vendor:
     """Return the catalog's row of a configured provider, moved to its address; a new row for a new name."""
     vendor = catalog.vendor_named(settings.name)
@@ -253,7 +272,8 @@ def _providers(config: Config, http: Http) -> dict[str, tuple[Provider, ...]]:
             make = _SPEAKERS[row.shape]
             made[row.name] = tuple(make(row, fixed(row.base_url, key), http, limits) for key in settings.keys)
     local = catalog.vendor_named(catalog.LOCAL)
-    if _uses_local_model(config) and local is not None:
+    wanted = catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers))
+    if wanted and local is not None:
         made[local.name] = (ChatProvider(local, _local_endpoint(status_path(config.data_dir)), http, limits),)
     return made
 
@@ -332,12 +352,12 @@ def _fleet(
 
 def _local_name(config: Config) -> str:
     """Return the name of the embedded model before its process has told it."""
-    if not _uses_local_model(config):
+    if not catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers)):
         return ""
     try:
         found = resolve(config.local_model, Path(config.models_dir))
-    except ConfigError:
-        return ""  # its own process reports what is wrong with the setting
+    except ConfigError:  # its file went away since the start: its own process says so to whoever asks
+        return presumed_name(config.local_model)
     return found.name if isinstance(found, OnDisk) else found[0].name
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from askonce.api.app import App, LimitRule, Services
-from askonce.api.asking import AskDoor, Intake
+from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
 from askonce.api.doors import DOORS
 from askonce.api.pages import Pages
@@ -134,6 +134,7 @@ class World:
         self.body_limit = 100_000
         self.records: list[PaidRecord] = []
         self.defects: list[BaseException] = []
+        self.failures: list[AskonceError] = []
         self.slow_bodies = SlowBodies(30.0)
         self.parts: tuple[PartHealth, ...] = (PartHealth("state", "ok", needed=True),)
 
@@ -145,14 +146,15 @@ class World:
         answering = Answering(relay, self.state.flights, dispatch, settlement, self)
         road = Road(self, Policy(True, 3600), self.state.threshold, answering, self.clock)
         intake = Intake(self.body_limit, self.slow_bodies)
+        desk = Desk(road, self.clock, self, intake)
         return App(
             Services(
                 admission=Admission(self.keys, (), open_to_all=False),
                 windows=self.state.windows,
                 asking={
-                    "generate": AskDoor(NATIVE, road, self.clock, intake),
-                    "chat_completions": AskDoor(CHAT, road, self.clock, intake, voice_of("/v1/chat/completions")),
-                    "messages": AskDoor(MESSAGES, road, self.clock, intake, voice_of("/v1/messages")),
+                    "generate": AskDoor(NATIVE, desk),
+                    "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
+                    "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
                     "count_tokens": CountDoor(
                         Counter({"fake": self.provider}, 10.0),
                         lambda ask: self.route(ask).candidates[0],
@@ -188,7 +190,7 @@ class World:
             raise UnknownModel("There is no model nope.")
         return Route(wish.mode, (Candidate("fake", wish.model or "m"),))
 
-    def afford(self, ask: Ask, route: Route) -> Route:
+    async def afford(self, ask: Ask, route: Route) -> Route:
         """Afford everything."""
         return route
 
@@ -210,6 +212,10 @@ class World:
     def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
         """Fail: the memory store is never away."""
         raise AssertionError(ending)
+
+    def failed(self, error: AskonceError) -> None:
+        """Remember."""
+        self.failures.append(error)
 
     def defect(self, error: BaseException) -> None:
         """Remember."""

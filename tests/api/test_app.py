@@ -88,6 +88,7 @@ def test_another_spelling_of_a_path_is_not_a_door(world, path):
         ("PATCH", "/llm/cache/entries/ab", b"", {}, 405, "method_not_allowed"),
         ("POST", "/llm/generate", b"{}", {"content-type": "text/plain"}, 415, "unsupported_media_type"),
         ("POST", "/llm/generate", b"{}", {"content-type": ""}, 415, "unsupported_media_type"),
+        ("POST", "/llm/generate", b"{}", {"content-encoding": "gzip"}, 415, "unsupported_media_type"),
         ("POST", "/llm/generate", b"x" * 100_001, {}, 413, "body_too_large"),
         ("POST", "/llm/generate", b'{"prompt": "\xff"}', {}, 400, "malformed_request"),
         ("POST", "/llm/generate", b"[" * 50_000, {}, 400, "malformed_request"),
@@ -98,11 +99,14 @@ def test_another_spelling_of_a_path_is_not_a_door(world, path):
         ("GET", "/llm/cache/entries?limt=1", b"", {}, 400, "invalid_request"),
         ("GET", "/llm/cache/entries?limit=%ff", b"", {}, 400, "invalid_request"),
         ("DELETE", "/llm/cache?olderThan=x", b"", {}, 400, "invalid_request"),
+        ("DELETE", "/llm/cache?model=", b"", {}, 400, "invalid_request"),
+        ("GET", "/llm/cache/entries/", b"", {}, 404, "not_found"),
         ("POST", "/llm/generate", b"{}", {"host": "evil.example"}, 403, "forbidden"),
         ("POST", "/llm/generate", b"{}", {"origin": "https://evil.example"}, 403, "forbidden"),
         ("GET", "/docs", b"", {"host": "evil.example"}, 403, "forbidden"),
         ("POST", "/llm/generate", b"{}", {"authorization": "Bearer sk-anything"}, 401, "unauthorized"),
         ("POST", "/llm/generate", b"{}", {"x-session-id": "1"}, 401, "unauthorized"),
+        ("POST", "/llm/generate", b"{}", {"cookie": "a=b; sessionId=1"}, 401, "unauthorized"),
     ],
 )
 def test_refusals_have_a_status_a_code_and_a_cure(world, method, path, body, headers, status, code):
@@ -126,6 +130,33 @@ def test_an_unknown_field_is_refused_with_the_nearest(world):
     world.run(story)
 
 
+def test_every_wrong_field_of_a_query_is_named(world):
+    async def story(client):
+        answer = await client.get("/llm/cache/entries?limit=0&olderThan=1h&modell=x&after=zz")
+        assert {d["field"] for d in answer.json["details"]} == {"limit", "olderThan", "modell", "after"}
+        assert "did you mean model?" in answer.json["message"]
+
+    world.run(story)
+
+
+def test_no_unknown_credential_passes_beside_a_good_one(world):
+    world.keys = [("a-good-key", "t"), ("another-key", "u")]
+
+    async def story(client):
+        good = {"authorization": "Bearer a-good-key"}
+        for more, status in (
+            ({}, 200),
+            ({"x-api-key": "a-good-key"}, 200),
+            ({"x-api-key": "nope"}, 401),
+            ({"x-api-key": "another-key"}, 401),
+            ({"x-session-id": "1"}, 401),
+            ({"cookie": "sessionId=1"}, 401),
+        ):
+            assert (await client.post(PROMPT, headers=good | more)).status == status, more
+
+    world.run(story)
+
+
 def test_a_callers_request_id_is_kept_if_it_is_harmless(world):
     async def story(client):
         kept = await client.post(PROMPT, headers={"x-request-id": "trace-1/a"})
@@ -134,6 +165,15 @@ def test_a_callers_request_id_is_kept_if_it_is_harmless(world):
             replaced = await client.post(PROMPT, headers={"x-request-id": bad})
             assert replaced.status == 200
             assert replaced.json["metadata"]["requestId"] != bad
+
+    world.run(story)
+
+
+def test_cookies_of_other_programs_on_this_host_do_not_matter(world):
+    async def story(client):
+        assert (
+            await client.post(PROMPT, headers={"cookie": "PHPsessionId=1; mysessionId=2; sessionid=3"})
+        ).status == 200
 
     world.run(story)
 
@@ -170,6 +210,15 @@ def test_every_door_has_a_handler(world):
         looking, asking = set(looks(client.app._s.cache, client.app._s.fleet)), set(client.app._s.asking)
         assert not looking & asking
         assert looking | asking == {door.name for door in DOORS if door.scope != "open"}
+
+    world.run(story)
+
+
+def test_head_is_let_in_where_get_is(world):
+    async def story(client):
+        assert (await client.ask("HEAD", "/health")).status == 200
+        assert (await client.ask("HEAD", "/llm/models")).headers["x-ratelimit-remaining"] == "99"
+        assert (await client.ask("HEAD", "/llm/generate")).status == 405
 
     world.run(story)
 

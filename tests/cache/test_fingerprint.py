@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -181,6 +181,7 @@ CALLS = st.builds(Call, st.text(max_size=4), MESSAGES, PARAMS)
 WHOS = st.builds(Candidate, st.text(max_size=4), st.text(max_size=4))
 
 
+@settings(deadline=None)
 @given(CALLS, CALLS, WHOS, WHOS)
 def test_keys_are_equal_exactly_when_the_questions_are(
     one: Call, other: Call, who: Candidate, whose: Candidate
@@ -188,6 +189,7 @@ def test_keys_are_equal_exactly_when_the_questions_are(
     assert (key(one, who) == key(other, whose)) == ((one, who) == (other, whose))
 
 
+@settings(deadline=None)
 @given(CALLS, st.data())
 def test_any_changed_parameter_changes_the_key(call: Call, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(Params.__struct_fields__))
@@ -225,6 +227,7 @@ BODIES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(BODIES, st.data())
 def test_no_respelling_of_the_json_changes_the_key(body: dict[str, Any], data: st.DataObject) -> None:
     assert key_of(respell(body, data)) == key_of(body)

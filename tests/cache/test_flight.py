@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askonce.cache.flight import Flight, Seat
@@ -201,6 +201,7 @@ MOVES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(MOVES, st.booleans())
 def test_nobody_is_left_waiting_and_nobody_hears_a_mixture(moves: list[tuple[str, str]], lands: bool) -> None:
     async def main() -> None:
@@ -235,5 +236,23 @@ def test_nobody_is_left_waiting_and_nobody_hears_a_mixture(moves: list[tuple[str
                 assert heard == generation
             seat.leave()
         assert one.waiters == 0
+
+    asyncio.run(main())
+
+
+def test_who_passed_text_on_and_left_does_not_decide_for_those_who_wait() -> None:
+    async def main() -> None:
+        one, _ = flight()
+        seat = one.take_seat(pays=True)
+        listening = asyncio.ensure_future(listen(seat, []))
+        waiting = asyncio.ensure_future(one.take_seat(pays=False).landed())
+        one.append(Delta("old"))
+        await rounds()
+        listening.cancel()
+        seat.leave()
+        one.restart()
+        assert not one.over
+        one.land(ENTRY)
+        assert await waiting is ENTRY
 
     asyncio.run(main())

@@ -1,6 +1,7 @@
 """From nothing to a start: what `scripts/bootstrap` says where Python cannot install, and the wheel on its own."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,11 +17,11 @@ OLD = "#!/bin/sh\nexit 1\n"
 PYTHONS = ["3.11", "3.13"]
 
 
-def bootstrap(tmp_path: Path, python: str) -> subprocess.CompletedProcess[str]:
+def bootstrap(tmp_path: Path, python: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the script of a copy that has nothing installed, with one python3 and the usual small tools on its path."""
     scripts, tools = tmp_path / "project" / "scripts", tmp_path / "bin"
     scripts.mkdir(parents=True)
-    tools.mkdir()
+    tools.mkdir(exist_ok=True)
     shutil.copy(ROOT / "scripts" / "bootstrap", scripts)
     for tool in ("dirname", "cut", "rm", "touch", "sh"):
         found = shutil.which(tool)
@@ -28,7 +29,85 @@ def bootstrap(tmp_path: Path, python: str) -> subprocess.CompletedProcess[str]:
         (tools / tool).symlink_to(found)
     (tools / "python3").write_text(python)
     (tools / "python3").chmod(0o755)
-    return subprocess.run([scripts / "bootstrap"], env={"PATH": str(tools)}, capture_output=True, text=True)
+    return subprocess.run([scripts / "bootstrap"], env={"PATH": str(tools)} | environ, capture_output=True, text=True)
+
+
+def prepared(tmp_path: Path) -> Path:
+    """Lay down a copy whose .venv is there and whose uv writes down how it is called; return its root."""
+    project, tools = tmp_path / "project", tmp_path / "bin"
+    (project / ".uv" / "bin").mkdir(parents=True)
+    uv = project / ".uv" / "bin" / "uv"
+    uv.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo uv {UV_VERSION} && exit\n'
+        'echo "$UV_SYSTEM_CERTS $SSL_CERT_FILE $*" >> called\n'
+        '[ "$1" != venv ] || { mkdir -p .venv/bin && ln -s "$5" .venv/bin/python; }\n'
+    )
+    uv.chmod(0o755)
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (project / ".venv" / "old").touch()
+    for source in ("uv.lock", "pyproject.toml"):
+        (project / source).touch()
+    tools.mkdir()
+    for tool in ("mkdir", "ln"):
+        (tools / tool).symlink_to(shutil.which(tool) or tool)
+    return project
+
+
+UV_VERSION = re.search(r"UV_VERSION=(\S+)", (ROOT / "scripts" / "bootstrap").read_text())[1]  # type: ignore[index]
+# Another installation of a fitting Python: it answers as one, from elsewhere.
+OTHER = '#!/bin/sh\ncase "$*" in *base_prefix*) echo another;; *) exec {python} "$@";; esac\n'
+
+
+@pytest.mark.parametrize("named", ["/nonexistent/python", "old"])
+def test_a_named_python_that_does_not_fit_is_refused_though_another_one_would(tmp_path: Path, named: str) -> None:
+    old = tmp_path / "old"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2\n[ "$1" = --version ]\n')
+    old.chmod(0o755)
+    project = prepared(tmp_path)
+    done = bootstrap(tmp_path, BARE, PYTHON=str(old) if named == "old" else named)
+    assert done.returncode == 1
+    assert ("is Python 3.9.2; " if named == "old" else f"PYTHON={named} is no Python that runs") in done.stderr
+    assert (project / ".venv" / "old").exists()
+
+
+def test_a_named_python_other_than_the_environments_makes_it_anew(tmp_path: Path) -> None:
+    project, other = prepared(tmp_path), tmp_path / "other"
+    other.write_text(OTHER.format(python=sys.executable))
+    other.chmod(0o755)
+    done = bootstrap(tmp_path, OLD, PYTHON=str(other))
+    assert done.returncode == 0, done.stderr
+    assert not (project / ".venv" / "old").exists()
+    assert f"venv --quiet --clear --python {other} .venv" in (project / "called").read_text()
+
+
+def test_the_same_python_named_again_keeps_the_environment(tmp_path: Path) -> None:
+    project = prepared(tmp_path)
+    done = bootstrap(tmp_path, OLD, PYTHON=sys.executable)
+    assert done.returncode == 0, done.stderr
+    assert (project / ".venv" / "old").exists()
+    assert "venv" not in (project / "called").read_text()
+    (project / "called").unlink()
+    again = subprocess.run(
+        [project / "scripts" / "bootstrap"], env={"PATH": str(tmp_path / "bin"), "PYTHON": sys.executable}, check=True
+    )
+    assert again.returncode == 0
+    assert not (project / "called").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "passed"),
+    [
+        ({"SSL_CERT_FILE": __file__}, f"1 {__file__} "),
+        ({"PIP_CERT": __file__}, f"1 {__file__} "),
+        ({"SSL_CERT_FILE": __file__, "UV_SYSTEM_CERTS": "0"}, f"0 {__file__} "),
+    ],
+)
+def test_certificates_that_pip_knows_are_told_to_uv(tmp_path: Path, environ: dict[str, str], passed: str) -> None:
+    project = prepared(tmp_path)
+    done = bootstrap(tmp_path, OLD, PYTHON=sys.executable, **environ)
+    assert done.returncode == 0, done.stderr
+    assert (project / "called").read_text().startswith(passed)
 
 
 def test_a_python_that_cannot_install_is_named_with_the_package_that_cures_it(tmp_path: Path) -> None:

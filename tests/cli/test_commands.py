@@ -49,6 +49,15 @@ LIMITED = {
     "requestId": "r",
 }
 BROKEN = {"error": "Provider error", "message": "The provider failed.", "code": "provider_error", "requestId": "r"}
+NO_KEY = {"error": "Unauthorized", "message": "A key is needed.", "code": "unauthorized", "requestId": "r"}
+WARNING = "Refused the path '.git/config': it reaches into a Git repository. Its block is not among the files."
+WARNED = {"metadata": ANSWER["metadata"] | {"warnings": [WARNING]}}  # type: ignore[operator]
+CHANGES: dict[str, dict[str, Any]] = {
+    "evil": {"files": [{"path": "../../evil", "content": "x"}]},
+    "some": WARNED,
+    "all": WARNED | {"files": []},
+    "none": {"files": []},
+}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,22 +67,31 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.heard.append((self.path, {}, self.headers.get("Authorization", "")))
-        found = {"/llm/cache/stats": STATS, "/llm/models": MODELS, "/ready": {}}
-        self._reply(200, json.dumps(found[self.path]).encode())
+        found = {"/llm/cache/stats": STATS, "/llm/models": MODELS, "/ready": {}, "/ours/ready": {"parts": {}}}
+        self._reply(200 if self.path in found else 404, json.dumps(found.get(self.path, {})).encode())
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.heard.append((self.path, body, self.headers.get("Authorization", "")))
-        if body["prompt"] == "limited":
-            self._reply(429, json.dumps(LIMITED).encode())
+        refusals = {"limited": (429, LIMITED), "502": (502, BROKEN), "nokey": (401, NO_KEY)}
+        if body["prompt"] in refusals:
+            status, error = refusals[body["prompt"]]
+            self._reply(status, json.dumps(error).encode())
+            return
+        if body["prompt"] == "cut":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"event: start\ndata: {}\n\nevent")
+            self.close_connection = True
             return
         events = b'event: start\ndata: {}\n\n: keep-alive\n\nevent: delta\ndata: {"text": "```python\\nprint"}\n\n'
         if body["prompt"] == "fails":
             events += b"event: error\ndata: " + json.dumps(BROKEN).encode() + b"\n\n"
+        elif body["prompt"] == "stops":
+            events += b"event: error\ndata: " + json.dumps(LIMITED).encode() + b"\n\n"
         elif body["prompt"] != "breaks":
-            answer = (
-                ANSWER | {"files": [{"path": "../../evil", "content": "x"}]} if body["prompt"] == "evil" else ANSWER
-            )
+            answer = ANSWER | CHANGES.get(body["prompt"], {})
             events += b"event: done\ndata: " + json.dumps(answer).encode() + b"\n\n"
         self._reply(200, events, "text/event-stream")
 
@@ -130,6 +148,8 @@ def test_the_prompt_may_come_through_a_pipe(tmp_path: Path, server: str) -> None
     assert askonce(tmp_path, "ask", "-", "--url", server, stdin="from a pipe\n").returncode == 0
     assert Handler.heard[0][1]["prompt"] == "from a pipe\n"
     assert askonce(tmp_path, "ask", "-", "--url", server, stdin=" \n").returncode == 2
+    assert askonce(tmp_path, "ask", "--url", server, stdin="hi\n").returncode == 0
+    assert Handler.heard[1][1]["prompt"] == "hi\n"
 
 
 def test_the_whole_answer_as_json(tmp_path: Path, server: str) -> None:
@@ -146,6 +166,20 @@ def test_files_are_written_into_the_folder_and_nothing_is_replaced_unasked(tmp_p
     assert askonce(tmp_path, *arguments, "--force").returncode == 0
 
 
+def test_files_that_were_refused_are_told_and_without_any_other_it_is_a_failure(tmp_path: Path, server: str) -> None:
+    some = askonce(tmp_path, "ask", "some", "--out", "made", "--url", server)
+    assert some.returncode == 0
+    assert f"warning: {WARNING}" in some.stderr
+    assert (tmp_path / "made" / "src" / "hi.py").exists()
+    refused = askonce(tmp_path, "ask", "all", "--out", "other", "--url", server)
+    assert refused.returncode == 1
+    assert WARNING in refused.stderr
+    nothing = askonce(tmp_path, "ask", "none", "--out", "other", "--url", server)
+    assert nothing.returncode == 1
+    assert "its code is printed" in nothing.stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_no_file_leaves_the_folder(tmp_path: Path, server: str) -> None:
     done = askonce(tmp_path, "ask", "evil", "--out", "deep/made", "--url", server)
     assert done.returncode == 1
@@ -157,8 +191,12 @@ def test_no_file_leaves_the_folder(tmp_path: Path, server: str) -> None:
     ("prompt", "exit_code", "says"),
     [
         ("limited", 4, "Rate limit exceeded: Too many LLM requests"),
-        ("fails", 4, "The provider failed. (provider_error)"),
+        ("fails", 1, "The provider failed. (provider_error)"),
+        ("stops", 4, "Too many LLM requests, please wait before trying again. (rate_limited)"),
         ("breaks", 1, "broke off"),
+        ("cut", 1, "broke off"),
+        ("502", 1, "The provider failed. (502 provider_error)"),
+        ("nokey", 4, "Send a key with --key or ASKONCE_KEY."),
     ],
 )
 def test_what_goes_wrong_has_its_own_exit_code(
@@ -176,8 +214,12 @@ def test_what_goes_wrong_has_its_own_exit_code(
         (["ask", "q", "--url", "http://127.0.0.1:1"], {}, 3, "askonce serve"),
         (["stats"], {"ASKONCE_PORT": "1"}, 3, "http://127.0.0.1:1"),
         (["ask", "q", "--no-cache", "--refresh"], {}, 2, "exclude"),
-        (["ask", "q", "--url", "ftp://x"], {}, 2, "http address"),
-        (["ask"], {}, 2, "Missing argument"),
+        (["ask", "q", "--url", "http://127.0.0.1:1"], {}, 3, "(connection refused)"),
+        (["ask", "q", "--url", "ftp://x"], {}, 2, "no address such as http://"),
+        (["stats"], {"ASKONCE_URL": "foo"}, 2, "'foo' is no address such as http://"),
+        (["stats"], {"ASKONCE_URL": "http://[::1"}, 2, "correct --url or ASKONCE_URL"),
+        (["ask"], {}, 2, "The prompt is empty"),
+        (["models", "pull", "nope"], {}, 2, "No embedded model is called 'nope'; there are qwen2.5-coder-0.5b"),
         (["nonsense"], {}, 2, "No such command"),
         (["config"], {"ASKONCE_PORT": "x"}, 2, "port = 'x' (environment ASKONCE_PORT)"),
         (["config", "--set", "port"], {}, 2, "KEY=VALUE"),
@@ -243,6 +285,7 @@ def test_the_doctor_finds_a_sound_machine_sound(tmp_path: Path) -> None:
         ({"ASKONCE_PORT": "x"}, "✗ settings"),
         ({"ASKONCE_LOCAL_MODEL": "off"}, "✗ providers"),
         ({"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}, "✗ openai"),
+        ({"SSL_CERT_FILE": "/nonexistent/ca.pem"}, "✗ network          SSL_CERT_FILE='/nonexistent/ca.pem'"),
     ],
 )
 def test_the_doctor_finds_what_is_broken(tmp_path: Path, environ: dict[str, str], says: str) -> None:
@@ -251,9 +294,36 @@ def test_the_doctor_finds_what_is_broken(tmp_path: Path, environ: dict[str, str]
     assert says in done.stdout
 
 
+def test_the_doctor_takes_no_key_where_the_working_folder_sends_it(tmp_path: Path) -> None:
+    (tmp_path / "askonce.toml").write_text('[providers.openai]\nbase_url = "http://nowhere.invalid/v1"\n')
+    found_here = askonce(tmp_path, "doctor", "--set", "port=0", OPENAI_API_KEY="sk-1")
+    assert "• openai" in found_here.stdout
+    assert "not asked" in found_here.stdout
+    assert found_here.returncode == 0, found_here.stdout
+    named = askonce(tmp_path, "doctor", "--set", "port=0", "--config", "askonce.toml", OPENAI_API_KEY="sk-1")
+    assert "✗ openai" in named.stdout
+    same_hand = askonce(
+        tmp_path, "doctor", OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="http://nowhere.invalid/v1", ASKONCE_PORT="0"
+    )
+    assert "✗ openai" in same_hand.stdout
+
+
 def test_the_doctor_tells_a_foreign_server_on_the_port(tmp_path: Path, server: str) -> None:
     done = askonce(tmp_path, "doctor", "--offline", ASKONCE_PORT="1" if os.geteuid() else server.rpartition(":")[2])
     assert "✗ port" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "says"),
+    [("", 1, "✗ server           what answers at"), ("/x:y", 1, "✗ server"), ("/ours", 0, "✓ server")],
+)
+def test_the_doctor_looks_at_the_server_that_is_named(
+    tmp_path: Path, server: str, path: str, code: int, says: str
+) -> None:
+    done = askonce(tmp_path, "doctor", "--offline", ASKONCE_URL=server + path)
+    assert says in done.stdout, done.stdout
+    assert done.returncode == code
+    assert "port  " not in done.stdout
 
 
 def test_a_server_that_makes_no_sense_is_named_so() -> None:

@@ -186,7 +186,7 @@ def test_other_programs_variables_are_only_remarked_on() -> None:
 
 
 def test_an_empty_variable_counts_as_absent() -> None:
-    found = loaded({"ASKONCE_PORT": "", "ASKONCE_KEYS": " ", "OPENAI_API_KEY": "", "STATE_URL": ""})
+    found = loaded({"ASKONCE_PORT": " ", "ASKONCE_KEYS": "", "OPENAI_API_KEY": "", "STATE_URL": ""})
     assert found.origins["port"] == "default"
     assert found.config.providers == ()
 
@@ -200,16 +200,19 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("providers = 3", "providers must be a table"),
         ('state_url = "redis://x"', "state_url"),
         ('[providers.openai]\nbaseurl = "x"', "no setting baseurl (did you mean base_url?)"),
-        ("[providers.openai]\napi_key = 3", "Expected `str`"),
+        ("[providers.openai]\napi_key = 3", "api_key: must be text in quotes, not a whole number"),
         ('[providers.opnai]\napi_key = "x"', "not in the catalog"),
         ('[providers.OpenAI]\nbase_url = "http://x"', "lower-case"),
         ('[providers.local]\nbase_url = "http://x"', "local_model"),
         ('[providers.x]\nbase_url = "ftp://x"', "https://host/v1"),
-        ('[providers.x]\nbase_url = "http://me:pw@host"', "https://host/v1"),
+        ('[providers.x]\nbase_url = "http://me:pw@host"', "put the key in its api_key"),
+        ('[providers.x]\nbase_url = "http://:pw@host:99999"', "https://host/v1"),
+        ('[providers.x]\nbase_url = "http://:pw@host/v1"', "put the key in its api_key"),
+        ('[providers.x]\nbase_url = "http://@host/v1"', "put the key in its api_key"),
         ('[providers.x]\nbase_url = "http://host:99999"', "https://host/v1"),
         ("[providers.scripted]", "needs `script`"),
         ('[providers.openai]\nscript = "x"', "only [providers.scripted]"),
-        ('[providers.openai.prices.m]\ninput = "1"', "missing required field `output`"),
+        ('[providers.openai.prices.m]\ninput = "1"', "prices.…: `output` is missing"),
         ('[providers.openai.prices.m]\ninput = "cheap"\noutput = 1', "dollars per million"),
         ("[providers.openai.prices.m]\ninput = -1\noutput = 1", "dollars per million"),
         ("[aliases]\nfast = 3", "another model's name"),
@@ -251,6 +254,8 @@ def test_relative_paths_start_from_the_file_or_the_working_folder(tmp_path: Path
     (tmp_path / "etc" / "a.toml").write_text('data_dir = "data"')
     assert load({}, {}, tmp_path / "etc" / "a.toml").config.data_dir == str(tmp_path / "etc" / "data")
     assert loaded({"ASKONCE_DATA_DIR": "data"}).config.data_dir == str(tmp_path / "data")
+    (tmp_path / "etc" / "a.toml").write_text('[providers.scripted]\nscript = "s.toml"')
+    assert load({}, {}, tmp_path / "etc" / "a.toml").config.providers[0].script == str(tmp_path / "etc" / "s.toml")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.com"])
@@ -306,7 +311,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
                 source="environment OPENAI_API_KEY, given.toml",
             ),
         ),
-        ({}, '[providers.scripted]\nscript = "s"', ProviderSettings("scripted", script="s", source="given.toml")),
+        ({}, '[providers.scripted]\nscript = "/s"', ProviderSettings("scripted", script="/s", source="given.toml")),
     ],
 )
 def test_a_provider_is_configured(environ: dict[str, str], toml: str, meant: ProviderSettings) -> None:

@@ -1,5 +1,6 @@
 """What people are shown: the page of settings is the code's own, and no secret is told."""
 
+import re
 from pathlib import Path
 
 from askonce.cli.settings import VENDORS
@@ -13,6 +14,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
 def test_the_page_of_settings_is_what_the_code_says() -> None:
     assert PAGE.read_text() == reference(VENDORS), "run `make docs`"
+
+
+def test_the_example_keys_of_the_manual_would_start(tmp_path: Path) -> None:
+    found = re.search(r"`ASKONCE_KEYS=(\S+)`", (PAGE.parent / "operations.md").read_text())
+    assert found
+    environ = {"ASKONCE_KEYS": found[1], "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    keys = load({}, environ, None).config.keys
+    assert [key.tenant for key in keys] == ["team-a", "team-a", "team-b"]
+    assert min(len(key.secret) for key in keys) >= 20
 
 
 def test_every_plain_field_of_the_configuration_is_a_setting() -> None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askonce.domain.money import Price, Rate, Tier, divide_half_even, dollars, nano_from_decimal
@@ -35,6 +35,7 @@ def test_halves_go_to_the_even_neighbour(numerator: int, denominator: int, quoti
     assert divide_half_even(numerator, denominator) == quotient
 
 
+@settings(deadline=None)
 @given(st.integers(), st.integers(min_value=1))
 def test_division_rounds_as_exact_fractions_do(numerator: int, denominator: int) -> None:
     assert divide_half_even(numerator, denominator) == round(Fraction(numerator, denominator))
@@ -69,6 +70,7 @@ def test_money_is_written_for_people(nano: int, places: int, text: str) -> None:
     assert dollars(nano, places) == text
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**18), st.integers(0, 9))
 def test_what_is_written_is_never_further_off_than_half_a_unit(nano: int, places: int) -> None:
     written = Decimal(dollars(nano, places)[1:])
@@ -128,6 +130,7 @@ def test_the_cost_is_rounded_once_not_for_each_kind() -> None:
 COUNTS = st.integers(0, 10**7)
 
 
+@settings(deadline=None)
 @given(st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS), st.sampled_from([GPT_4O, CLAUDE, TIERED]))
 def test_no_usage_that_a_vendor_may_report_earns_money(usage: Usage, price: Price) -> None:
     assert price.cost_nano(usage) >= 0

@@ -1,6 +1,7 @@
 """A little world for the road: time that jumps, a provider that is played by hand, stores that dawdle or are away."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ from askonce.cache.policy import Policy, fresh_after_ms
 from askonce.domain.answer import Answer, Delta, Entry, FinishReason
 from askonce.domain.call import Ask, CacheMode, CacheWish, Call, Candidate, Message, Params, RoutingWish
 from askonce.domain.caller import Caller
-from askonce.domain.errors import StoreUnavailable
+from askonce.domain.errors import AskonceError, StoreUnavailable, unsent
 from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Paid, PaidRecord, Spared, Totals
 from askonce.domain.usage import Usage
@@ -211,7 +212,7 @@ class OneRouter:
         wish = ask.routing
         return Route(wish.mode, (Candidate("vendor", wish.model or "m-1"),), (), wish.allow_failover)
 
-    def afford(self, ask: Ask, route: Route) -> Route:
+    async def afford(self, ask: Ask, route: Route) -> Route:
         """Allow everything."""
         return route
 
@@ -231,6 +232,9 @@ class Notes:
     def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
         """Note it."""
         self.lost.append(ending)
+
+    def failed(self, error: AskonceError) -> None:
+        """Ignore it: the tests of the doors look at this."""
 
     def defect(self, error: BaseException) -> None:
         """Note it."""
@@ -422,3 +426,10 @@ def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 def codes(results: Iterable[object]) -> list[str]:
     """Return the error codes of those that failed."""
     return [getattr(result, "code", repr(result)) for result in results if isinstance(result, BaseException)]
+
+
+def never_sent(error: AskonceError) -> AskonceError:
+    """Mark an error as one that came before the provider was asked."""
+    with contextlib.suppress(AskonceError), unsent():
+        raise error
+    return error

@@ -4,7 +4,20 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.gate.gate_world import COST_NANO, TOTAL_S, Line, Sky, Vendor, World, codes, play, question, rounds, start
+from tests.gate.gate_world import (
+    COST_NANO,
+    TOTAL_S,
+    Line,
+    Sky,
+    Vendor,
+    World,
+    codes,
+    never_sent,
+    play,
+    question,
+    rounds,
+    start,
+)
 
 from askonce.domain.call import Ask, Candidate
 from askonce.domain.errors import (
@@ -39,7 +52,7 @@ class Fixed:
     def route(self, ask: Ask) -> Route:
         return self._route
 
-    def afford(self, ask: Ask, route: Route) -> Route:
+    async def afford(self, ask: Ask, route: Route) -> Route:
         if self._barred is None:
             return route
         considered = tuple(Considered(c, None, "too dear" if c == self._barred else "") for c in route.candidates)
@@ -174,7 +187,7 @@ def test_who_was_not_reached_is_not_booked_but_another_is_asked(error: AskonceEr
         world = Wide()
         client = start(world.ask(question()))
         one, _ = await world.first()
-        (await one.call()).fail(error)
+        (await one.call()).fail(never_sent(error))
         (await world.b.call()).finish()
         await client
         assert endings(world) == ["b answered"]
@@ -459,7 +472,7 @@ def test_who_may_not_be_asked_is_not_but_a_stored_answer_of_theirs_will_do() -> 
 
 def test_what_nobody_may_be_asked_for_is_refused_before_anything_is_paid() -> None:
     class Dear(Fixed):
-        def afford(self, ask: Ask, route: Route) -> Route:
+        async def afford(self, ask: Ask, route: Route) -> Route:
             raise MaxCostExceeded("Too dear.")
 
     async def main() -> None:

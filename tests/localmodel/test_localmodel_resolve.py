@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from askonce.domain.errors import ConfigError
-from askonce.localmodel.resolve import OnDisk, resolve
+from askonce.localmodel.resolve import OnDisk, presumed_name, resolve
 from askonce.localmodel.weights import find
 
 GGUF = b"GGUF\x03\x00\x00\x00"
@@ -101,3 +101,18 @@ def test_what_cannot_be_found_is_refused_with_the_key_and_the_cure(home: Path, s
 def test_a_file_of_another_kind_is_refused(home: Path) -> None:
     with pytest.raises(ConfigError, match="is not a GGUF file"):
         resolve(str(put(home / "x.gguf", b"PK\x03\x04")), home)
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("mine.gguf", "mine"),
+        ("/models/Mine.gguf", "mine"),
+        ("ollama:somebody/own:v1", "somebody-own-v1"),
+        ("gpt9", "gpt9"),
+        ("auto", "qwen2.5-coder-0.5b"),
+        ("/", "qwen2.5-coder-0.5b"),
+    ],
+)
+def test_what_is_not_there_still_has_a_name(setting: str, name: str) -> None:
+    assert presumed_name(setting) == name

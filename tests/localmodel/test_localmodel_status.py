@@ -23,6 +23,7 @@ class Time:
         self.naps: list[float] = []
         self._path = path
         self._plan = plan or {}
+        self.deaf_until_s = 0.0  # until when nobody listens, whatever the file says
 
     def steady_ns(self) -> int:
         return int(self.now_s * 1e9)
@@ -36,8 +37,13 @@ class Time:
         for at_s in [at_s for at_s in self._plan if at_s <= self.now_s]:
             status.write(self._path, self._plan.pop(at_s))
 
+    async def answers(self, base_url: str) -> bool:
+        assert base_url == READY.base_url
+        return self.now_s >= self.deaf_until_s
+
     def wait(self, deadline_s: float) -> Status:
-        return asyncio.run(wait_ready(self._path, deadline_s, clock=self, sleep=self.sleep))
+        waiting = wait_ready(self._path, deadline_s, clock=self, sleep=self.sleep, answers=self.answers)
+        return asyncio.run(waiting)
 
 
 @pytest.fixture
@@ -134,6 +140,36 @@ def test_a_model_that_nobody_starts_is_not_waited_for_to_the_deadline(path: Path
 def test_a_model_that_comes_back_after_its_death_is_waited_for(path: Path) -> None:
     status.write(path, replace(READY, pid=NOBODY))
     assert Time(path, {GONE_GRACE_S - 1: READY}).wait(600) == READY
+
+
+def test_one_that_is_dead_and_not_yet_known_to_be_is_waited_for_like_any_other(path: Path) -> None:
+    status.write(path, READY)
+    time = Time(path)
+    time.deaf_until_s = 3.0
+    assert time.wait(600) == READY
+    assert time.now_s >= 3.0
+    time.deaf_until_s = 600.0
+    with pytest.raises(ModelLoading, match="started again: Its process has just ended"):
+        time.wait(2)
+
+
+@pytest.mark.parametrize(("says", "lives"), [(b"HTTP/1.1 200 OK\r\n\r\n", True), (b"", False), (None, False)])
+def test_only_who_answers_is_taken_for_alive(says: bytes | None, lives: bool) -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(says or b"")
+        writer.close()
+
+    async def act() -> bool:
+        server = await asyncio.start_server(talk, "127.0.0.1", 0)
+        base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        if says is None:
+            server.close()
+        found = await status.answers(base_url)
+        server.close()
+        await server.wait_closed()
+        return found
+
+    assert asyncio.run(act()) is lives
 
 
 def test_a_long_wait_survives_several_short_absences(path: Path) -> None:

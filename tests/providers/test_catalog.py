@@ -85,12 +85,17 @@ def test_addresses_are_completed(name: str, written: str, read: str) -> None:
     assert normal_base_url(name, written) == read
 
 
-@pytest.mark.parametrize(
-    "written", ["", "ftp://x", "http://", "http://h:99999", "http://h:x", "http://h/v1?a=b", "http://u:p@h"]
-)
+@pytest.mark.parametrize("written", ["", "ftp://x", "http://", "http://h:99999", "http://h:x", "http://h/v1?a=b"])
 def test_what_is_no_address_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match="is not a base URL"):
         normal_base_url("openai", written)
+
+
+@pytest.mark.parametrize("written", ["http://u:hunter2@h", "http://:hunter2@h/v1", "u:hunter2@h", "https://@h"])
+def test_an_address_with_a_password_is_refused_and_not_repeated(written: str) -> None:
+    with pytest.raises(ValueError, match="put the key in its api_key") as refused:
+        normal_base_url("ollama", written)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_a_row_at_another_address_needs_no_key() -> None:
@@ -130,6 +135,7 @@ def test_an_endpoint_of_ones_own_is_a_row_too() -> None:
         ("auto", ("anthropic",), False),
         ("on", ("openai",), True),
         ("smollm2-135m", ("openai",), True),
+        ("/models/x.gguf", ("openai",), True),
         ("off", (), False),
     ],
 )

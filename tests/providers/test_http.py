@@ -307,6 +307,8 @@ def test_a_slow_reader_bounds_what_waits() -> None:
         ({"retry-after": "1e999"}, None),
         ({"retry-after": "999999999"}, 86400),
         ({"retry-after-ms": "1500", "retry-after": "9"}, 2),
+        ({"retry-after-ms": "9" * 5000}, None),
+        ({"retry-after-ms": "²"}, None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date(headers: dict[str, str], seconds: int | None) -> None:

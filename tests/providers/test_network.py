@@ -212,7 +212,7 @@ def test_the_usual_variables_are_read(environ: Mapping[str, str], network: Netwo
     assert Network.from_environ(environ) == network
 
 
-@pytest.mark.parametrize("url", ["socks5://a:1", "https://a", "http://"])
+@pytest.mark.parametrize("url", ["socks5://a:1", "https://a", "http://", "http://a:port", "http://[::1", "a:99999"])
 def test_a_proxy_that_cannot_be_spoken_to_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="HTTPS_PROXY"):
         Proxy.parse(url)
@@ -224,3 +224,38 @@ def test_certificates_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("nothing")
     with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
         Network(ca_file=str(tmp_path / "empty.pem")).tls()
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"HTTPS_PROXY": "socks5://proxy:1080"}, "HTTPS_PROXY (or ALL_PROXY) = 'socks5://proxy:1080'"),
+        ({"http_proxy": "http://proxy:x"}, "HTTP_PROXY (or ALL_PROXY) = 'http://proxy:x'"),
+        ({"ALL_PROXY": "socks5://us:hun/ter2@proxy"}, "'socks5://proxy'"),
+        ({"ALL_PROXY": "socks5://us:hun://ter2@proxy"}, "'socks5://proxy'"),
+        ({"ALL_PROXY": "us:hun://ter2@proxy:"}, "proxy:'"),
+        ({"SSL_CERT_FILE": "/nonexistent/ca.pem"}, "SSL_CERT_FILE='/nonexistent/ca.pem'"),
+        ({"SSL_CERT_DIR": "/nonexistent"}, "SSL_CERT_DIR='/nonexistent'"),
+    ],
+)
+def test_a_wrong_variable_is_found_before_the_first_call(environ: Mapping[str, str], says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Network.from_environ(environ).check()
+    assert says in str(refused.value)
+    assert "unset" in str(refused.value)
+    assert "hun" not in str(refused.value)
+    assert "ter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"HTTPS_PROXY": "http://us:er@proxy:3128", "HTTP_PROXY": "proxy"},
+        {"ALL_PROXY": "socks5://proxy", "NO_PROXY": "*"},
+        {"SSL_CERT_FILE": AUTHORITY},
+        {"SSL_CERT_DIR": f"/nonexistent:{TLS}"},
+    ],
+)
+def test_what_is_right_or_never_used_is_let_pass(environ: Mapping[str, str]) -> None:
+    Network.from_environ(environ).check()

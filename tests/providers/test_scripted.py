@@ -1,12 +1,14 @@
 import asyncio
 import json
+import re
 from pathlib import Path
+from typing import get_args
 from unittest.mock import ANY
 
 import pytest
 from msgspec import structs
 
-from askonce.domain.answer import Answer, Delta, Piece
+from askonce.domain.answer import Answer, Delta, FinishReason, Piece
 from askonce.domain.call import Call, Message, Params
 from askonce.domain.content import Text, Thinking, ToolCall, ToolResult
 from askonce.domain.errors import (
@@ -21,7 +23,7 @@ from askonce.domain.errors import (
 from askonce.domain.ports import Provider
 from askonce.domain.progress import Progress
 from askonce.domain.usage import Usage
-from askonce.providers.script import MAX_SCRIPT_BYTES, Play, Script, read_script
+from askonce.providers.script import MAX_SCRIPT_BYTES, Chunk, Play, Script, ScriptedError, ScriptedUsage, read_script
 from askonce.providers.scripted import ScriptedProvider
 
 
@@ -159,14 +161,14 @@ def test_every_call_is_counted_also_by_other_providers_of_the_same_file(tmp_path
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("play = 3", r"\$\.play"),
+        ("play = 3", "play: must be a list, not a whole number"),
         ("[[play]]\ntexts = 'x'", "texts"),
         ("[[play]]\ntext = 'x'\n[[play]]\n", "play 2: give exactly one"),
         ("[[play]]\ntext = 'x'\nhang = true", "play 1: give exactly one"),
         ("[[play]]\nerror = { status = 200 }", r"error.status 200"),
         ("[[play]]\ntext = 'x'\ndelay_ms = -1", "count from 0"),
         ("[[play]]\ntext = 'x'\ntimes = 0", "times from 1"),
-        ("[[play]]\ntext = 'x'\nfinish = 'done'", r"\$\.play\[0\]\.finish"),
+        ("[[play]]\ntext = 'x'\nfinish = 'done'", r"play\[0\]\.finish: invalid"),
         ("play = []", "no play"),
         ("[[play", "script.toml"),
     ],
@@ -221,3 +223,16 @@ def test_a_play_thinks_speaks_and_calls_tools(tmp_path: Path) -> None:
     told = call()
     result = Message("tool", (ToolResult("call_0", (Text("sun"),)),))
     assert play(provider, structs.replace(told, messages=(*told.messages, result)))[-1].text == "It says sun"  # type: ignore[union-attr]
+
+
+def test_the_page_about_scripts_names_every_field_and_its_example_plays(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "scripted.md").read_text()
+    fields = {*Script.__struct_fields__, *Play.__struct_fields__}
+    fields |= {*ScriptedError.__struct_fields__, *ScriptedUsage.__struct_fields__, *Chunk.__struct_fields__}
+    assert [field for field in fields if f"`{field}`" not in page] == []
+    assert [word for word in get_args(FinishReason) if f"`{word}`" not in page] == []
+    (example,) = re.findall(r"```toml\n(count_file.*?)\n```\n", page, re.DOTALL)
+    (tmp_path / "s.toml").write_text(example)
+    provider = ScriptedProvider(read_script(tmp_path / "s.toml"))
+    assert text_of(provider, "hello there") == "Hello, hello there"
+    assert text_of(provider, "anything") == "```python\nprint('hi')\n```"

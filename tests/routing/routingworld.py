@@ -38,6 +38,9 @@ class TellLore:
     def price(self, provider: str, model: str, version: str) -> Price | None:
         return price(self.prices[model]) if model in self.prices else None
 
+    async def loaded(self) -> None:
+        """Know everything from the start."""
+
     def context_window(self, provider: str, model: str) -> int | None:
         return self.windows.get(model)
 

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ ROSTER = Roster((Member("v", "V", True, "", "m", ("m",), open_ended=True),))
 
 
 class OnePrice:
+    async def loaded(self) -> None:
+        return
+
     def price(self, provider: str, model: str, version: str) -> Price | None:
         return PRICE if model == "m" else None
 
@@ -76,21 +80,21 @@ def test_what_may_cost_more_than_allowed_is_refused_before_it_is_paid() -> None:
     router = make()
     here = router.route(ask(None))
     exact = estimate_nano(ask(None).call, PRICE)
-    assert router.afford(ask(None), here) is here
-    assert router.afford(ask(exact), here) is here
+    assert asyncio.run(router.afford(ask(None), here)) is here
+    assert asyncio.run(router.afford(ask(exact), here)) is here
     with pytest.raises(MaxCostExceeded, match=r"v:m may cost up to about \$0\.00\d+, over maxCost"):
-        router.afford(ask(exact - 1), here)
+        asyncio.run(router.afford(ask(exact - 1), here))
 
 
 def test_a_limit_on_an_unknown_price_is_refused() -> None:
     router = make()
-    router.afford(ask(None), among("other"))
+    asyncio.run(router.afford(ask(None), among("other")))
     with pytest.raises(MaxCostExceeded, match="not known"):
-        router.afford(ask(10**12), among("other"))
+        asyncio.run(router.afford(ask(10**12), among("other")))
 
 
 def test_who_cannot_keep_the_limit_is_left_out_while_another_can() -> None:
-    narrowed = make().afford(ask(10**12), among("other", "m"))
+    narrowed = asyncio.run(make().afford(ask(10**12), among("other", "m")))
     assert narrowed.candidates == among("other", "m").candidates  # a stored answer of either will do
     assert narrowed.askable == (Candidate("v", "m"),)
     assert "not known" in narrowed.considered[0].skipped
@@ -99,10 +103,11 @@ def test_who_cannot_keep_the_limit_is_left_out_while_another_can() -> None:
 def test_a_prompt_that_no_window_holds_is_refused_before_it_is_paid() -> None:
     router, long = make(), "word " * 2000
     with pytest.raises(ContextExceeded, match=r"at least 12\d\d tokens, and v:small reads 1000"):
-        router.afford(ask(None, long), among("small"))
-    assert router.afford(ask(None, long), among("small", "m")).askable == (Candidate("v", "m"),)
-    assert router.afford(ask(None, " " * 100_000), among("small")).askable  # a run of spaces is few tokens
-    assert router.afford(ask(None, "x" * 7_000), among("small")).askable  # perhaps too long, but not certainly
+        asyncio.run(router.afford(ask(None, long), among("small")))
+    assert asyncio.run(router.afford(ask(None, long), among("small", "m"))).askable == (Candidate("v", "m"),)
+    # A run of spaces is few tokens; and what is perhaps too long, but not certainly, is asked.
+    assert asyncio.run(router.afford(ask(None, " " * 100_000), among("small"))).askable
+    assert asyncio.run(router.afford(ask(None, "x" * 7_000), among("small"))).askable
 
 
 def test_a_replaced_roster_counts_at_once() -> None:

@@ -62,7 +62,7 @@ def freeze_while_writing(folder: Path, slot: int, line: Connection) -> None:
 
     async def play(state: LmdbState) -> None:
         await state.books.book(Spared("team", "exact", 1, 1))
-        with state._rooms[1].env.begin(write=True) as txn:
+        with state._rooms[0].env.begin(write=True) as txn:
             txn.put(b"c" + b"half", b"x" * 80)
             line.send("frozen")
             os.kill(os.getpid(), signal.SIGSTOP)

@@ -14,8 +14,8 @@ from tests.state.statefakes import SECOND, HandClock, an_entry, key, noise
 from askonce.domain.answer import Delta
 from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.domain.outcome import Paid, Spared
-from askonce.domain.ports import Knock, Landing, Verdict, Window
-from askonce.state import lmdb_files, lmdb_state
+from askonce.domain.ports import Filters, Knock, Landing, Verdict, Window
+from askonce.state import lmdb_answers, lmdb_files, lmdb_state
 from askonce.state.lmdb_state import LmdbState
 
 WINDOW = Window("w", 1, 60 * SECOND)
@@ -88,24 +88,29 @@ def test_since_is_the_first_opening_whatever_happens_later(tmp_path: Path) -> No
         clock.pass_s(100)
 
 
-def test_the_cache_and_only_the_cache_begins_anew_in_another_format(tmp_path: Path) -> None:
+def test_the_cache_and_only_the_cache_begins_anew_in_an_older_format(tmp_path: Path) -> None:
     clock = HandClock()
     with opened(tmp_path, clock) as state:
         fill(state, clock)
-        state._rooms[0].write_mark(lmdb_files.Mark(99, "boot-1", True, 0))
+        state._rooms[1].write_mark(lmdb_files.Mark(0, "boot-1", True, 0))
         state.close(clean=False)
     with opened(tmp_path, clock) as state:
         assert what_is_left(state) == (True, 1, False)
 
 
-def test_books_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path) -> None:
-    with opened(tmp_path) as state:
-        state._rooms[1].write_mark(lmdb_files.Mark(99, "boot-1", True, 0))
+@pytest.mark.parametrize(("room", "name"), [(0, "books"), (1, "cache")])
+def test_files_of_a_newer_version_are_refused_and_left_alone(tmp_path: Path, room: int, name: str) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock) as state:
+        fill(state, clock)
+        state._rooms[room].write_mark(lmdb_files.Mark(99, "boot-1", True, 0))
         state.close(clean=False)
-    before = (tmp_path / "state/books/data.mdb").read_bytes()
-    with pytest.raises(ConfigError, match=r"ASKONCE_DATA_DIR: .*books has format 99.*newer"):
+    files = [tmp_path / "state" / each / "data.mdb" for each in ("books", "cache")]
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(ConfigError, match=rf"ASKONCE_DATA_DIR: .*{name} has format 99.*newer"):
         LmdbState(tmp_path, 4 << 20, HandClock(), "0:a", "boot-1").open()
-    assert (tmp_path / "state/books/data.mdb").read_bytes() == before
+    assert files[1].read_bytes() == before[1]
+    assert room == 1 or files[0].read_bytes() == before[0]
 
 
 def cut_short(data: Path) -> None:
@@ -224,7 +229,7 @@ def test_a_full_cache_file_makes_room_even_for_large_answers(tmp_path: Path) -> 
             size = 400_000 if number % 10 == 9 else 300 + 97 * (number % 50)
             assert await state.answers.keep(an_entry(number, clock.wall, rendition=noise(number, size)))
             assert await state.answers.find("team", [key(number)], 0) is not None
-        assert state._rooms[0].used_bytes() <= 0.9 * (4 << 20)
+        assert state._rooms[1].used_bytes() <= 0.9 * (4 << 20)
 
     with opened(tmp_path, clock) as state:
         asyncio.run(play(state))
@@ -248,7 +253,7 @@ def test_sweeping_leaves_nothing_but_the_sums(tmp_path: Path) -> None:
             await state.sweep(100)
         totals = await state.books.totals("team")
         assert (totals.misses, totals.entries, totals.bytes) == (1, 0, 0)
-        assert [room.env.stat()["entries"] for room in state._rooms] == [1, 2], "the marks, and one tenant's sums"
+        assert [room.env.stat()["entries"] for room in state._rooms] == [2, 1], "the marks, and one tenant's sums"
 
     with opened(tmp_path, clock) as state:
         asyncio.run(play(state))
@@ -283,7 +288,7 @@ def test_a_record_that_cannot_be_read_is_a_miss_and_may_be_replaced_or_dropped(t
 
     async def play(state: LmdbState) -> None:
         await state.answers.keep(an_entry(1, clock.wall))
-        room = state._rooms[0]
+        room = state._rooms[1]
         with room.env.begin(write=True) as txn:
             for name in [name for name, _ in txn.cursor() if name.startswith(b"e")]:
                 txn.put(name, b"\xa1garbage")
@@ -309,10 +314,56 @@ def test_where_no_space_can_be_reserved_the_books_are_written_plainly(
     with opened(tmp_path, clock) as state:
         fill(state, clock)
         assert "plainly" in state.health().notes[0]
-        assert not state._rooms[1].env.flags()["writemap"]
+        assert not state._rooms[0].env.flags()["writemap"]
     monkeypatch.undo()
     monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 1 << 20)
     with opened(tmp_path, clock) as state:
         assert state.health().notes == ()
-        assert state._rooms[1].env.flags()["writemap"]
+        assert state._rooms[0].env.flags()["writemap"]
         assert what_is_left(state) == (True, 1, True)
+
+
+def test_large_entries_are_listed_and_purged_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lmdb_answers, "SCAN_BYTES", 10_000)
+    clock = HandClock()
+
+    async def play(state: LmdbState) -> None:
+        for number in range(30):
+            await state.answers.keep(an_entry(number, clock.wall, rendition=noise(number, 4_000)))
+        scanned, ended = state.answers._scan("team", b"")
+        assert 1 <= len(scanned) <= 4
+        assert not ended
+        page = await state.answers.page("team", Filters(), b"", 20)
+        rest = await state.answers.page("team", Filters(), page.after, 20)
+        assert (len(page.entries), len(rest.entries), rest.after) == (20, 10, b"")
+        assert await state.answers.purge("team", Filters()) == 30
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))
+
+
+def test_books_that_fill_with_windows_keep_room_for_sums_and_recover(tmp_path: Path) -> None:
+    clock = HandClock()
+
+    async def play(state: LmdbState) -> None:
+        refused = 0
+        for number in range(25_000):
+            if number % 200 == 0:
+                state.beat()
+            try:
+                await state.windows.take(Window(f"w{number}", 5, 3600 * SECOND))
+            except StoreUnavailable:
+                refused += 1
+        assert refused > 1_000
+        assert "books" in state.health().degraded
+        await state.books.book(PAID)  # money has room
+        clock.pass_s(3_700)
+        for _ in range(20):
+            await state.sweep()
+        state.beat()
+        for number in range(1_000):
+            assert (await state.windows.take(Window(f"again{number}", 5, SECOND))).admitted
+        assert state.health().degraded == {}
+
+    with opened(tmp_path, clock) as state:
+        asyncio.run(play(state))

@@ -33,3 +33,9 @@ def test_a_hit_is_the_same_as_a_spared_call(start: list[int], nano: int, tokens:
 )
 def test_an_ending_adds_to_its_own_sums_only(ending: Paid | Spared, expected: tally.Tally) -> None:
     assert tally.TALLY.unpack(tally.add(tally.NOTHING, ending)) == tuple(expected)
+
+
+def test_sums_stop_at_the_largest_number_that_fits_instead_of_failing() -> None:
+    full = tally.TALLY.pack(*[2**63 - 1] * 11)
+    assert tally.add(full, Paid("t", "p", "m", "answered", True, 5, 1, 1)) == full
+    assert tally.add_hit(tally.TALLY.pack(0, *[2**63 - 1] * 10), 2**62, 2**62)[8:] == full[8:]

@@ -15,9 +15,10 @@ def main() -> int:
     path = Path(told["status_path"])
     with (path.parents[1] / "starts").open("a") as starts:
         starts.write("x")
-    if told["model"] in EXITS:
+    how = Path(told["model"]).stem
+    if how in EXITS:
         write(path, Status("failed", detail="No such luck.", pid=os.getpid()))
-        return EXITS[told["model"]]
+        return EXITS[how]
     write(path, Status("ready", detail="Standing in.", pid=os.getpid()))
     sys.stdin.read()
     return 0

@@ -55,9 +55,20 @@ class Running:
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
 
+    def gateways(self) -> list[psutil.Process]:
+        """Return the children that serve; the errand comes and goes."""
+        return [child for child in self.children() if _runs(child, "standin_gateway.py")]
+
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE_S)
+
+
+def _runs(process: psutil.Process, program: str) -> bool:
+    try:
+        return any(part.endswith(program) for part in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_connected(process: psutil.Process) -> bool:
@@ -115,10 +126,11 @@ def free_port() -> int:
 
 
 def start(folder: Path, **settings: str) -> Running:
+    """Start one; names in capitals are variables as they stand."""
     port = settings.get("port") or str(free_port())
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     environ |= {"ASKONCE_DATA_DIR": str(folder / "data"), "ASKONCE_LOCAL_MODEL": "off", "ASKONCE_PORT": port}
-    environ |= {f"ASKONCE_{key.upper()}": value for key, value in settings.items()}
+    environ |= {key if key.isupper() else f"ASKONCE_{key.upper()}": value for key, value in settings.items()}
     log = folder / f"log-{port}"
     with log.open("ab") as sink:
         process = subprocess.Popen(
@@ -167,6 +179,13 @@ def test_a_port_in_use_is_named_before_anything_starts(tmp_path: Path) -> None:
         assert running.process.wait(DEADLINE_S) == 2
     assert "the port is in use" in running.log()
     assert "--port" in running.log()
+
+
+def test_a_wrong_way_out_is_named_before_anything_starts(tmp_path: Path) -> None:
+    running = start(tmp_path, SSL_CERT_FILE="/nonexistent/ca.pem")
+    assert running.process.wait(DEADLINE_S) == 2
+    assert "SSL_CERT_FILE='/nonexistent/ca.pem'" in running.log()
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_port_that_another_server_shares_is_in_use_too(tmp_path: Path) -> None:
@@ -224,10 +243,28 @@ def test_a_supervisor_that_was_stopped_for_long_harms_nobody_when_it_goes_on(tmp
         assert running.ask()[2] == pid
 
 
+def test_a_pause_of_the_whole_machine_harms_nobody(tmp_path: Path) -> None:
+    with supervisor(tmp_path, workers="2") as running:
+        eventually(lambda: {running.ask()[0] for _ in range(20)} == {0, 1})
+        gateways = running.gateways()
+        everybody = [psutil.Process(running.process.pid), *gateways]
+        for process in reversed(everybody):
+            process.suspend()
+        threading.Event().wait(4.0)  # longer than the silence that kills; nothing can be polled meanwhile
+        for process in everybody:
+            process.resume()
+        eventually(lambda: '"was stopped"' in running.log())
+        threading.Event().wait(1.0)
+        assert running.gateways() == gateways
+        assert '"killed"' not in running.log()
+        gateways[0].suspend()
+        eventually(lambda: '"because": "frozen"' in running.log())
+
+
 def test_gateways_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     with supervisor(tmp_path, workers="2") as running:
-        eventually(lambda: len(running.children()) == 2)
-        children = running.children()
+        eventually(lambda: len(running.gateways()) == 2)
+        children = running.gateways()
         children[0].suspend()
         running.process.kill()
         running.process.wait()
@@ -240,7 +277,7 @@ def test_gateways_die_with_a_killed_supervisor(tmp_path: Path) -> None:
 
 def test_sigterm_lets_a_request_in_flight_end_and_admits_nobody_else(tmp_path: Path) -> None:
     with supervisor(tmp_path, workers="2") as running:
-        eventually(lambda: len(running.children()) == 2)
+        eventually(lambda: len(running.gateways()) == 2)
         aside = running.ask_aside("/slow?2")
         running.process.send_signal(signal.SIGTERM)
         eventually(lambda: not answers(running), within_s=1.5)
@@ -301,7 +338,9 @@ def test_the_embedded_model_is_started_again_and_ends_last(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("how", "deaths"), [("hopeless", 1), ("failing", 5)])
 def test_an_embedded_model_that_cannot_work_is_given_up_and_says_why(tmp_path: Path, how: str, deaths: int) -> None:
-    with supervisor(tmp_path, local_model=how) as running:
+    weights = tmp_path / f"{how}.gguf"
+    weights.write_bytes(b"GGUF")
+    with supervisor(tmp_path, local_model=str(weights)) as running:
         eventually(lambda: status(tmp_path).permanent)
         assert status(tmp_path).state == "failed"
         assert status(tmp_path).detail.startswith("No such luck. (given up: exit code")
@@ -324,10 +363,16 @@ def test_sighup_without_a_terminal_changes_nothing(tmp_path: Path) -> None:
         assert answers(running)
 
 
-def test_no_secret_stands_in_a_command_line(tmp_path: Path) -> None:
-    with supervisor(tmp_path, keys="sk-very-secret-key") as running:
-        commands = " ".join(" ".join(child.cmdline()) for child in running.children())
-        assert "sk-very-secret-key" not in commands
+def test_no_secret_stands_in_a_command_line_or_environment_of_a_child(tmp_path: Path) -> None:
+    secrets = {"OPENAI_API_KEY": "sk-very-secret-vendors", "GOOGLE_API_KEY": "sk-very-secret-too"}
+    secrets |= {"keys": "sk-very-secret-key", "secret": "sk-very-secret", "key": "sk-very-secret-callers"}
+    with supervisor(tmp_path, **secrets, local_model="on", HTTPS_PROXY="http://proxy:3128") as running:
+        eventually(lambda: "The embedded model is ready" in running.log())
+        models = [child for child in running.children() if _runs(child, "standin_model.py")]
+        assert (len(models), len(running.gateways())) == (1, 1)
+        for child in (*models, *running.gateways()):
+            assert "very-secret" not in " ".join([*child.cmdline(), *child.environ().values()])
+            assert child.environ()["HTTPS_PROXY"] == "http://proxy:3128"
         assert "sk-very-secret-key" not in running.log()
         eventually(lambda: "YOUR_KEY" in running.log())
 

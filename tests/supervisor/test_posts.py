@@ -9,6 +9,7 @@ import pytest
 from askonce.supervisor.backoff import LONGEST_PAUSE_S
 from askonce.supervisor.children import Child, Watched
 from askonce.supervisor.posts import Post, next_incarnation
+from askonce.supervisor.pulse import SILENT_S, START_S, Beat, encode
 
 
 def ended(child: Child) -> None:
@@ -56,6 +57,25 @@ def test_a_start_that_fails_leaves_no_descriptor_open() -> None:
     for descriptor in pipe:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)
+
+
+def test_a_gateway_is_not_blamed_for_a_time_in_which_nobody_watched() -> None:
+    reading, writing = os.pipe()
+    beats = os.dup(writing)
+    child = Watched([sys.executable, "-c", ""], b"", [], (reading, writing))
+    now_s = time.monotonic()
+    assert child.verdict(now_s + START_S + 1) == "never started"
+    child.forgive(now_s + 40, lost_s=40)
+    assert child.verdict(now_s + START_S + 1) == "alive"
+    os.write(beats, encode(Beat("ready")))
+    child.listen(now_s + 50)
+    assert child.verdict(now_s + 54) == "frozen"
+    child.forgive(now_s + 54, lost_s=4)
+    assert child.verdict(now_s + 54) == "alive"
+    assert child.verdict(now_s + 54 + SILENT_S + 0.1) == "frozen"
+    ended(child)
+    child.close()
+    os.close(beats)
 
 
 def test_incarnations_only_grow() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from askonce.supervisor.protocol import MAX_HEAD_BYTES, BoundedProtocol
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+LARGE = 32 << 20  # more than the buffers of both sockets hold
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -23,6 +24,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         more = message.get("more_body", False)
     if scope["path"] == "/slow":
         await asyncio.sleep(0.6)
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LARGE)]})
+        await send({"type": "http.response.body", "body": bytes(LARGE)})
+        return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
     await send({"type": "http.response.body", "body": b"%4d" % (size % 10_000)})
 
@@ -125,3 +130,81 @@ def test_half_a_pipelined_question_does_not_cut_the_answer_before_it(monkeypatch
         return await reader.readuntil(b"\r\n\r\n")
 
     assert spoken(talk).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_body_is_read_although_another_protocol_is_offered_with_it(framing: str) -> None:
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    body = b"content-length: 12\r\n\r\nhello, world"
+    if framing == "chunks":
+        body = b"transfer-encoding: chunked\r\n\r\n7\r\nhello, \r\n5\r\nworld\r\n0\r\n\r\n"
+    question = b"POST / HTTP/1.1\r\nhost: a\r\n" + offer + body
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        answers = b""
+        whole, piecemeal = [question], [question[at : at + 1] for at in range(len(question))]
+        pipelined = [GET.replace(b"host", offer + b"host") + question + GET]
+        for pieces, count in ((whole, 1), (piecemeal, 1), ([GET], 1), (pipelined, 3)):
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(0)
+            for _ in range(count):
+                head = await reader.readuntil(b"\r\n\r\n")
+                answers += head[9:12] + await reader.readexactly(4) + b" "
+        return answers
+
+    assert spoken(talk).split() == b"200 12 200 12 200 0 200 0 200 12 200 0".split()
+
+
+def test_a_long_head_is_refused_though_it_comes_at_once_and_a_long_body_is_not() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        body = b"b" * 150_000
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r" % len(body))
+        await asyncio.sleep(0.05)
+        writer.write(b"\n" + body)  # the end of the head lies over the border
+        served = await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(4)
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nx-filler: " + b"a" * (MAX_HEAD_BYTES + 1) + b"\r\n\r\n")
+        return served + await reader.read()
+
+    first, _, second = spoken(talk).partition(b"HTTP/1.1 400 ")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert b"64 kB" in second
+
+
+@pytest.mark.parametrize("noise", [b"\x16\x03\x01 hello\r\n\r\n", GET.replace(b"host", b"connection: upgrade\r\nhost")])
+def test_strange_bytes_are_not_worth_a_line_in_the_log(noise: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(noise)
+        return await reader.readuntil(b"\r\n\r\n")
+
+    assert spoken(talk)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def _read_large(pauses_s: Iterable[float]) -> int:
+    """Fetch the large answer with these pauses between reads; return how many bytes came before the end."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        got = 0
+        try:
+            for pause_s in pauses_s:
+                got += len(await reader.read(1 << 20))
+                await asyncio.sleep(pause_s)
+            while data := await reader.read(1 << 20):
+                got += len(data)
+        except ConnectionError:
+            pass
+        return str(got).encode()
+
+    return int(spoken(talk))
+
+
+def test_a_reader_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READER_TIMEOUT_S", 0.2)
+    assert _read_large([1.0]) < LARGE
+
+
+def test_a_slow_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "READER_TIMEOUT_S", 1.0)
+    assert _read_large([0.05] * 40) > LARGE

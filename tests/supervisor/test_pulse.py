@@ -1,8 +1,24 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askonce.supervisor.pulse import Beat, Phase, Verdict, encode, judge, last
+from askonce.supervisor.backoff import LONGEST_PAUSE_S
+from askonce.supervisor.pulse import (
+    PAUSED_S,
+    SILENT_S,
+    START_S,
+    STUCK_S,
+    Beat,
+    Phase,
+    Verdict,
+    Watch,
+    encode,
+    judge,
+    last,
+)
+from askonce.supervisor.serving import KEEP_ALIVE_S
 
 READY, STARTING, DRAINING = Beat("ready"), Beat("starting"), Beat("draining")
 
@@ -29,6 +45,12 @@ def test_judged_by_silence_and_by_the_age_of_the_loops_last_turn(
     assert judge(beat, 0.0, heard_s, now_s) == verdict
 
 
+def test_a_look_that_comes_late_tells_how_long_nobody_watched() -> None:
+    watch = Watch()
+    assert [watch.lost_s(now_s) for now_s in (100.0, 100.25, 101.25, 105.25, 105.5)] == [0, 0, 0, 4.0, 0]
+    assert PAUSED_S < SILENT_S
+
+
 phases = st.sampled_from(["starting", "ready", "draining"])
 beats = st.builds(Beat, phases, st.integers(0, 10_000).map(lambda hundredths: hundredths / 100))
 
@@ -45,3 +67,9 @@ def test_nothing_heard_is_nothing() -> None:
     assert last(b"") is None
     phase: Phase = "ready"
     assert last(encode(Beat(phase))[:-1]) is None
+
+
+def test_operations_tell_the_times_by_which_gateways_are_judged() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for seconds in (SILENT_S, STUCK_S, START_S, KEEP_ALIVE_S, LONGEST_PAUSE_S):
+        assert f" {seconds:g} s" in told

@@ -8,7 +8,6 @@ import pytest
 from askonce.config.paths import STATUS_NAME
 from askonce.config.settings import Config, ProviderSettings, StaticKey
 from askonce.localmodel.status import Status, write
-from askonce.supervisor.helpers import wants_local_model
 from askonce.supervisor.screen import Screen, address, curl_line
 
 
@@ -29,6 +28,22 @@ def test_the_first_screen_says_where_how_and_with_what_and_only_once() -> None:
     assert "sk-secret" not in text
 
 
+def test_serving_others_shows_the_address_that_they_use() -> None:
+    text = shown(Config(host="192.168.1.7", keys=(StaticKey("sk-12345678", "a"),)))
+    assert "others   http://192.168.1.7:3001\n" in text
+    assert "WARNING" not in text
+    (line,) = [line for line in shown(Config(host="0.0.0.0", open=True)).splitlines() if "others" in line]
+    assert line.endswith(":3001")
+    assert "0.0.0.0" not in line
+    assert "others" not in shown(Config())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7"])
+def test_serving_others_without_keys_is_warned_of(host: str) -> None:
+    assert "WARNING  there are no keys: whoever reaches this address spends" in shown(Config(host=host, open=True))
+    assert "WARNING" not in shown(Config(open=True))
+
+
 def test_the_line_to_copy_has_a_place_for_the_key_where_one_is_needed() -> None:
     assert "Authorization" not in curl_line(Config(), 1)
     line = curl_line(Config(keys=(StaticKey("sk-12345678", "a"),)), 1)
@@ -43,22 +58,6 @@ def test_the_line_to_copy_has_a_place_for_the_key_where_one_is_needed() -> None:
 )
 def test_the_address_is_one_that_can_be_asked_from_here(host: str, shown_as: str) -> None:
     assert address(Config(host=host), 80) == f"http://{shown_as}:80"
-
-
-@pytest.mark.parametrize(
-    ("setting", "providers", "wanted"),
-    [
-        ("auto", 0, True),
-        ("auto", 1, False),
-        ("on", 1, True),
-        ("off", 0, False),
-        ("qwen2.5-coder-1.5b", 1, True),
-        ("/models/x.gguf", 1, True),
-    ],
-)
-def test_the_embedded_model_runs_where_asked_for_or_needed(setting: str, providers: int, wanted: bool) -> None:
-    config = Config(local_model=setting, providers=(ProviderSettings("openai"),) * providers)
-    assert wants_local_model(config) is wanted
 
 
 def test_fetching_is_told_by_tens_of_per_cent(tmp_path: Path) -> None:

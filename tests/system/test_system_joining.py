@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import time
 
 import pytest
-from tests.system.clients import GENERATE, Answered, Line, at_once, encode, post, run
+from tests.system.clients import GENERATE, Answered, Line, at_once, encode, post, request, run
 from tests.system.houses import COST_NANO, USAGE, Build, House, eventually, script
 
 pytestmark = pytest.mark.process
@@ -104,15 +105,15 @@ def test_a_caller_who_leaves_alone_ends_the_call(build: Build) -> None:
     house = build(FREE, script("hang = true")).start()
 
     async def leave(stream: bool) -> None:
+        before = len(house.calls())
         line = await Line.to(house.port)
         await line.send(encode("POST", GENERATE, json.dumps({"prompt": "never", "stream": stream}).encode()))
-        before = len(house.calls())
         await asyncio.to_thread(eventually, lambda: len(house.calls()) > before, "the call is made")
         line.abort() if stream else line.hang_up()
 
-    for number, stream in enumerate((False, True), start=1):
+    for stream in (False, True):
         run(leave(stream))
-        eventually(lambda number=number: house.stats()["abandoned"] == number, "the call is cancelled", within_s=8)
+        eventually(lambda: house.stats()["abandoned"] == len(house.calls()), "the call is cancelled", within_s=8)
     assert len(house.calls()) == 2
 
 
@@ -144,4 +145,56 @@ def test_what_is_asked_again_differently_spelled_is_a_hit_everywhere(build: Buil
     assert {reply.cache for reply in replies} == {"hit"}
     assert len({reply.worker for reply in replies}) >= 3
     assert house.ask("x").cache == "miss"
+    assert len(house.calls()) == 2
+
+
+def test_every_cache_mode_keeps_its_promise_over_all_workers(build: Build) -> None:
+    house = build(FREE, script(f"delay_ms = 200\ntext = '''{CODE}'''\n{USAGE}")).start(with_prices=True)
+
+    def ways(mode: str, number: int = 12, **more: object) -> list[str]:
+        body = {"prompt": "the same", "cache": {"mode": mode, **more}}
+        replies = run(at_once(house.port, [body] * number))
+        assert len({reply.worker for reply in replies}) >= 2
+        return [reply.cache if reply.status == 200 else reply.json()["code"] for reply in replies]
+
+    assert set(ways("only")) == {"cache_miss"}
+    assert len(house.calls()) == 0
+    assert ways("off") == ["off"] * 12  # every one of them is paid for, and none is kept
+    assert len(house.calls()) == 12
+    assert set(ways("only")) == {"cache_miss"}
+    assert sorted(ways("refresh")) == ["coalesced"] * 11 + ["refresh"]
+    assert sorted(ways("refresh")) == ["coalesced"] * 11 + ["refresh"]
+    assert len(house.calls()) == 14
+    assert set(ways("only")) == {"hit"}
+    assert sorted(ways("refresh", ttl=1)) == ["coalesced"] * 11 + ["refresh"]
+    time.sleep(1.1)  # the time to live is what is tested
+    assert set(ways("only")) == {"cache_miss"}
+    assert "miss" in ways("default")
+    assert len(house.calls()) == 16
+    assert run(request(house.port, "DELETE", "/llm/cache")).json()["deleted"] == 1
+    assert set(ways("only")) == {"cache_miss"}
+    stats = house.stats()
+    assert (stats["misses"], stats["uncached"]) == (4, 12)
+    assert stats["hits"] + stats["coalesced"] == 12 + 4 * 11
+    assert stats["spentNano"] == 16 * COST_NANO
+    assert stats["savingsNano"] == (12 + 4 * 11) * COST_NANO
+
+
+def test_a_call_that_everybody_left_is_not_joined_by_who_comes_then(build: Build) -> None:
+    house = build(FREE, script("times = 1\nhang = true", f"text = '''{CODE}'''\n{USAGE}")).start()
+
+    async def leave_and_come() -> Answered:
+        line = await Line.to(house.port)
+        await line.send(encode("POST", GENERATE, json.dumps({"prompt": "the same"}).encode()))
+        await asyncio.to_thread(eventually, house.calls, "the call is made")
+        line.abort()
+        await asyncio.to_thread(eventually, lambda: house.stats()["abandoned"] == 1, "it is hung up")
+        pid = 0
+        while pid != house.calls()[0]["pid"]:  # `times` counts by process: ask the one that has played the first
+            line = await Line.to(house.port)
+            await line.ask("GET", "/health")
+            pid = house.owner(line.local_port)
+        return await line.post(prompt="the same")
+
+    assert run(leave_and_come()).cache == "miss"
     assert len(house.calls()) == 2

@@ -16,6 +16,8 @@ ACCEPTED = {
     r".\src\a.py": "src/a.py",
     "Makefile": "Makefile",
     ".gitignore": ".gitignore",
+    "src/.gitkeep": "src/.gitkeep",
+    "git/config": "git/config",
     ".github/workflows/ci.yml": ".github/workflows/ci.yml",
     "my file.py": "my file.py",
     "a..b.py": "a..b.py",
@@ -59,6 +61,20 @@ REFUSED = {
     "~/a.py": "home",
     "~root/a.py": "home",
     "~": "home",
+    ".git/config": "Git",
+    "src/.git/hooks/pre-commit": "Git",
+    ".GIT/config": "Git",
+    ".git": "Git",
+    ".git./config": "Git",
+    ".git /config": "Git",
+    ".Git. . /config": "Git",
+    "a/.git ": "Git",
+    r".git\config": "Git",
+    ".//.git//config": "Git",
+    "git~1/config": "Git",
+    "\uff0egit/config": "Git",
+    ".\uff47\uff49\uff54/config": "Git",
+    ".g\u200cit/config": "control",
     "src/": "folder",
     "src\\": "folder",
     "src/.": "folder",
@@ -106,7 +122,8 @@ def test_a_refusal_is_one_short_printable_line() -> None:
 
 hostile = st.lists(
     st.one_of(
-        st.sampled_from(["..", ".", "/", "\\", "~", "C:", " ", "a", "\0", "\uff0e", "\u2025", "\ud800"]), st.text()
+        st.sampled_from(["..", ".", "/", "\\", "~", "C:", " ", ".git", "a", "\0", "\uff0e", "\u2025", "\ud800"]),
+        st.text(),
     )
 ).map("".join)
 
@@ -123,6 +140,7 @@ def test_what_is_accepted_stays_below_its_folder(claim: str) -> None:
     assert not path.startswith(("/", "~"))
     assert "\\" not in path
     assert ":" not in path
+    assert ".git" not in (part.lower() for part in parts)
     assert vet(path) == path
 
 

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from askonce.domain.call import Ask, CacheWish, Message, Params
@@ -303,6 +303,7 @@ BODIES = (
 )
 
 
+@settings(deadline=None)
 @given(BODIES, st.integers(0, 60), st.binary(max_size=2))
 @example(b'{"prompt":"a"}', 60, b"")
 def test_any_bytes_are_a_question_or_a_refusal_and_nothing_else(body: bytes, cut: int, inserted: bytes) -> None:

@@ -24,15 +24,14 @@ from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import (
     AskonceError,
-    Detail,
     InternalError,
-    Invalid,
     MethodNotAllowed,
     NotFound,
     StoreUnavailable,
 )
 from askonce.domain.ports import Observer, Window, Windows
 from askonce.gate.admission import Admission, OverLimit
+from askonce.telemetry.logs import request_id
 
 # Refusals that count in the second window: the request was no good, whoever sent it.
 FLOOD_STATUSES = frozenset((400, 401, 403, 404, 405, 408, 413, 415))
@@ -82,6 +81,7 @@ class App:
             await _refuse_protocol(scope, receive, send)
             return
         request = Request(scope, receive)
+        request_id.set(request.id)
         try:
             reply = await self._answer(request, scope)
         except ClientLeft:
@@ -114,6 +114,8 @@ class App:
 
     def _find(self, request: Request) -> Match:
         match = self._doors.find(request.method, request.path)
+        if match is None and request.method == "HEAD":
+            match = self._doors.find("GET", request.path)  # the server leaves the body out
         if match is not None:
             return match
         methods = self._doors.methods(request.path)
@@ -166,6 +168,8 @@ class App:
 
     def _refuse(self, error: AskonceError, request: Request) -> Reply:
         voice = voice_of(request.path)
+        if error.status >= 500:
+            self._s.observer.failed(error)
         if not isinstance(error, OverLimit):
             return error_reply(error, voice.error(error, request.id))
         rule = self._s.limits[error.window.name.partition("|")[0]]
@@ -198,12 +202,7 @@ def looks(cache: CacheDoors, fleet: FleetDoors) -> dict[str, Look]:
 def _query(door: Door, request: Request) -> Struct | None:
     if door.query is None:
         return None
-    try:
-        return read_query(door.query, request.query)
-    except msgspec.ValidationError as error:
-        problem, _, where = str(error).partition(" - at `$.")
-        field = where.rstrip("`") or "query"
-        raise Invalid(f"The query is wrong: {problem}.", details=(Detail(field, problem),)) from None
+    return read_query(door.query, request.query)
 
 
 async def _send_whole(reply: Reply, request: Request, send: Send) -> None:

@@ -17,7 +17,7 @@ from askonce.domain.call import Ask, Candidate
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError
-from askonce.domain.ports import Window
+from askonce.domain.ports import Observer, Window
 from askonce.gate.answering import Arrival, Joined
 from askonce.gate.pipeline import Road
 from askonce.routing.explain import explanation
@@ -40,6 +40,15 @@ class Intake(Struct, frozen=True):
     slow_bodies: SlowBodies
 
 
+class Desk(Struct, frozen=True):
+    """Hold what all asking doors share."""
+
+    road: Road
+    clock: Clock
+    observer: Observer
+    intake: Intake
+
+
 class Asked(Struct, frozen=True):
     """Hold one request with what was understood of it and who may answer."""
 
@@ -51,14 +60,15 @@ class Asked(Struct, frozen=True):
 class AskDoor:
     """Answer questions of one shape."""
 
-    def __init__(self, codec: Codec, road: Road, clock: Clock, intake: Intake, voice: Voice = OURS) -> None:
+    def __init__(self, codec: Codec, desk: Desk, voice: Voice = OURS) -> None:
         self._codec = codec
         self._limits = voice.limits
         self._passes = voice.passes
         self._explains = voice is OURS  # the vendors' shapes have no room for it
-        self._intake = intake
-        self._road = road
-        self._clock = clock
+        self._intake = desk.intake
+        self._road = desk.road
+        self._clock = desk.clock
+        self._observer = desk.observer
 
     async def __call__(self, request: Request, caller: Caller, window: Window | None) -> Reply | StreamReply:
         """Answer one request. Raises what is refused before the admission; later errors are replies."""
@@ -77,6 +87,7 @@ class AskDoor:
         try:
             return await self._reply(asked, admitted.outcome, headers)
         except AskonceError as error:
+            self._note(error)
             if isinstance(admitted.outcome, Joined) and admitted.outcome.attempts:
                 headers.append((ROUTE, route_header(admitted.outcome.candidate, admitted.outcome.attempts_begun)))
             return error_reply(error, self._codec.error(error, request.id), headers)
@@ -123,7 +134,12 @@ class AskDoor:
             arrival = await joined.arrival()
             yield writer.done(arrival.entry, self._facts(asked, arrival, joined.attempts))
         except AskonceError as error:
+            self._note(error)
             yield writer.error(error, request.id)
+
+    def _note(self, error: AskonceError) -> None:
+        if error.status >= 500:
+            self._observer.failed(error)
 
     def _facts(self, asked: Asked, arrival: Arrival, attempts: Sequence[Tried] | None) -> Facts:
         entry = arrival.entry
@@ -202,19 +218,29 @@ def _nothing() -> None:
 
 
 async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` returns, unless the caller hangs up first: then cancel it and raise `ClientLeft`."""
-    doing = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
-    try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            return doing.result()
-        raise ClientLeft
-    finally:
-        leaving.cancel()
-        if not doing.done():
+    """Return what `work` returns, unless the caller hangs up first: then cancel it and raise `ClientLeft`.
+
+    The work is done in the caller's own task: a task for it would cost each miss some 20 µs.
+    """
+    doing = asyncio.current_task()
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        await _left(receive)
+        gone = True
+        if doing is not None:
             doing.cancel()
-            await asyncio.gather(doing, return_exceptions=True)
+
+    watching = asyncio.get_running_loop().create_task(watch())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if not gone or doing is None or doing.uncancel() > 0:
+            raise  # somebody else cancels us: the server stops
+        raise ClientLeft from None
+    finally:
+        watching.cancel()
 
 
 async def _left(receive: Receive) -> None:

@@ -18,6 +18,11 @@ from askonce.wire.native_answer import UsageField
 QUERY_FIELDS_CEILING = 20
 
 
+PROVIDER = Meta(description="only entries that this provider answered")
+MODEL = Meta(description="only entries that this model answered")
+OLDER_THAN = Meta(description="only entries older than so many seconds")
+
+
 class Body(Struct, frozen=True, rename="camel"):
     """Write field names in camelCase."""
 
@@ -118,19 +123,19 @@ class EntryList(Body, frozen=True):
 class EntriesQuery(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Choose and page entries. `after`: the cursor of the page before; `older_than`: seconds."""
 
-    provider: str = ""
-    model: str = ""
-    older_than: Annotated[int, Meta(ge=0, le=10**9)] | None = None
-    after: Annotated[str, Meta(pattern="^([0-9a-f]{2}){0,64}$")] = ""
-    limit: Annotated[int, Meta(ge=1, le=500)] = 50
+    provider: Annotated[str, PROVIDER] = ""
+    model: Annotated[str, MODEL] = ""
+    older_than: Annotated[Annotated[int, Meta(ge=0, le=10**9)] | None, OLDER_THAN] = None
+    after: Annotated[str, Meta(pattern="^([0-9a-f]{2}){0,64}$", description="the page before's next")] = ""
+    limit: Annotated[int, Meta(ge=1, le=500, description="entries on a page")] = 50
 
 
 class PurgeQuery(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Choose entries to forget; without any field: all. `older_than`: seconds."""
 
-    provider: str = ""
-    model: str = ""
-    older_than: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    provider: Annotated[str, PROVIDER] = ""
+    model: Annotated[str, MODEL] = ""
+    older_than: Annotated[Annotated[int, Meta(ge=0, le=10**9)] | None, OLDER_THAN] = None
 
 
 class Deleted(Body, frozen=True):

@@ -1,11 +1,14 @@
 """The one table of doors. What is not in it does not exist; what is in it is guarded as its row says."""
 
+import difflib
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from askonce.api import bodies
+from askonce.domain.errors import Detail, Invalid
 from askonce.wire.anthropic_door import MessageReply, TokenCount
 from askonce.wire.anthropic_read import CountBody, MessagesBody
 from askonce.wire.native import GenerateBody
@@ -35,8 +38,16 @@ class Door(Struct, frozen=True):
     reply: type[Struct] | None = None
     media: str = "application/json"
     errors: tuple[str, ...] = ()
+    stream: tuple[tuple[str, str], ...] = ()  # events of a streamed reply: name, what it holds
 
 
+_STREAM = (
+    ("start", "requestId, cache, provider, model: the answer begins"),
+    ("delta", "text: the next piece of the model's words"),
+    ("file", "path, language, content: a file that is complete; a later one of the same path replaces it"),
+    ("done", "the whole answer, as without streaming: the last event"),
+    ("error", "the error body: the last event of a stream that broke"),
+)
 _ASKING = (
     "malformed_request invalid_request max_cost_exceeded context_window_exceeded content_refused "
     "provider_rejected_request unknown_model cache_miss body_too_large unsupported_media_type request_timeout "
@@ -60,6 +71,7 @@ DOORS: tuple[Door, ...] = (
         body=GenerateBody,
         reply=bodies.Generated,
         errors=tuple(_ASKING.split()),
+        stream=_STREAM,
     ),
     Door(
         "POST",
@@ -155,9 +167,6 @@ class DoorMap:
     def __init__(self, doors: tuple[Door, ...]) -> None:
         self._exact = {(d.method, d.path): Match(d) for d in doors if "{" not in d.path}
         self._prefixed = {(d.method, d.path.partition("{")[0]): d for d in doors if "{" in d.path}
-        self._methods: dict[str, list[str]] = {}
-        for door in doors:
-            self._methods.setdefault(door.path.partition("{")[0], []).append(door.method)
 
     def find(self, method: str, path: str) -> Match | None:
         """Return the door, or None."""
@@ -170,11 +179,40 @@ class DoorMap:
 
     def methods(self, path: str) -> list[str]:
         """Return the methods that a path has; none if there is no such path."""
+        exact = [method for method, known in self._exact if known == path]
         head, slash, key = path.rpartition("/")
-        keyed = self._methods.get(head + slash, []) if key and any(p == head + slash for _, p in self._prefixed) else []
-        return self._methods.get(path, keyed) if "{" not in path else []
+        keyed = [method for method, prefix in self._prefixed if key and prefix == head + slash]
+        return exact or keyed
 
 
 def read_query(kind: type[Struct], query: bytes) -> Struct:
-    """Turn a query string into `kind`. Raises `msgspec.ValidationError`, `UnicodeDecodeError`."""
-    return msgspec.convert(bodies.query_fields(query), kind, strict=False)
+    """Turn a query string into `kind`. Raises `Malformed` and `Invalid`, which names every field that is wrong.
+
+    A field without a value is refused: a script whose variable is empty must not mean everything.
+    """
+    fields = bodies.query_fields(query)
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    problems = [_unknown(name, known) for name in fields if name not in known]
+    for name in fields.keys() & known.keys():
+        if not fields[name]:
+            problems.append(Detail(name, "has no value: leave it out, or give it one"))
+            continue
+        try:
+            msgspec.convert(fields[name], known[name].type, strict=False)
+        except msgspec.ValidationError:
+            problems.append(Detail(name, f"cannot be {fields[name][:40]!r}: {_KINDS.get(name, 'give another value')}"))
+    if problems:
+        raise Invalid("; ".join(f"{p.field} {p.problem}" for p in problems) + ".", details=problems)
+    return msgspec.convert(fields, kind, strict=False)
+
+
+_KINDS = {
+    "olderThan": "give whole seconds, such as 3600",
+    "limit": "give a number from 1 to 500",
+    "after": "give the next of the page before",
+}
+
+
+def _unknown(name: str, known: Mapping[str, object]) -> Detail:
+    close = difflib.get_close_matches(name[:64], known, n=1)
+    return Detail(name[:64], f"is not a known field (did you mean {close[0]}?)" if close else "is not a known field")

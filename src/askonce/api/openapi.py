@@ -61,6 +61,24 @@ def _operation(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
     return operation
 
 
+# What replies carry besides a body: name, what it says, and whether only limited doors or only asking ones have it.
+_HEADERS = (
+    ("X-Request-Id", "the id of this request, also in the log", "all"),
+    ("X-RateLimit-Limit", "how many requests the window allows", "limited"),
+    ("X-RateLimit-Remaining", "how many it still allows", "limited"),
+    ("X-RateLimit-Reset", "when the oldest counted request leaves the window, in epoch milliseconds", "limited"),
+    ("RateLimit-Policy", "the window, by draft-ietf-httpapi-ratelimit-headers", "limited"),
+    ("RateLimit", "what is left of it, by the same draft", "limited"),
+    ("Cache-Status", "how the answer came about (RFC 9211)", "asking"),
+    ("Age", "seconds since the answer was stored", "asking"),
+)
+
+
+def _headers(door: Door) -> dict[str, Any]:
+    kinds = {"all", *(["limited"] if door.limit != "none" else []), *(["asking"] if door.stream else [])}
+    return {name: {"description": says, "schema": {"type": "string"}} for name, says, kind in _HEADERS if kind in kinds}
+
+
 def _parameters(door: Door) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if "{key}" in door.path:
@@ -69,14 +87,25 @@ def _parameters(door: Door) -> list[dict[str, Any]]:
         _, components = msgspec.json.schema_components([door.query])
         properties = components[door.query.__name__]["properties"]
         found += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    if door.stream:
+        found.append(_header_parameter("Cache-Control", "no-cache, no-store, only-if-cached, max-age=N; the body wins"))
+    found.append(_header_parameter("X-Request-Id", "an id of your own, kept if it is short and harmless"))
     return found
+
+
+def _header_parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+
+
+_RETRY_AFTER = {"description": "seconds to wait", "schema": {"type": "integer"}}
 
 
 def _responses(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {door.media: {"schema": schemas[door.reply]} if door.reply is not None else {}}
-    if door.name == "generate":
-        content["text/event-stream"] = {"schema": {"type": "string"}}
-    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
+    if door.stream:
+        events = "; ".join(f"{name}: {holds}" for name, holds in door.stream)
+        content["text/event-stream"] = {"schema": {"type": "string", "description": f"Named events. {events}."}}
+    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content, "headers": _headers(door)}}
     if door.name == "root":
         responses = {"307": {"description": "To the docs."}}
     if door.name == "ready":
@@ -90,6 +119,7 @@ def _responses(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
             {
                 "description": f"Refused or failed: {', '.join(codes)}.",
                 "content": {"application/json": {"schema": schemas[ErrorBody]}},
+                "headers": _headers(door) | ({"Retry-After": _RETRY_AFTER} if status in (429, 503) else {}),
             },
         )
     return responses

@@ -66,7 +66,8 @@ For programs: <a href="/openapi.json">openapi.json</a>.</p>
 <p>Where keys are configured, send one as <code>Authorization: Bearer …</code> or <code>x-api-key: …</code>.</p>
 {sections}
 <h2 id="errors">Error codes</h2>
-<p>Every error is <code>{{"error", "message", "code", "requestId", "details"}}</code>; the message names the cure.</p>
+<p>Every error is <code>{{"error", "message", "code", "requestId"}}</code>, with <code>retryAfter</code> (seconds) and
+<code>details</code> (field, problem) where they help; the message names the cure.</p>
 <table><tr><th>Status</th><th>Code</th><th>Meaning</th></tr>{codes}</table>
 </body></html>
 """
@@ -79,15 +80,25 @@ def _section(door: Door, document: dict[str, Any], schemas: dict[str, Any]) -> s
         f"<p>{html.escape(door.summary)} <span class='quiet'>{_guard(door)}</span></p>",
     ]
     if operation["parameters"]:
-        rows = {p["name"]: p["schema"] for p in operation["parameters"]}
-        parts.append(f"<details open><summary>Parameters</summary>{_table(rows, ())}</details>")
+        fields = {p["name"]: p["schema"] | _description(p) for p in operation["parameters"]}
+        parts.append(f"<details open><summary>Parameters</summary>{_table(fields, ())}</details>")
     if door.body is not None:
         parts.append(_fields("Body", _flat(schemas[door.body.__name__], schemas), is_open=True))
     if door.reply is not None:
         parts.append(_fields("Answer", _flat(schemas[door.reply.__name__], schemas), is_open=False))
+    if door.stream:
+        events = "".join(
+            f"<tr><td><code>{name}</code></td><td>{html.escape(says)}</td></tr>" for name, says in door.stream
+        )
+        said = "Server-sent events, in this order:"
+        parts.append(f"<details><summary>Stream</summary><p>{said}</p><table>{events}</table></details>")
     if door.errors:
         parts.append(f"<p class='quiet'>Errors: {', '.join(f'<code>{e}</code>' for e in door.errors)}</p>")
     return "\n".join(parts)
+
+
+def _description(parameter: dict[str, Any]) -> dict[str, Any]:
+    return {"description": parameter["description"]} if "description" in parameter else {}
 
 
 def _flat(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from askonce.gate.admission import Approach
 # What a caller may choose as its request id: printable, short, harmless in logs, headers and JSON.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
+# The cookie by its exact name: cookies of other programs on the same host are sent to us as well.
+_SESSION = re.compile(rb"(?:^|;\s*)sessionId=")
+
 _READ = frozenset(
     (
         b"host",
@@ -23,6 +26,7 @@ _READ = frozenset(
         b"cookie",
         b"content-type",
         b"content-length",
+        b"content-encoding",
         b"cache-control",
         b"x-request-id",
         b"x-forwarded-for",
@@ -87,7 +91,7 @@ class Request:
             None if forwarded is None else forwarded.decode("latin-1"),
             None if authorization is None else authorization.decode("latin-1"),
             None if api_key is None else api_key.decode("latin-1"),
-            b"x-session-id" in self.headers or (cookie is not None and b"sessionId=" in cookie),
+            b"x-session-id" in self.headers or (cookie is not None and _SESSION.search(cookie) is not None),
         )
 
     def text(self, name: bytes) -> str | None:
@@ -110,6 +114,8 @@ class Request:
         kind = self.headers.get(b"content-type", b"")
         if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
             raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
+        if self.headers.get(b"content-encoding", b"identity") != b"identity":
+            raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > limit:
             raise TooLarge(_over(limit))

@@ -2,6 +2,7 @@
 
 from askonce.domain.answer import KEPT_FINISHES, Answer
 from askonce.domain.call import CacheMode, CacheWish
+from askonce.domain.content import Foreign, Text, Thinking, text_of
 
 # An answer larger than this is passed on but not kept: it would push out thousands of ordinary ones.
 KEPT_TEXT_LIMIT = 8 << 20
@@ -26,8 +27,19 @@ class Policy:
         return stored_ms + 1000 * ttl_s
 
     def keeps(self, answer: Answer) -> bool:
-        """Say whether an answer may be stored: it ended well and is not oversized."""
-        return answer.finish in KEPT_FINISHES and len(answer.text) <= KEPT_TEXT_LIMIT
+        """Say whether an answer may be stored: it ended well, says something, and is not oversized."""
+        return answer.finish in KEPT_FINISHES and _says_something(answer) and _size(answer) <= KEPT_TEXT_LIMIT
+
+
+def _says_something(answer: Answer) -> bool:
+    """Say whether there is more than blanks and thoughts."""
+    return bool(answer.text.strip()) or any(not isinstance(part, Text | Thinking) for part in answer.parts)
+
+
+def _size(answer: Answer) -> int:
+    """Return about how many characters are stored."""
+    foreign = sum(len(bytes(part.json)) for part in answer.parts if isinstance(part, Foreign))
+    return len(text_of(answer.parts) or answer.text) + foreign
 
 
 def fresh_after_ms(wish: CacheWish, mode: CacheMode, now_ms: int) -> int:

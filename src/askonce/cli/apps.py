@@ -1,11 +1,9 @@
 """The commands of `askonce`, each imported when it is called: all of them together take half a second."""
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from typer._click.core import Command, Context  # typer's public names are narrower than what is overridden here
-from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
 from askonce import __version__
@@ -34,17 +32,17 @@ def new_app(title: str | None = None, group: type[TyperGroup] = TyperGroup) -> t
 
 
 class _LazyGroup(TyperGroup):
-    """Know all commands, and import the one that is called."""
+    """Know all commands, and import the one that is called. Typer keeps the types of what it hands over private."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(_COMMANDS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in _COMMANDS:
             return None
         return typer.main.get_command(importlib.import_module(f"askonce.cli.{cmd_name}").app)
 
-    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 

@@ -13,10 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from askonce.cli.apps import new_app
-from askonce.cli.client import Server
+from askonce.cli.client import FAILED, Server
 from askonce.cli.exits import CommandFailed, Misused, Refused
 from askonce.cli.files import Produced, write_files
 from askonce.cli.servers import KeyOption, UrlOption, find_server
+from askonce.cli.terminal import harmless
+from askonce.domain.errors import BY_CODE, InternalError
 
 app = new_app()
 _MAX_PROMPT = 16 << 20  # bytes; the server's own default bound
@@ -24,7 +26,10 @@ _MAX_PROMPT = 16 << 20  # bytes; the server's own default bound
 
 @app.command(name="ask")
 def _ask(
-    prompt: Annotated[str, typer.Argument(help="What to ask; `-` reads it from stdin.")],
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="What to ask; `-`, or nothing behind a pipe, reads it from stdin."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model, as `gpt-4o` or `openai:gpt-4o`.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep the answer.")] = False,
@@ -42,13 +47,18 @@ def _ask(
     live = sys.stdout.isatty() and not as_json
     answer = _answer(find_server(url, key), body, live)
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False, indent=2))
+        _print(json.dumps(answer, ensure_ascii=False, indent=2))
     elif not live:
         code = str(answer.get("code", ""))
-        print(code, end="" if code.endswith("\n") else "\n")
+        _print(code, end="" if code.endswith("\n") else "\n")
     if out is not None:
         _keep(out, answer, force)
-    print(summary(answer.get("metadata", {})), file=sys.stderr)
+    print(harmless(summary(answer.get("metadata", {}))), file=sys.stderr)
+
+
+def _print(text: str, end: str = "\n") -> None:
+    """Print what a model wrote: as it is into files and pipes, to a terminal without what would steer it."""
+    print(harmless(text) if sys.stdout.isatty() else text, end=end, flush=True)
 
 
 def summary(metadata: dict[str, Any]) -> str:
@@ -60,8 +70,10 @@ def summary(metadata: dict[str, Any]) -> str:
     return f"[{metadata.get('cache')}] {who}, {tokens}, {money}, {metadata.get('latencyMs')} ms"
 
 
-def _read(prompt: str) -> str:
-    if prompt == "-":
+def _read(prompt: str | None) -> str:
+    if prompt is None and sys.stdin.isatty():
+        raise Misused('There is no prompt; write it behind the command, as in askonce ask "…", or pipe it in.')
+    if prompt is None or prompt == "-":
         prompt = sys.stdin.buffer.read(_MAX_PROMPT).decode(errors="replace")
     if not prompt.strip():
         raise Misused("The prompt is empty.")
@@ -83,20 +95,31 @@ def _answer(server: Server, body: dict[str, object], live: bool) -> dict[str, An
     """Read the stream to its end and return the whole answer, showing its text as it comes if `live`."""
     for name, data in server.stream("/llm/generate", body):
         if name == "delta" and live:
-            print(data.get("text", ""), end="", flush=True)
+            _print(str(data.get("text", "")), end="")
         elif name == "done":
             if live:
                 print()
             return data
         elif name == "error":
-            raise Refused(f"{data.get('error')}: {data.get('message')} ({data.get('code')})")
+            raise _ended(data)
     raise CommandFailed("The answer broke off.")
+
+
+def _ended(error: dict[str, Any]) -> CommandFailed:
+    """Make of a stream's last event what its status would have said: refused, or failed."""
+    said = f"{error.get('error')}: {error.get('message')} ({error.get('code')})"
+    kind = BY_CODE.get(str(error.get("code")), InternalError)
+    return Refused(said) if kind.status < FAILED else CommandFailed(said)
 
 
 def _keep(out: Path, answer: dict[str, Any], force: bool) -> None:
     files = list(_files(answer))
+    warnings = [harmless(str(one)) for one in answer.get("metadata", {}).get("warnings") or ()]
     if not files:
-        raise CommandFailed("The answer holds no files; without --out its code is printed.")
+        why = " ".join(warnings) or "without --out its code is printed."
+        raise CommandFailed(f"The answer holds no files that can be written; {why}")
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     for path in write_files(out, files, force):
         print(f"wrote {path}", file=sys.stderr)
 

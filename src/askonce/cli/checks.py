@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -16,14 +17,17 @@ from askonce import __version__
 from askonce.cli.client import Server
 from askonce.cli.exits import CommandFailed
 from askonce.cli.probes import probe
+from askonce.cli.servers import URL_VARIABLE, find_server
 from askonce.cli.settings import load_settings, overrides
 from askonce.config.load import Loaded
 from askonce.config.paths import status_path
-from askonce.config.settings import Config
+from askonce.config.settings import Config, ProviderSettings
 from askonce.domain.errors import ConfigError
 from askonce.localmodel.status import read
+from askonce.providers.catalog import vendor_named, wants_local_model
+from askonce.providers.network import Network
 from askonce.supervisor import sockets
-from askonce.supervisor.helpers import wants_local_model
+from askonce.supervisor.preflight import EMBEDDED, doubts, problems
 from askonce.supervisor.screen import address
 
 _OK = 200
@@ -55,9 +59,14 @@ def examine(config: Path | None, set_: list[str], offline: bool) -> Iterator[Fin
     yield from _settings(loaded)
     yield _folder(loaded.config)
     yield _disk(loaded.config)
-    yield _server(loaded.config)
-    yield _local_model(loaded.config)
-    yield from _providers(loaded.config, offline)
+    found = [Finding(one.subject, "broken", one.text) for one in problems(loaded.config)]
+    yield from found
+    yield _named_server() or _server(loaded.config)
+    if not any(one.subject == EMBEDDED for one in found):
+        yield _local_model(loaded.config)
+    way_out = _network()
+    yield way_out
+    yield from _providers(loaded, offline or way_out.state == "broken")
 
 
 def _clock() -> Finding:
@@ -68,7 +77,7 @@ def _clock() -> Finding:
 
 def _settings(loaded: Loaded) -> Iterator[Finding]:
     yield Finding("settings", "fine", loaded.file or "no askonce.toml; environment and defaults")
-    for remark in loaded.remarks:
+    for remark in (*loaded.remarks, *doubts(loaded.config)):
         yield Finding("settings", "remark", remark)
 
 
@@ -103,6 +112,17 @@ def _disk(config: Config) -> Finding:
     return Finding("disk", "remark" if free < config.cache_size_bytes else "fine", text)
 
 
+def _named_server() -> Finding | None:
+    """Look at the server that ASKONCE_URL names; None where it names none."""
+    if not os.environ.get(URL_VARIABLE):
+        return None
+    try:
+        server = find_server(None, None)
+        return _judged(server.url, *server.look("/ready"))
+    except CommandFailed as error:
+        return Finding("server", "broken", error.message)
+
+
 def _server(config: Config) -> Finding:
     """Tell a running server of ours from a foreign one and from a free port."""
     where = address(config, config.port)
@@ -121,25 +141,61 @@ def _occupied(where: str, problem: str) -> Finding:
         return Finding("port", "broken", problem)
     if "parts" not in ready:
         return Finding("port", "broken", problem)
+    return _judged(where, status, ready)
+
+
+def _judged(where: str, status: int, ready: dict[str, Any]) -> Finding:
+    if "parts" not in ready:
+        return Finding("server", "broken", f"what answers at {where} is no Askonce")
     if status != _OK:
         return Finding("server", "broken", f"answers at {where}, not ready: {'; '.join(ready.get('reasons', []))}")
     return Finding("server", "fine", f"answers at {where}, ready")
 
 
+def _network() -> Finding:
+    """Try the variables that say how to reach vendors; without a way out nobody is asked."""
+    network = Network.from_environ(os.environ)
+    try:
+        network.check()
+    except ConfigError as error:
+        return Finding("network", "broken", str(error))
+    return Finding("network", "fine", "through a proxy" if network.https_proxy or network.http_proxy else "direct")
+
+
 def _local_model(config: Config) -> Finding:
-    if not wants_local_model(config):
-        return Finding("embedded model", "fine", "not used")
+    if not wants_local_model(config.local_model, (provider.name for provider in config.providers)):
+        return Finding(EMBEDDED, "fine", "not used")
     status = read(status_path(config.data_dir))
     if status.state == "failed":
-        return Finding("embedded model", "broken", status.detail)
-    return Finding("embedded model", "fine", f"{status.state}: {status.detail}")
+        return Finding(EMBEDDED, "broken", status.detail)
+    return Finding(EMBEDDED, "fine", f"{status.state}: {status.detail}")
 
 
-def _providers(config: Config, offline: bool) -> Iterator[Finding]:
-    if not config.providers and not wants_local_model(config):
+def _providers(loaded: Loaded, offline: bool) -> Iterator[Finding]:
+    config = loaded.config
+    if not config.providers and not wants_local_model(config.local_model, ()):
         text = "none is configured and the embedded model is off: set a vendor's key, such as OPENAI_API_KEY"
         yield Finding("providers", "broken", text)
     for provider in config.providers:
-        problem = "" if offline else probe(provider)
-        text = f"configured by {provider.source}" + ("" if offline else ", answers")
-        yield Finding(provider.name, "broken", problem) if problem else Finding(provider.name, "fine", text)
+        yield _provider(loaded, provider, offline)
+
+
+def _provider(loaded: Loaded, provider: ProviderSettings, offline: bool) -> Finding:
+    told = f"configured by {provider.source}"
+    if offline:
+        return Finding(provider.name, "fine", told)
+    if _strays(loaded, provider):
+        text = f"not asked: this folder's file names its address, the environment its key; use --config {loaded.file}"
+        return Finding(provider.name, "remark", f"{told}, {text}")
+    problem = probe(provider, Network.from_environ(os.environ))
+    return Finding(provider.name, "broken", problem) if problem else Finding(provider.name, "fine", f"{told}, answers")
+
+
+def _strays(loaded: Loaded, provider: ProviderSettings) -> bool:
+    """Say whether asking would carry a key of the environment to a machine that the working folder's file chose."""
+    vendor, sources = vendor_named(provider.name), provider.source.split(", ")
+    if vendor is None or f"environment {vendor.base_variable}" in sources:
+        return False
+    has_key = any(f"environment {variable}" in sources for variable in vendor.key_variables)
+    host = urlsplit(provider.base_url).hostname
+    return has_key and host is not None and loaded.strays(loaded.file, host)

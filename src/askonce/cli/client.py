@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from askonce.cli.exits import CommandFailed, Misused, Refused, Unreachable
+from askonce.cli.reasons import reason
 
 CONNECT_S = 5.0
 READ_S = 660.0  # longer than a provider call may take: the server ends it with a reason, not we
 _MAX_BODY = 64 << 20
+FAILED = 500  # from here on the server could not; below it would not
+_UNKNOWN_KEY = 401
 _MAX_LINE = 32 << 20  # one event of a stream: the last one carries the whole answer
 
 
@@ -24,31 +27,40 @@ class Server(Struct, frozen=True):
     key: str = ""
 
     def get(self, path: str) -> dict[str, Any]:
-        """Fetch a JSON object. Raises `Unreachable` or `Refused`."""
-        reply = self._open("GET", path, None)
-        return _object(reply.read(_MAX_BODY))
+        """Fetch a JSON object. Raises `Unreachable`, `Refused` or, where the server failed, `CommandFailed`."""
+        return _object(self._read(self._open("GET", path, None)))
 
     def look(self, path: str) -> tuple[int, dict[str, Any]]:
         """Fetch a JSON object and its status, whatever that is. Raises `Unreachable`."""
         reply = self._exchange("GET", path, None)
-        return reply.status, _object(reply.read(_MAX_BODY))
+        return reply.status, _object(self._read(reply))
 
     def stream(self, path: str, body: Mapping[str, object]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Post JSON and yield the events of the answer with their data. Raises `Unreachable` or `Refused`."""
+        """Post JSON and yield the events of the answer with their data. Raises as `get`."""
         reply = self._open("POST", path, json.dumps(body).encode())
         try:
             yield from _events(reply)
         except (OSError, http.client.HTTPException) as error:
-            raise CommandFailed(f"The connection to {self.url} broke: {error}.") from error
+            raise self._broken(error) from error
 
     def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
-        """Post JSON and return the JSON answer. Raises `Unreachable` or `Refused`."""
-        return _object(self._open("POST", path, json.dumps(body).encode()).read(_MAX_BODY))
+        """Post JSON and return the JSON answer. Raises as `get`."""
+        return _object(self._read(self._open("POST", path, json.dumps(body).encode())))
+
+    def _read(self, reply: http.client.HTTPResponse) -> bytes:
+        try:
+            return reply.read(_MAX_BODY)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._broken(error) from error
+
+    def _broken(self, error: OSError | http.client.HTTPException) -> CommandFailed:
+        return CommandFailed(f"The connection to {self.url} broke: {reason(error)}.")
 
     def _open(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
         reply = self._exchange(method, path, body)
         if reply.status >= 400:
-            raise Refused(refusal(reply.status, reply.read(_MAX_BODY)))
+            said = refusal(reply.status, self._read(reply))
+            raise CommandFailed(said) if reply.status >= FAILED else Refused(said)
         return reply
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
@@ -62,12 +74,16 @@ class Server(Struct, frozen=True):
             connection.connect()
             assert connection.sock is not None  # noqa: S101 - for the type checker
             connection.sock.settimeout(READ_S)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(
+                f"No server answers at {self.url} ({reason(error)}); start one with `askonce serve`, or set "
+                "ASKONCE_URL."
+            ) from error
+        try:
             connection.request(method, prefix + path, body, headers)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(
-                f"No server answers at {self.url} ({error}); start one with `askonce serve`, or set ASKONCE_URL."
-            ) from error
+            raise self._broken(error) from error
 
 
 def refusal(status: int, body: bytes) -> str:
@@ -75,7 +91,8 @@ def refusal(status: int, body: bytes) -> str:
     try:
         error = json.loads(body)
         details = "".join(f"\n  {one['field']}: {one['problem']}" for one in error.get("details") or ())
-        return f"{error['error']}: {error['message']} ({status} {error['code']}){details}"
+        cure = " Send a key with --key or ASKONCE_KEY." if status == _UNKNOWN_KEY else ""
+        return f"{error['error']}: {error['message']} ({status} {error['code']}){cure}{details}"
     except (ValueError, KeyError, TypeError):
         return f"The server answered {status} without saying why."
 
@@ -86,8 +103,9 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
         port = parts.port
     except ValueError as error:
         raise Misused(f"{url!r} is no address ({error}); correct --url or ASKONCE_URL.") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Misused(f"{url!r} is no http address; correct --url or ASKONCE_URL.")
+    bare = "://" not in url and port is None and "." not in (parts.hostname or "") and parts.hostname != "localhost"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or bare:
+        raise Misused(f"{url!r} is no address such as http://127.0.0.1:3001; correct --url or ASKONCE_URL.")
     if parts.scheme == "https":
         context = ssl.create_default_context()
         return http.client.HTTPSConnection(parts.hostname, port, timeout=CONNECT_S, context=context), parts.path.rstrip(

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from askonce import __version__
 from askonce.cli.exits import EXIT_USAGE, CommandFailed
+from askonce.cli.terminal import harmless
 from askonce.domain.errors import ConfigError
 
 
@@ -38,7 +39,7 @@ def main() -> NoReturn:
 
 
 def _complain(message: str, exit_code: int) -> NoReturn:
-    print(f"askonce: {message}", file=sys.stderr)
+    print(f"askonce: {harmless(message)}", file=sys.stderr)  # it may quote a server
     sys.exit(exit_code)
 
 

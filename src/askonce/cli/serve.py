@@ -9,6 +9,7 @@ import typer
 from askonce.cli.apps import new_app
 from askonce.cli.settings import ConfigOption, SetOption, load_settings, overrides
 from askonce.supervisor.house import serve
+from askonce.supervisor.preflight import doubts
 from askonce.supervisor.screen import Screen
 from askonce.telemetry import logs
 
@@ -29,6 +30,6 @@ def _serve(
     named = {"host": host, "port": port, "workers": workers, "data_dir": data_dir, "open": open_}
     loaded = load_settings(config, overrides(named, set_))
     logs.configure(loaded.config.log_level, loaded.config.log_format)
-    for remark in loaded.remarks:
+    for remark in (*loaded.remarks, *doubts(loaded.config)):
         logs.get("askonce.config").warning(remark)
     sys.exit(serve(loaded.config, Screen(sys.stdout)))

@@ -15,6 +15,7 @@ from askonce.providers import catalog
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The askonce.toml to use.")]
 SetOption = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; repeatable.")]
 
+
 VENDORS = tuple(
     VendorVariables(vendor.name, vendor.key_variables, vendor.base_variable)
     for vendor in catalog.VENDORS

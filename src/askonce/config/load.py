@@ -15,6 +15,7 @@ from msgspec import Struct
 from askonce.config.routes import aliases, groups, routing
 from askonce.config.settings import Config, Deadlines
 from askonce.config.sources import (
+    FILE_NAME,
     Written,
     find_file,
     from_arguments,
@@ -32,12 +33,21 @@ DEFAULT_ORIGIN = "default"
 
 
 class Loaded(Struct, frozen=True):
-    """Hold the configuration and, by setting's key, where each value comes from. `remarks` are for the log."""
+    """Hold the configuration and, by setting's key, where each value comes from. `remarks` are for the log.
+
+    `found_here`: the file is the working folder's, and nobody named it. Who merely stands in a folder has not vouched
+    for it, so commands that carry keys are careful with such a file.
+    """
 
     config: Config
     origins: dict[str, str]
     file: str = ""
     remarks: tuple[str, ...] = ()
+    found_here: bool = False
+
+    def strays(self, origin: str, host: str) -> bool:
+        """Say whether a host, which `origin` set, lies beyond this machine and was chosen by the working folder."""
+        return self.found_here and origin == self.file and not is_loopback(host)
 
 
 def load(
@@ -47,7 +57,8 @@ def load(
     vendors: Sequence[VendorVariables] = (),
 ) -> Loaded:
     """Load everything that is in force; `argv_overrides` are by key, `path` is --config's. Raises `ConfigError`."""
-    document = read_file(find_file(environ, path))
+    file = find_file(environ, path)
+    document = read_file(file)
     written = from_file(document) | from_environment(environ) | from_arguments(argv_overrides)
     config = _frozen(written, environ)
     config = msgspec.structs.replace(
@@ -59,7 +70,8 @@ def load(
     )
     _check(config, written)
     origins = {key: written[key].origin if key in written else DEFAULT_ORIGIN for key in BY_KEY}
-    return Loaded(config, origins, document.path, remarks(environ))
+    found_here = file == Path(FILE_NAME) and path is None and not environ.get("ASKONCE_CONFIG")
+    return Loaded(config, origins, document.path, remarks(environ), found_here)
 
 
 def is_loopback(host: str) -> bool:

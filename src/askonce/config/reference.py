@@ -7,6 +7,7 @@ from msgspec import Struct
 from askonce.config.load import Loaded
 from askonce.config.settings import Config, GroupSettings, ProviderSettings, RateLimit, RoutingSettings
 from askonce.config.table import NOT_YET_REFUSED, NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS, Setting
+from askonce.config.values import size_word
 from askonce.config.vendors import VendorVariables
 
 _HEAD = """# Settings
@@ -25,8 +26,8 @@ _PROVIDERS = """
 
 A vendor is configured as soon as its usual variable is set, or by a table of the file:
 
-| provider | key | address |
-| --- | --- | --- |
+| provider | key | address | |
+| --- | --- | --- | --- |
 """
 _TABLES = """
 ```toml
@@ -42,8 +43,8 @@ models = ["qwen3-coder"]              # optional: what it lists is used otherwis
 input = "0.10"                        # dollars per million tokens
 output = "0.40"                       # also cache_read, cache_write
 
-[providers.scripted]                  # plays a script instead of asking anybody: for tests and demos
-script = "script.json"
+[providers.scripted]                  # plays a script instead of asking anybody: see scripted.md
+script = "script.toml"
 
 [aliases]
 fast = "openai:gpt-4o-mini"
@@ -133,7 +134,7 @@ def _reference(vendors: tuple[VendorVariables, ...]) -> Iterator[str]:
     for vendor in vendors:
         keys = ", ".join(f"`{name}`" for name in vendor.key_variables)
         address = f"`{vendor.base_url_variable}`" if vendor.base_url_variable else ""
-        yield f"| {vendor.name} | {keys} | {address} |\n"
+        yield f"| {vendor.name} | {keys} | {address} | {vendor.note} |\n"
     yield _TABLES
     for name, sentence in OTHER_VARIABLES.items():
         yield f"- `{name}`: {sentence}\n"
@@ -166,12 +167,5 @@ def _word(kind: str, value: object) -> str:
     if kind == "span" and isinstance(value, int | float):
         return f"{value:g}s"
     if kind == "size" and isinstance(value, int):
-        return _bytes(value)
+        return size_word(value)
     return str(value)
-
-
-def _bytes(count: int) -> str:
-    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if count and count % (1 << power) == 0:
-            return f"{count >> power}{unit}"
-    return str(count)

@@ -94,7 +94,10 @@ def from_file(document: Document) -> dict[str, Written]:
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Written]:
-    """Pick our variables out of the environment. Empty ones count as absent; unknown ones raise `ConfigError`."""
+    """Pick our variables out of the environment. Unknown ones raise `ConfigError`.
+
+    Empty ones count as absent; blank ones too, except a guard's: that must not be open because of a slip.
+    """
     by_env = {setting.env: setting.key for setting in SETTINGS}
     known = (*by_env, *OTHER_VARIABLES)
     for name in environ:
@@ -106,7 +109,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Written]:
     return {
         key: Written(environ[env], f"environment {env}", ".")
         for env, key in by_env.items()
-        if environ.get(env, "").strip()
+        if environ.get(env, "").strip() or (key == "keys" and environ.get(env))
     }
 
 

@@ -56,8 +56,8 @@ SETTINGS: tuple[Setting, ...] = (
         "keys",
         "list",
         values.static_keys,
-        "API keys, separated by commas, each `key` or `tenant:key`. Keys of one tenant share answers; a bare key "
-        "shares with nobody.",
+        f"API keys of {values.MIN_KEY} characters or more (`openssl rand -hex 24` makes one), separated by commas, "
+        "each `key` or `tenant:key`. Keys of one tenant share answers; a bare key shares with nobody.",
         secret=True,
     ),
     Setting("secret", "secret", "text", values.text, "Secret that signs what is handed out to clients.", secret=True),
@@ -128,11 +128,12 @@ SETTINGS: tuple[Setting, ...] = (
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}
 
+KEY_VARIABLE = "ASKONCE_KEY"  # a secret too
 # Variables of ours that are not settings of the server.
 OTHER_VARIABLES = {
     "ASKONCE_CONFIG": "Path of askonce.toml.",
     "ASKONCE_URL": "Server that `askonce ask`, `stats` and `models` talk to.",
-    "ASKONCE_KEY": "API key that they send.",
+    KEY_VARIABLE: "API key that they send.",
 }
 # Promised for later versions. Refused, because running without them is not what was asked for …
 NOT_YET_REFUSED = ("STATE_URL",)

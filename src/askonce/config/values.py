@@ -19,7 +19,9 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+)\s*([kmgt]?i?b?)?", re.IGNORECASE)
 _RATE = re.compile(r"(\d+)\s*/\s*(\S+)")
-_KEY = re.compile(r"[!-+\--~]{8,512}")  # printable ASCII without space and comma: it travels in a header
+MIN_KEY, MAX_KEY = 8, 512  # characters; shorter ones are guessed, longer ones fit no header
+_KEY = re.compile(rf"[!-+\--~]{{{MIN_KEY},{MAX_KEY}}}")  # printable ASCII without space and comma, as in a header
+_SHOWN_KEY = 3  # characters of a wrong key: enough to find it
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED_TENANT = re.compile(r"anonymous|key-.*")
 _MAX_REQUESTS = 1_000_000  # a window keeps a ring of as many slots
@@ -59,7 +61,7 @@ def whole(low: int, high: int) -> Reader:
 
 def duration(low_s: float, high_s: float) -> Callable[[Raw], float]:
     """Make a reader of spans in seconds: `90`, `1.5`, `250ms`, `10m`, `1h`, `7d`."""
-    wanted = f"a span from {low_s:g} to {high_s:g} seconds, such as 90, 10m or 1h"
+    wanted = f"a span from {span_word(low_s)} to {span_word(high_s)}, such as 90, 10m or 1h"
 
     def read(raw: Raw) -> float:
         match = None if isinstance(raw, bool | list) else _DURATION.fullmatch(str(raw).strip().lower())
@@ -71,6 +73,14 @@ def duration(low_s: float, high_s: float) -> Callable[[Raw], float]:
         return seconds
 
     return read
+
+
+def span_word(seconds: float) -> str:
+    """Write a span as it may be written in a setting, in the largest unit that fits: `365d`, `50ms`."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
+    return f"{seconds * 1000:g}ms" if 0 < seconds < 1 else f"{seconds:g}s"
 
 
 def whole_duration(low_s: int, high_s: int) -> Reader:
@@ -88,7 +98,7 @@ def whole_duration(low_s: int, high_s: int) -> Reader:
 
 def size(low: int, high: int) -> Reader:
     """Make a reader of sizes in bytes: `2GiB`, `512MB`, `4096`. `MB` is a million, `MiB` is 2²⁰."""
-    wanted = f"a size from {low} to {high} bytes, such as 512MB or 2GiB"
+    wanted = f"a size from {size_word(low)} to {size_word(high)}, such as 512MB or 2GiB"
 
     def read(raw: Raw) -> int:
         match = None if isinstance(raw, bool | float | list) else _SIZE.fullmatch(str(raw).strip())
@@ -100,6 +110,14 @@ def size(low: int, high: int) -> Reader:
         return bytes_
 
     return read
+
+
+def size_word(count: int) -> str:
+    """Write a size as it may be written in a setting, in the largest unit that divides it: `2GiB`, `100TB`."""
+    for unit in ("TiB", "GiB", "MiB", "TB", "GB", "MB", "KiB"):
+        if count and count % _unit(unit.lower()) == 0:
+            return f"{count // _unit(unit.lower())}{unit}"
+    return str(count)
 
 
 def _unit(word: str) -> int:
@@ -163,26 +181,33 @@ def static_keys(raw: Raw) -> tuple[StaticKey, ...]:
     """Take `key` or `tenant:key`, several separated by commas. A bare key is a tenant of its own.
 
     A bare key's tenant is `key-` and the first 12 hex digits of the key's SHA-256, so that it is stable over
-    restarts and tells nothing. Several keys of one tenant share answers.
+    restarts and tells nothing. Several keys of one tenant share answers. Nothing at all means no keys; separators
+    without a key between them are a slip that would leave the door open.
     """
-    keys = tuple(_static_key(part) for part in listed(raw))
+    parts = listed(raw)
+    if raw and not parts:
+        raise ValueError("at least one key; remove the setting to serve without keys")
+    keys = tuple(_static_key(number, part) for number, part in enumerate(parts, start=1))
     if len({key.secret for key in keys}) != len(keys):
         raise ValueError("different keys: one stands there twice; remove it")
     return keys
 
 
-def _static_key(part: str) -> StaticKey:
+def _static_key(number: int, part: str) -> StaticKey:
     tenant, colon, secret = part.partition(":")
     if not colon:
         tenant, secret = "", part
     if not _KEY.fullmatch(secret):
+        shown = ascii(secret[:_SHOWN_KEY])[1:-1]
         raise ValueError(
-            "keys of 8 to 512 printable characters without spaces and commas; `openssl rand -hex 24` makes one"
+            f"keys of {MIN_KEY} to {MAX_KEY} printable characters without spaces and commas; key {number} "
+            f"({shown}…) is not, its length is {len(secret)}; `openssl rand -hex 24` makes one"
         )
     if not colon:
         return StaticKey(secret, "key-" + hashlib.sha256(secret.encode()).hexdigest()[:12])
     if not _TENANT.fullmatch(tenant) or _RESERVED_TENANT.fullmatch(tenant):
         raise ValueError(
-            "`tenant:key` with a tenant of 1 to 64 letters, digits, `.`, `_` or `-`; not `anonymous` or `key-…`"
+            f"`tenant:key` with a tenant of 1 to 64 letters, digits, `.`, `_` or `-`; not `anonymous` or `key-…`; "
+            f"that of key {number} is not so"
         )
     return StaticKey(secret, tenant)

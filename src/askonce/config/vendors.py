@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from askonce.config.mistyped import in_words
 from askonce.config.settings import ModelPrice, ProviderSettings
-from askonce.config.sources import Document, nearest
+from askonce.config.sources import Document, absolute, nearest
 from askonce.domain.errors import ConfigError
 
 SCRIPTED = "scripted"  # plays a script; exists only where configured
@@ -21,14 +22,21 @@ _EMBEDDED = "local"  # the embedded model's provider, which is made by `local_mo
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _MAX_CALLS = 100_000  # more is no bound: a process has 400 connections to providers
 _MAX_DOLLARS = 1_000_000  # per million tokens; beyond, the unit was mistaken
+_API_KEY = re.compile(r"[!-~]*")  # printable ASCII without spaces: it travels in a header
+_SHOWN_URL = 80  # characters of a wrong address that a message repeats
+_SHORT_HOSTS = ("ollama",)  # their variable usually holds a bare host: its own program reads it so
 
 
 class VendorVariables(Struct, frozen=True):
-    """Name a vendor's usual environment variables: the first set one of `key_variables` counts; "" means none."""
+    """Name a vendor's usual environment variables: the first set one of `key_variables` counts; "" means none.
+
+    `note` is what people have to know before they set them.
+    """
 
     name: str
     key_variables: tuple[str, ...] = ()
     base_url_variable: str = ""
+    note: str = ""
 
 
 class _Price(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,10 +84,12 @@ def _provider(
     base_url = environ[url_variable] if url_variable else table.base_url
     if document.table("providers").get(vendor.name) is not None:
         _check_table(vendor, table, document)
-    first, *more = _keys(environ[key_variable] if key_variable else "", table) or [""]
+    place = _place(vendor.name, "api_keys" if table.api_keys else "api_key", key_variable, document)
+    keys = [_key(key, place) for key in _keys(environ[key_variable] if key_variable else "", table)]
+    first, *more = keys or [""]
     return ProviderSettings(
         name=vendor.name,
-        base_url=_url(vendor.name, base_url.strip(), origins),
+        base_url=_url(vendor.name, base_url.strip(), _place(vendor.name, "base_url", url_variable, document)),
         api_key=first,
         more_keys=tuple(more),
         max_concurrency=table.max_concurrency,
@@ -90,7 +100,7 @@ def _provider(
             model: _price(f"{document.path}: [providers.{vendor.name}.prices.{model}]", price)
             for model, price in table.prices.items()
         },
-        script=table.script,
+        script=absolute(table.script, document.folder) if table.script else "",
         source=", ".join(origins) or document.path,
     )
 
@@ -129,23 +139,49 @@ def _table(name: str, raw: object, document: Document) -> _Table:
     try:
         return msgspec.convert(raw, _Table)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}.") from error
+        raise ConfigError(f"{where} {in_words(error)}.") from error
 
 
-def _url(name: str, url: str, origins: Sequence[str]) -> str:
+def _place(name: str, field: str, variable: str, document: Document) -> str:
+    return f"{variable} ({field} of {name})" if variable else f"{document.path}: [providers.{name}] {field}"
+
+
+def _key(key: str, place: str) -> str:
+    """Refuse what no header can carry; a key is never repeated."""
+    if not _API_KEY.fullmatch(key):
+        raise ConfigError(
+            f"{place} = (hidden): must be a key of printable ASCII characters without spaces and line breaks; "
+            "copy it again, alone."
+        )
+    return key
+
+
+def _url(name: str, url: str, place: str) -> str:
     """Complete a base URL that lacks its scheme, as OLLAMA_HOST usually does; refuse what is no http address."""
     if not url:
         return ""
     completed = url if "://" in url else "http://" + url
     try:
         parts = urlsplit(completed)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username and parts.port != 0
+        fine = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        lonely = "://" not in url and "." not in (parts.hostname or "") and parts.port is None
     except ValueError:
-        fine = False
-    if not fine or any(letter.isspace() for letter in completed):
-        where = ", ".join(origins)
-        raise ConfigError(f"base_url of {name} ({where}): must be an address such as https://host/v1.")
+        raise _no_url(url, place) from None
+    if "@" in parts.netloc:
+        raise ConfigError(
+            f"{place} = (hidden): holds credentials before the `@`, which would end up in logs; "
+            "take them out, and put the key in its api_key or its own variable."
+        )
+    if not fine or (lonely and name not in _SHORT_HOSTS) or parts.query or parts.fragment:
+        raise _no_url(url, place)
+    if any(letter.isspace() or not letter.isprintable() for letter in completed):
+        raise _no_url(url, place)
     return completed
+
+
+def _no_url(url: str, place: str) -> ConfigError:
+    shown = "(hidden)" if "@" in url else repr(url[:_SHOWN_URL])
+    return ConfigError(f"{place} = {shown}: must be an address such as https://host/v1 or http://127.0.0.1:8000/v1.")
 
 
 def _price(where: str, price: _Price) -> ModelPrice:

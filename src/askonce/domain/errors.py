@@ -4,7 +4,8 @@ A class holds its stable code, its HTTP status and its short title; an instance 
 Sentences are public: they never hold a secret, a prompt or an internal detail.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 from msgspec import Struct
@@ -200,6 +201,21 @@ class ProviderTimeout(AskonceError):
     """Report that the vendor was too slow (connect, first byte, idle or total)."""
 
     status, code, title, retryable = 504, "provider_timeout", "Provider timed out", True
+
+
+@contextmanager
+def unsent() -> Iterator[None]:
+    """Mark every error in this block (a cancellation too): the provider was not asked yet, there is nothing to book."""
+    try:
+        yield
+    except BaseException as error:
+        error._askonce_unsent = True  # type: ignore[attr-defined]  # rides on whatever is raised, through all frames
+        raise
+
+
+def was_unsent(error: BaseException) -> bool:
+    """Say whether the provider was never asked."""
+    return getattr(error, "_askonce_unsent", False)
 
 
 class ConfigError(Exception):

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from askonce.domain.answer import Answer, Entry, Piece
 from askonce.domain.call import Call
-from askonce.domain.errors import StoreUnavailable
+from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.money import Price
 from askonce.domain.outcome import Paid, PaidRecord, Spared, Totals
 from askonce.domain.usage import Usage
@@ -139,12 +139,16 @@ class Lease(Struct, frozen=True):
 
 
 class Landing(Struct, frozen=True):
-    """End a flight: with the entry (stored or not), or with an error's code and message."""
+    """End a flight: with the entry (stored or not), or with an error's code and message.
+
+    `cut`: not every piece is in the log; followers take what they have not had from the entry.
+    """
 
     entry: Entry | None
     error_code: str = ""
     error_message: str = ""
     retry_after_s: int | None = None
+    cut: bool = False
 
 
 class LeaderLost(Exception):
@@ -252,6 +256,10 @@ class Observer(Protocol):
 
     def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
         """Take note of an ending that could not be booked, in full, so that it can be added by hand."""
+        ...
+
+    def failed(self, error: AskonceError) -> None:
+        """Take note of a request that ended with an error that is not its caller's."""
         ...
 
     def defect(self, error: BaseException) -> None:

@@ -2,6 +2,9 @@
 
 from msgspec import Struct
 
+# A thousand times the largest context window there is: more is not a count.
+TOKENS_CEILING = 10**9
+
 
 class Usage(Struct, frozen=True, array_like=True):
     """Count a call's tokens.
@@ -21,3 +24,15 @@ class Usage(Struct, frozen=True, array_like=True):
     def total_tokens(self) -> int:
         """Return prompt and completion tokens together."""
         return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def is_possible(self) -> bool:
+        """Say whether these counts can be true: none below nothing, no part larger than its whole, no monstrous sum."""
+        counts = (
+            self.cached_tokens,
+            self.cache_write_tokens,
+            self.reasoning_tokens,
+            self.prompt_tokens - self.cached_tokens - self.cache_write_tokens,
+            self.completion_tokens - self.reasoning_tokens,
+        )
+        return min(counts) >= 0 and self.total_tokens <= TOKENS_CEILING

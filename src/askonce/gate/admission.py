@@ -9,6 +9,7 @@ door needs one. A key or session that is sent but unknown is refused, never take
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Sequence
 from socket import AF_INET, inet_pton
 
@@ -21,6 +22,8 @@ from askonce.domain.ports import Verdict, Window
 # Hosts, proxies and unusual addresses are judged once and remembered; past this many the memory starts anew, so that
 # a flood of different ones costs time but no memory.
 REMEMBERED = 4096
+# No address and no name of this machine is longer; what is gets no place in that memory.
+NAME_CEILING = 64
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -30,6 +33,7 @@ NO_KEYS_HERE = (
 )
 UNKNOWN_KEY = "This key is not known here. Check it for typing errors, or ask the operator for a valid one."
 KEY_NEEDED = "Send a key as 'Authorization: Bearer <key>' or 'x-api-key: <key>'."
+TWO_KEYS = "Two different keys were sent, in Authorization and in x-api-key. Send one of them."
 NO_SESSIONS = "This session is not known here. Leave out X-Session-Id and the sessionId cookie, or send a key."
 
 
@@ -85,12 +89,16 @@ class Admission:
         """Return who asks. Raises `Unauthorized` and `Forbidden`."""
         if self._keyless:
             return self._identify_keyless(approach)
+        if approach.session:
+            raise Unauthorized(NO_SESSIONS)
         secret = _sent_key(approach)
         if secret is None:
-            raise Unauthorized(NO_SESSIONS if approach.session else KEY_NEEDED)
+            raise Unauthorized(KEY_NEEDED)
         caller = self._callers.get(_digest(secret))
         if caller is None:
             raise Unauthorized(UNKNOWN_KEY)
+        if approach.api_key is not None and approach.api_key != secret:
+            raise Unauthorized(TWO_KEYS)
         return caller
 
     def pass_host(self, approach: Approach) -> None:
@@ -102,7 +110,9 @@ class Admission:
                 f"The Host {approach.host[:100]!r} is not this machine. Use http://127.0.0.1 or http://localhost, "
                 "or configure keys (ASKONCE_KEYS) to serve under other names."
             )
-        if approach.origin is not None and approach.origin.partition("://")[2] != (approach.host or ""):
+        if approach.origin is not None and (
+            not approach.host or approach.origin.partition("://")[2].lower() != approach.host.lower()
+        ):
             raise Forbidden("A web page of another origin may not use this server while it has no keys.")
 
     def _identify_keyless(self, approach: Approach) -> Caller:
@@ -137,6 +147,8 @@ class Admission:
         return Client(text, text, text.startswith("127."))
 
     def _read_slowly(self, text: str) -> Client:
+        if len(text) > NAME_CEILING:
+            return UNKNOWN
         client = self._clients.get(text)
         if client is None:
             _make_room(self._clients)
@@ -152,6 +164,8 @@ class Admission:
         return trusted
 
     def _is_local(self, host: str) -> bool:
+        if len(host) > NAME_CEILING:
+            return False
         local = self._local_hosts.get(host)
         if local is None:
             _make_room(self._local_hosts)
@@ -205,15 +219,18 @@ def _anonymous(client: Client) -> Caller:
 
 
 def _names_loopback(host: str) -> bool:
-    name = host.lower()
-    if name.startswith("["):
-        name = name[1:].partition("]")[0]
-    elif name.count(":") == 1:
-        name = name.partition(":")[0]
-    if name.rstrip(".") == "localhost":
+    """Read a Host header (RFC 9110, 7.2: a name or address, then perhaps a port). What is not one names nothing."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    bracketed, name = match.groups()
+    if name and name.lower().removesuffix(".") == "localhost":
         return True
-    address = _parse(name)
+    address = _parse(bracketed or name)
     return address is not None and address.is_loopback
+
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.-]+))(?::[0-9]{0,5})?")
 
 
 def _make_room(memory: dict[str, Client] | dict[str, bool]) -> None:

@@ -17,7 +17,9 @@ from askonce.gate.answering import Answering, Joined
 from askonce.gate.plan import Plan
 from askonce.routing.route import Route
 
-NOTHING_STORED = "Nothing is stored for this question. Ask without cache mode 'only' (only-if-cached) to have it made."
+NOTHING_STORED = (
+    "Nothing fresh enough is stored for this question. Ask without cache mode 'only' (only-if-cached) to have it made."
+)
 
 
 class Router(Protocol):
@@ -27,7 +29,7 @@ class Router(Protocol):
         """Return candidates in order of preference. Raises the routing errors of `domain.errors`."""
         ...
 
-    def afford(self, ask: Ask, route: Route) -> Route:
+    async def afford(self, ask: Ask, route: Route) -> Route:
         """Return the route without those that may not be asked; raises their error where nobody is left."""
         ...
 
@@ -74,7 +76,7 @@ class Road:
             return Admitted(window, verdict, CacheMiss(NOTHING_STORED), route)
         try:
             if mode == "off" or not self._answering.is_aloft(keys.flight):
-                route = self._router.afford(ask, route)
+                route = await self._router.afford(ask, route)
             joined = self._answering.seat(Plan(ask, mode, route, keys, fresh, shape, request_id))
         except AskonceError as error:
             return Admitted(window, verdict, error, route)

@@ -12,6 +12,7 @@ asked, the ending is settled and landed all the same (`unbroken`), exactly once.
 import asyncio
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from askonce.cache.flight import Flight
 from askonce.domain.answer import Answer, Entry, Piece
@@ -21,12 +22,10 @@ from askonce.domain.errors import (
     Draining,
     FlightLost,
     InternalError,
-    Invalid,
-    ModelLoading,
-    ModelUnavailable,
     ProviderFailed,
     StoreUnavailable,
     error_from_code,
+    was_unsent,
 )
 from askonce.domain.outcome import Ending
 from askonce.domain.ports import Answers, Flights, Landing, LeaderLost, Lease, Meter
@@ -43,9 +42,6 @@ MAX_LEADERS = 3
 
 ABANDONED = "Everyone who waited for this answer has left."
 STOPPING = "This process is shutting down. Ask again."
-# Failures that never got as far as the provider, so that there is nothing to book: no model yet, or a question that
-# cannot be said in the provider's shape.
-_UNREACHED = (ModelLoading, ModelUnavailable, Invalid)
 
 
 class Aloft(Struct, eq=False):
@@ -63,6 +59,7 @@ class Aloft(Struct, eq=False):
     asked: Candidate | None = None  # who is being asked, once somebody is
     tried: tuple[Tried, ...] = ()  # the attempts that are over, the one that answered included
     stored: bool = False
+    cut: bool = False  # a piece could not be logged, so that no later one is
     deserted_at: float | None = None  # the loop's time when the last seat was left
 
     @property
@@ -206,16 +203,18 @@ class Relay:
             return answer
         except AskonceError as error:
             code = error.code
-            if not isinstance(error, _UNREACHED):
+            if not was_unsent(error):
                 await unbroken(self._book_broken(aloft, "failed", error, watch.ms()))
             raise
-        except asyncio.CancelledError:
-            await unbroken(self._book_broken(aloft, "abandoned", ProviderFailed(ABANDONED), watch.ms()))
+        except asyncio.CancelledError as error:
+            if not was_unsent(error):
+                await unbroken(self._book_broken(aloft, "abandoned", ProviderFailed(ABANDONED), watch.ms()))
             raise
         except Exception as error:
             code = InternalError.code
             wrapped = InternalError(UNEXPECTED)
-            await unbroken(self._book_broken(aloft, "failed", wrapped, watch.ms()))
+            if not was_unsent(error):
+                await unbroken(self._book_broken(aloft, "failed", wrapped, watch.ms()))
             raise wrapped from error
         finally:
             aloft.tried = (*aloft.tried, Tried(target.candidate, target.key + 1, watch.ms(), code))
@@ -234,11 +233,11 @@ class Relay:
 
     async def _pass_on(self, aloft: Aloft, piece: Piece) -> None:
         aloft.flight.append(piece)
-        if aloft.lease is not None:
+        if aloft.lease is not None and not aloft.cut:
             try:
                 await self._flights.append(aloft.flight.key, aloft.lease.generation, (piece,))
             except StoreUnavailable:
-                aloft.lease = None  # followers elsewhere will see the lease run out, and ask for themselves
+                aloft.cut = True  # the lease goes on being renewed; followers elsewhere get the rest at the landing
 
     async def _book_broken(self, aloft: Aloft, ending: Ending, error: AskonceError, took_ms: int) -> None:
         """Book what an unfinished call cost: estimated from the text that came; nothing if the vendor refused."""
@@ -282,6 +281,7 @@ class Relay:
 
     async def _land(self, aloft: Aloft, landing: Landing) -> None:
         if aloft.lease is not None and aloft.lease.led:
+            landing = replace(landing, cut=True) if aloft.cut else landing
             try:
                 await self._flights.land(aloft.flight.key, aloft.lease.generation, landing)
             except StoreUnavailable:

@@ -10,6 +10,7 @@ from askonce.localmodel.weights import DEFAULT, FALLBACK, Weights, find
 
 KEY = "ASKONCE_LOCAL_MODEL"
 GGUF_MAGIC = b"GGUF"
+_CURE = "Name one that is there, or set it to auto or off."
 OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"  # the layer of an Ollama manifest that is the GGUF file
 
 
@@ -50,7 +51,19 @@ def resolve(setting: str, models_dir: Path, home: Path | None = None) -> tuple[W
         path = Path(setting).expanduser()
         inside = models_dir / setting
         return _checked(setting, path.stem, inside if not path.exists() and inside.exists() else path)
-    return (find(setting),)
+    try:
+        return (find(setting),)
+    except ConfigError as error:
+        raise ConfigError(f"{KEY}={setting}: {error} {_CURE}") from error
+
+
+def presumed_name(setting: str) -> str:
+    """Return what a model is called as long as it cannot be found: as `resolve` would call it, or nearly so."""
+    if setting in ("auto", "on"):
+        return DEFAULT
+    scheme, colon, name = setting.partition(":")
+    plain = name if colon and scheme in ("ollama", "lmstudio", "hub") else Path(setting).name
+    return _callable(plain) or DEFAULT
 
 
 def _in_ollama(setting: str, name: str, models: Path) -> Path:
@@ -109,8 +122,12 @@ def _checked(setting: str, name: str, path: Path) -> OnDisk:
         with path.open("rb") as file:
             magic = file.read(len(GGUF_MAGIC))
     except OSError as error:
-        raise ConfigError(f"{KEY}={setting}: {path} cannot be read ({error.strerror}).") from error
+        raise ConfigError(f"{KEY}={setting}: {path} cannot be read ({error.strerror}). {_CURE}") from error
     if magic != GGUF_MAGIC:
-        raise ConfigError(f"{KEY}={setting}: {path} is not a GGUF file.")
-    # A colon would read as `provider:model`, a slash as part of a path.
-    return OnDisk(name=name.removesuffix(".gguf").replace(":", "-").replace("/", "-").lower(), path=path.resolve())
+        raise ConfigError(f"{KEY}={setting}: {path} is not a GGUF file. {_CURE}")
+    return OnDisk(name=_callable(name), path=path.resolve())
+
+
+def _callable(name: str) -> str:
+    """Make a name that callers can ask for: a colon would read as `provider:model`, a slash as part of a path."""
+    return name.removesuffix(".gguf").replace(":", "-").replace("/", "-").lower()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +22,7 @@ State = Literal["absent", "fetching", "loading", "ready", "failed", "stopped"]
 POLL_FIRST_S = 0.05  # a model that is about to be ready is seen at once
 POLL_MOST_S = 0.25  # one that is not costs a reader four looks a second
 GONE_GRACE_S = 10.0  # longer than the supervisor's first respawns; after that nobody is coming
+ANSWER_S = 1.0  # one that lives takes a millisecond
 RETRY_FETCHING_S = 15
 RETRY_LOADING_S = 2
 
@@ -87,12 +89,30 @@ def give_up(path: Path, reason: str, clock: Clock | None = None) -> None:
     )
 
 
+async def answers(base_url: str) -> bool:
+    """Say whether a model's process answers at all: a killed one's pid and port are there a moment longer than it."""
+    address = urlsplit(base_url)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            try:
+                writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return bool(await reader.read(1))
+            finally:
+                writer.close()
+    except TimeoutError:
+        return True  # busy, which the dead are not
+    except OSError:
+        return False
+
+
 async def wait_ready(
     path: Path,
     deadline_s: float,
     *,
     clock: Clock | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    answers: Callable[[str], Awaitable[bool]] = answers,
 ) -> Status:
     """Wait until the model serves, for at most `deadline_s` seconds, and return its status with address and token.
 
@@ -102,7 +122,12 @@ async def wait_ready(
     clock = clock or SystemClock()
     end_ns, pause_s = clock.steady_ns() + int(deadline_s * 1e9), POLL_FIRST_S
     seen_ns = clock.steady_ns()  # when somebody was last at work, or when we came
-    while (status := read(path)).state != "ready":
+    while True:
+        status = read(path)
+        if status.state == "ready":
+            if await answers(status.base_url):
+                return status
+            status = msgspec.structs.replace(status, state="stopped", detail="Its process has just ended.")
         now_ns = clock.steady_ns()
         if status.state not in ("absent", "stopped"):
             seen_ns = now_ns
@@ -111,7 +136,6 @@ async def wait_ready(
             raise _loading(status)
         await sleep(min(pause_s, (end_ns - now_ns) / 1e9))
         pause_s = min(pause_s * 2, POLL_MOST_S)
-    return status
 
 
 def _give_up_if_hopeless(status: Status, gone_s: float) -> None:

@@ -51,9 +51,7 @@ def find(name: str) -> Weights:
     names = [weights.name for weights in CATALOG]
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
-    raise ConfigError(
-        f"ASKONCE_LOCAL_MODEL: no embedded model is called {name!r}; {hint} A path to a GGUF file works too."
-    )
+    raise ConfigError(f"No embedded model is called {name!r}; {hint}")
 
 
 def _chunks(prefix: str, version: str, part_bytes: int, total_bytes: int, hashes: tuple[str, ...]) -> tuple[Wheel, ...]:

@@ -311,11 +311,13 @@ def normal_base_url(name: str, url: str) -> str:
     """
     url = url.strip()
     parts = urlsplit(url if "://" in url else f"http://{url}")
+    if "@" in parts.netloc:  # not repeated: what stands before it is secret
+        raise ValueError(f"The base URL of {name} holds a user or password; put the key in its api_key instead.")
     try:
         port = parts.port
     except ValueError:
         port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query or parts.username:
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.query:
         raise ValueError(f"{url!r} is not a base URL such as https://api.example.com/v1.")
     if name != "ollama":
         vendor = vendor_named(name)

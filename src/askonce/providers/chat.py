@@ -15,7 +15,7 @@ from msgspec import Struct
 from askonce.domain.answer import Answer, Delta, Piece, ThinkingDelta
 from askonce.domain.call import Call
 from askonce.domain.content import text_of
-from askonce.domain.errors import AskonceError, ConfigError, ProviderFailed
+from askonce.domain.errors import AskonceError, ConfigError, ProviderFailed, unsent
 from askonce.providers.catalog import Vendor
 from askonce.providers.failures import Refusal, failure
 from askonce.providers.http import Http, Limits, Reply, Request, retry_after_s
@@ -69,11 +69,12 @@ class ChatProvider:
         The answer's cost is 0 and unpriced. Closing the iterator or cancelling its task hangs up at once. Raises the
         provider errors of `domain.errors`, and `Invalid`, before anything is sent, for what cannot be said here.
         """
-        body = encode_call(call, model, self._vendor.dialect)
         watch = _Watch()
         end = time.monotonic() + deadline_s
-        address = await self._endpoint(deadline_s)
-        limits = self._bounded(end - time.monotonic(), call.stream)
+        with unsent():
+            body = encode_call(call, model, self._vendor.dialect)
+            address = await self._endpoint(deadline_s)
+            limits = self._bounded(end - time.monotonic(), call.stream)
         request = self._request(address, "chat/completions", body, call.stream)
         gathered = Gathering()
         async with self._http.exchange(request, limits) as reply:
@@ -134,7 +135,7 @@ class ChatProvider:
 
     async def _failure(self, reply: Reply, address: Address, model: str) -> AskonceError:
         wait = retry_after_s(reply.headers, time.time())
-        body = await reply.body()
+        body = await reply.beginning()
         return failure(Refusal(self._vendor.title, model, reply.status, body, address.key, wait))
 
     def _bounded(self, left_s: float, stream: bool) -> Limits:

@@ -74,7 +74,8 @@ def failure(refusal: Refusal) -> AskonceError:
     if 300 <= refusal.status < 400:
         return ProviderFailed(f"{refusal.who} answered with a redirect, which is not followed: check its base URL.")
     return ProviderFailed(
-        f"{refusal.who} failed with status {refusal.status}{said}", retry_after_s=refusal.retry_after_s
+        f"{refusal.who} failed with status {refusal.status}{said} Ask again later, or ask another model.",
+        retry_after_s=refusal.retry_after_s,
     )
 
 
@@ -99,11 +100,17 @@ def _by_status(refusal: Refusal, said: str) -> AskonceError:
         # Nothing of the vendor's sentence: it is about our key.
         return ProviderDenied(f"{who} refused our credentials (status {status}): check its API key.")
     if status == 402:
-        return ProviderDenied(f"{who} has no credit left for our API key.")
+        return ProviderDenied(f"{who} has no credit left for its API key. Add some there, or ask another model.")
     if status == 429 and _is_quota(refusal.body):
-        return ProviderBusy(f"{who} says that the quota of our API key is used up.", retry_after_s=wait or QUOTA_WAIT_S)
+        return ProviderBusy(
+            f"{who} says that the quota of its API key is used up. Raise it there, or ask another model.",
+            retry_after_s=wait or QUOTA_WAIT_S,
+        )
     if status in (408, 409, 425, 429):
-        return ProviderBusy(f"{who} is rate limiting.", retry_after_s=BUSY_WAIT_S if wait is None else wait)
+        wait = BUSY_WAIT_S if wait is None else wait
+        return ProviderBusy(
+            f"{who} is rate limiting us. Ask again in {wait} s, or ask another model.", retry_after_s=wait
+        )
     if status in (404, 405):
         return ProviderFailed(f"{who} has no such door (status {status}): check its base URL.")
     return ProviderRejected(f"{who} rejected the request{said}")

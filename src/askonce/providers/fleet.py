@@ -20,9 +20,7 @@ from askonce.providers.price_file import PriceFile
 from askonce.routing.health import Health
 from askonce.routing.roster import Member, Roster
 
-# Endpoints of one's own are asked this often what they have; a probe's word counts as long as the second. Seconds.
-DISCOVER_EVERY_S = 60
-PROBE_COUNTS_S = 10
+PROBE_COUNTS_S = 10  # so long a probe's word counts
 
 
 class Berth(Struct, frozen=True):
@@ -77,6 +75,10 @@ class Fleet:
         """Return what routing may look at, as of now."""
         return replace(self._wishes, members=tuple(self._member(berth) for berth in self._berths))
 
+    async def loaded(self) -> None:
+        """Wait, within a bound, until prices are known at all."""
+        await self._prices.loaded()
+
     def price(self, provider: str, model: str, version: str) -> Price | None:
         """Return a model's price, None where it is not known."""
         return self._prices.price(provider, model, version)
@@ -100,11 +102,17 @@ class Fleet:
 
     async def discover(self) -> None:
         """Ask endpoints whose models no list names what they have. Unpaid; failures leave what was known."""
-        asked = [b for b in self._berths if b.provider is not None and not b.vendor.prices and b.vendor.name != LOCAL]
+        asked = [b for b in self._berths if b.provider is not None and _is_ones_own(b.vendor)]
         found = await asyncio.gather(*(b.provider.models() for b in asked if b.provider is not None))
         for berth, names in zip(asked, found, strict=True):
             if names:
                 self._discovered[berth.vendor.name] = names
+
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether an endpoint of one's own has not told yet what it has."""
+        own = (b for b in self._berths if b.provider is not None and _is_ones_own(b.vendor))
+        return any(not berth.models and berth.vendor.name not in self._discovered for berth in own)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """List what can be asked now."""
@@ -134,9 +142,11 @@ class Fleet:
         )
 
     def _default_of(self, berth: Berth) -> str:
-        if berth.vendor.name == LOCAL:
+        name = berth.vendor.name
+        if name == LOCAL:
             return self._local().model or berth.default_model
-        return berth.default_model or berth.vendor.default_model
+        known = (berth.default_model, berth.vendor.default_model, *berth.models, *self._discovered.get(name, ()))
+        return next((model for model in known if model), "")
 
     def _names_of(self, berth: Berth) -> tuple[str, ...]:
         name = berth.vendor.name
@@ -147,7 +157,9 @@ class Fleet:
 
     def _models_of(self, berth: Berth) -> list[ModelInfo]:
         name, default = berth.vendor.name, self._default_of(berth)
-        named = dict.fromkeys([*([default] if default else []), *self._names_of(berth)])
+        # What an endpoint of one's own lists is what it has, whatever its vendor has elsewhere.
+        listed = (*berth.models, *self._discovered.get(name, ())) if _is_ones_own(berth.vendor) else ()
+        named = dict.fromkeys([*([default] if default else []), *(listed or self._names_of(berth))])
         rows = [self._model(berth, model, model == default) for model in named]
         if name == LOCAL:
             word = self._local()
@@ -199,3 +211,8 @@ class Fleet:
             reason = await provider.probe()
             self._probed[name] = (now_ms, reason)
         return reason
+
+
+def _is_ones_own(vendor: Vendor) -> bool:
+    """Say whether an endpoint is not its vendor's: what it has is known from its own list only."""
+    return vendor.name not in (LOCAL, SCRIPTED) and not vendor.needs_key

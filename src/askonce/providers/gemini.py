@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call
 from askonce.domain.content import text_of
-from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, UnknownModel
+from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, UnknownModel, unsent
 from askonce.providers.catalog import Vendor
 from askonce.providers.chat import PROBE_S, Address, Endpoint
 from askonce.providers.failures import QUOTA_WAIT_S, Refusal, failure
@@ -56,12 +56,13 @@ class GeminiProvider:
         The answer's cost is 0 and unpriced. Closing the iterator or cancelling its task hangs up at once. Raises the
         provider errors of `domain.errors`, and `Invalid`, before anything is sent, for what cannot be said here.
         """
-        body = encode_call(call, model)
         path = self._path(model, stream=call.stream)
         began = time.monotonic()
         first_ms = 0
-        address = await self._endpoint(deadline_s)
-        limits = self._bounded(deadline_s - (time.monotonic() - began), call.stream)
+        with unsent():
+            body = encode_call(call, model)
+            address = await self._endpoint(deadline_s)
+            limits = self._bounded(deadline_s - (time.monotonic() - began), call.stream)
         gathered = Gathering(self._vendor.title, len(call.messages))
         async with self._http.exchange(self._request(address, path, body, call.stream), limits) as reply:
             if reply.status != 200:

@@ -22,16 +22,19 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout
+from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout, unsent
 from askonce.providers.connection import Broken, Connection
 from askonce.providers.network import Network, Proxy
 
 MAX_CONNECTIONS = 400  # leaves room under the usual 1,024 descriptors for as many clients and our own files
+MAX_WAYS = 256  # URLs remembered; a process calls two or three at each provider
+MAX_REFUSAL_BYTES = 64 << 10  # a refusal is a sentence or two; longer ones are web pages
 MAX_BODY_BYTES = 64 << 20  # the longest answers are under 1 MB; beyond 64 MB it is not an answer
 # Kept-alive connections are let go before common servers do (uvicorn, Node and llama.cpp: 5 s), so that a request is
 # not written into a connection that its server is just closing. A longer `Keep-Alive: timeout=` is believed.
 IDLE_KEEP_S = 4.0
 MAX_KEEP_S = 60.0
+MAX_DIGITS = 15  # a header's number; the largest that makes sense, a date in milliseconds, has 13
 MAX_RETRY_AFTER_S = 24 * 3600  # no vendor's window is longer than a day
 
 Origin = tuple[str, str, int, Proxy | None]
@@ -84,6 +87,13 @@ class Reply:
         """Read the whole body. Raises `ProviderFailed`, `ProviderTimeout`."""
         return b"".join([piece async for piece in self.pieces()])
 
+    async def beginning(self) -> bytes:
+        """Read the body up to `MAX_REFUSAL_BYTES`; what comes after is nobody's business. Raises as `body`."""
+        read = b""
+        while len(read) < MAX_REFUSAL_BYTES and (piece := await self.piece()):
+            read += piece
+        return read[:MAX_REFUSAL_BYTES]
+
     async def settle(self, grace_s: float) -> None:
         """Read what is left for at most `grace_s`, so that the connection can be used again; never raises for it."""
         with contextlib.suppress(AskonceError, TimeoutError):
@@ -102,6 +112,7 @@ class Http:
         self._free = asyncio.Semaphore(max_connections)
         self._idle: dict[Origin, deque[tuple[Connection, float]]] = {}
         self._all: set[Connection] = set()
+        self._ways: dict[str, tuple[SplitResult, Origin]] = {}
 
     @asynccontextmanager
     async def exchange(self, request: Request, limits: Limits) -> AsyncIterator[Reply]:
@@ -111,9 +122,9 @@ class Http:
         no connection came free within the time for connecting.
         """
         deadline = _Deadline(request.who, limits)
-        target = urlsplit(request.url)
-        origin = self._origin(target)
-        await self._seat(deadline)
+        target, origin = self._whereto(request.url)
+        with unsent():
+            await self._seat(deadline)
         try:
             connection = await self._acquire(origin, deadline)
             try:
@@ -130,7 +141,7 @@ class Http:
         connection = self._reuse(origin)
         if connection is None:
             until = deadline.until(deadline.limits.connect_s)
-            with deadline.over("could not be connected to in time"):
+            with unsent(), deadline.over("could not be connected to in time"):
                 async with asyncio.timeout_at(until):
                     connection = await self._connect(origin, until)
             self._all.add(connection)
@@ -138,6 +149,9 @@ class Http:
         return connection
 
     async def _seat(self, deadline: "_Deadline") -> None:
+        if not self._free.locked():
+            await self._free.acquire()  # does not wait
+            return
         try:
             async with asyncio.timeout_at(deadline.until(deadline.limits.connect_s)):
                 await self._free.acquire()
@@ -153,14 +167,17 @@ class Http:
         self._all.clear()
         self._idle.clear()
 
-    def _origin(self, target: SplitResult) -> Origin:
-        tls = target.scheme == "https"
-        return (
-            target.scheme,
-            target.hostname or "",
-            target.port or (443 if tls else 80),
-            self._network.proxy_for(target),
-        )
+    def _whereto(self, url: str) -> tuple[SplitResult, Origin]:
+        """Take a URL apart and choose the way to it; remembered, for there are few and each call goes to one."""
+        known = self._ways.get(url)
+        if known is None:
+            target = urlsplit(url)
+            port = target.port or (443 if target.scheme == "https" else 80)
+            known = target, (target.scheme, target.hostname or "", port, self._network.proxy_for(target))
+            if len(self._ways) >= MAX_WAYS:
+                self._ways.clear()
+            self._ways[url] = known
+        return known
 
     def _reuse(self, origin: Origin) -> Connection | None:
         now = time.monotonic()
@@ -196,14 +213,15 @@ class Http:
     async def _connect(self, origin: Origin, until: float) -> Connection:
         scheme, host, port, proxy = origin
         loop = asyncio.get_running_loop()
-        if proxy is None:
-            tls = self._context() if scheme == "https" else None
-            _, connection = await loop.create_connection(Connection, host, port, ssl=tls)
-            return connection
-        _, connection = await loop.create_connection(Connection, proxy.host, proxy.port)
+        connection = Connection()
         try:
-            if scheme == "https":
-                await self._tunnel(connection, origin, until)
+            if proxy is None:
+                tls = self._context() if scheme == "https" else None
+                await loop.create_connection(lambda: connection, host, port, ssl=tls)
+            else:
+                await loop.create_connection(lambda: connection, proxy.host, proxy.port)
+                if scheme == "https":
+                    await self._tunnel(connection, origin, until)
         except BaseException:  # a cancellation too: nobody else knows this connection yet
             connection.hang_up()
             raise
@@ -263,12 +281,12 @@ class _Deadline:
 _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "showed a certificate that is not trusted (see SSL_CERT_FILE)"),
     (ssl.SSLError, "could not be spoken to over TLS"),
-    (socket.gaierror, "has an address whose name cannot be resolved"),
-    (ConnectionRefusedError, "is not running: nothing listens at its address"),
-    (ConnectionError, "closed the connection"),
-    (OSError, "cannot be reached over the network"),
+    (socket.gaierror, "has an address whose name cannot be resolved; check its base URL and the network"),
+    (ConnectionRefusedError, "is not running: nothing listens at its address; start it, or correct its base URL"),
+    (ConnectionError, "closed the connection; ask again"),
+    (OSError, "cannot be reached; check the network and its base URL"),
     (_Refused, "cannot be reached: the proxy refused the connection"),
-    (Broken, "broke the answer off or did not speak HTTP"),
+    (Broken, "broke the answer off or did not speak HTTP; ask again, or check its base URL"),
 )
 
 
@@ -297,9 +315,14 @@ def _keep_s(headers: Mapping[str, str]) -> float:
     """Say how long an idle connection is safe to keep, by the server's `Keep-Alive: timeout=N`."""
     for part in headers.get("keep-alive", "").split(","):
         name, _, value = part.strip().partition("=")
-        if name == "timeout" and value.isdigit():
-            return min(max(int(value) - 1.0, 0.0), MAX_KEEP_S)
+        if name == "timeout" and (seconds := _digits(value)) is not None:
+            return min(max(seconds - 1.0, 0.0), MAX_KEEP_S)
     return IDLE_KEEP_S
+
+
+def _digits(word: str) -> int | None:
+    """Read a whole number as a header may hold it; None for anything longer or stranger than one can mean."""
+    return int(word) if len(word) <= MAX_DIGITS and word.isascii() and word.isdigit() else None
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> int | None:
@@ -307,8 +330,8 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> int | None:
 
     `Retry-After` holds seconds or a date (RFC 9110, 10.2.3); `retry-after-ms` is Azure's and OpenAI's finer one.
     """
-    if (ms := headers.get("retry-after-ms", "")).isascii() and ms.isdigit():
-        return min(-(-int(ms) // 1000), MAX_RETRY_AFTER_S)
+    if (ms := _digits(headers.get("retry-after-ms", ""))) is not None:
+        return min(-(-ms // 1000), MAX_RETRY_AFTER_S)
     word = headers.get("retry-after", "").strip()
     try:
         wait = float(word) if word[:1].isdigit() else parsedate_to_datetime(word).timestamp() - now_s

@@ -15,7 +15,7 @@ import msgspec
 from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call, Candidate
 from askonce.domain.content import Text, text_of
-from askonce.domain.errors import AskonceError, ProviderBusy, ProviderDenied, ProviderFailed, UnknownModel
+from askonce.domain.errors import AskonceError, ProviderBusy, ProviderDenied, ProviderFailed, UnknownModel, unsent
 from askonce.domain.ports import Provider
 from askonce.domain.progress import pieces_of
 from askonce.providers.catalog import Vendor
@@ -63,10 +63,11 @@ class MessagesProvider:
         The answer's cost is 0 and unpriced. Closing the iterator or cancelling its task hangs up at once. Raises the
         provider errors of `domain.errors`, and `Invalid`, before anything is sent, for what cannot be said here.
         """
-        body = encode_call(call, model)
         started, first_ms = time.monotonic(), 0
-        address = await self._endpoint(deadline_s)
-        limits = self._bounded(started + deadline_s - time.monotonic(), call.stream)
+        with unsent():
+            body = encode_call(call, model)
+            address = await self._endpoint(deadline_s)
+            limits = self._bounded(started + deadline_s - time.monotonic(), call.stream)
         who = self._vendor.title
         async with self._http.exchange(self._request(address, "messages", body, _betas(call)), limits) as reply:
             if reply.status != 200:

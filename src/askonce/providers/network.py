@@ -5,6 +5,7 @@ Loopback is never reached through a proxy: what listens there is ours, and a pro
 
 import base64
 import ipaddress
+import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,8 +53,19 @@ class Network(Struct, frozen=True):
             ca_dir=environ.get("SSL_CERT_DIR", ""),
         )
 
+    def check(self) -> None:
+        """Try everything out once, so that a wrong variable stops the start and not each call. Raises `ConfigError`."""
+        if "*" not in self.no_proxy:
+            for variable, url in (("HTTPS_PROXY", self.https_proxy), ("HTTP_PROXY", self.http_proxy)):
+                if url:
+                    Proxy.parse(url, variable)
+        self.tls()
+
     def tls(self) -> ssl.SSLContext:
         """Build the context for all TLS connections. Raises `ConfigError` for certificates that cannot be read."""
+        # OpenSSL passes over folders that are not there in silence; the variable may list several.
+        if self.ca_dir and not any(Path(folder).is_dir() for folder in self.ca_dir.split(os.pathsep)):
+            raise ConfigError(f"SSL_CERT_DIR={self.ca_dir!r} is no directory: correct or unset it.")
         try:
             context = ssl.create_default_context(cafile=self.ca_file or None, capath=self.ca_dir or None)
         except OSError as error:  # ssl.SSLError is one too
@@ -85,16 +97,28 @@ class Proxy(Struct, frozen=True):
     authorization: str
 
     @classmethod
-    def parse(cls, url: str) -> "Proxy":
+    def parse(cls, url: str, variable: str = "HTTPS_PROXY or HTTP_PROXY") -> "Proxy":
         """Read a proxy's URL. Raises `ConfigError` for anything but `http://[user:password@]host[:port]`."""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme != "http" or not parts.hostname:
-            raise ConfigError("HTTPS_PROXY or HTTP_PROXY: only proxies spoken to as http://host:port are supported.")
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            host, port = parts.hostname if parts.scheme == "http" else "", parts.port or 80
+        except ValueError:  # a bracket or a port that makes no sense
+            host = ""
+        if not host:
+            raise ConfigError(
+                f"{variable} (or ALL_PROXY) = {_without_password(url)!r}: only proxies spoken to as http://host:port "
+                "are supported; correct or unset it, or set NO_PROXY=* to use none."
+            )
         authorization = ""
         if parts.username:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             authorization = "Basic " + base64.b64encode(pair.encode()).decode()
-        return cls(parts.hostname, parts.port or 80, authorization)
+        return cls(host, port, authorization)
+
+
+def _without_password(url: str) -> str:
+    scheme, mark, _ = url.partition("://")
+    return (scheme + mark if mark and scheme.isalnum() else "") + url.removeprefix(scheme + mark).rpartition("@")[2]
 
 
 def is_loopback(host: str) -> bool:

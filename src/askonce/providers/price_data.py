@@ -5,6 +5,7 @@ result. What our `Price` cannot express (a rate of its own for reasoning) is lef
 """
 
 import calendar
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, time
 from decimal import Decimal, InvalidOperation
@@ -34,7 +35,15 @@ _NOT_CHAT = (
     "rerank",
     "ocr",
     "live",
+    "instruct-",
+    "computer-use",
+    "deep-research",
+    "-search",
+    ".ft-",
+    "ft:",
 )
+# Families that are long gone, or complete texts instead of answering messages.
+_GONE = re.compile(r"(?:text-)?(?:ada|babbage|curie|davinci)(?:-\d+)?$|gpt-3\.5-turbo-instruct.*")
 
 
 class Override(Struct, frozen=True):
@@ -73,7 +82,8 @@ def _model(model: source.ModelInfo, now_s: int, prefix: str = "") -> Model:
     spoken = any(
         dated.price and dated.price.input.nano_per_mtok and dated.price.output.nano_per_mtok for dated in prices
     )
-    chat = (spoken or ":free" in model.id) and not any(word in model.id.lower() for word in _NOT_CHAT)
+    name = model.id.lower()
+    chat = (spoken or ":free" in name) and not any(word in name for word in _NOT_CHAT) and not _GONE.fullmatch(name)
     return Model(prefix + model.id, _rule(model.match), prices, model.context_window, chat, bool(model.deprecated))
 
 

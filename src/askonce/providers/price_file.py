@@ -23,6 +23,7 @@ class PriceFile:
         self._clock = clock
         self._sleep = sleep
         self._seen = 0
+        self._patient_until_ns = clock.steady_ns() + int(PATIENCE_S * 1e9)
         self.there = False
         self.book = PriceBook(PriceTable(), clock)
         self.refresh()
@@ -42,11 +43,9 @@ class PriceFile:
         return True
 
     async def loaded(self) -> None:
-        """Wait for the first table, for at most `PATIENCE_S`."""
-        waited_s = 0.0
-        while not self.there and waited_s < PATIENCE_S:
+        """Wait for the first table until this process is `PATIENCE_S` old; after that nobody waits for it again."""
+        while not self.there and self._clock.steady_ns() < self._patient_until_ns:
             await self._sleep(POLL_S)
-            waited_s += POLL_S
             self.refresh()
 
     def price(self, provider: str, model: str, version: str) -> Price | None:

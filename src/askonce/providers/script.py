@@ -24,6 +24,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from askonce.config.mistyped import in_words
 from askonce.domain.answer import FinishReason
 from askonce.domain.errors import ConfigError
 
@@ -120,6 +121,8 @@ def read_script(path: Path) -> Script:
     try:
         raw: Any = msgspec.json.decode(data) if path.suffix == ".json" else msgspec.toml.decode(data)
         script = msgspec.convert(raw, Script)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"script {path}: {in_words(error)}.") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise ConfigError(f"script {path}: {error}.") from None
     for at, play in enumerate(script.play):

@@ -16,7 +16,14 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from askonce.domain.call import Candidate
-from askonce.domain.errors import AskonceError, Detail, Invalid, ProviderNotConfigured, UnknownModel
+from askonce.domain.errors import (
+    AskonceError,
+    Detail,
+    Invalid,
+    ModelUnavailable,
+    ProviderNotConfigured,
+    UnknownModel,
+)
 from askonce.routing.roster import Group, Member, Roster
 
 MAX_NAME_CHARS = 200  # the longest names of models have about 80
@@ -48,6 +55,8 @@ def by_default(roster: Roster) -> Pool:
     if roster.default_model:
         return by_name(roster.default_model, roster)
     first = first_default(roster)
+    if first is None and roster.configured:
+        raise _nothing_known(roster.configured)
     if first is None:
         cures = [member.cure for member in roster.members if member.cure][:1]
         raise ProviderNotConfigured(" ".join(["No provider is configured.", *(f"To begin, {cure}." for cure in cures)]))
@@ -76,6 +85,9 @@ def defaults(roster: Roster) -> tuple[Candidate, ...]:
 def _of_model(name: str, roster: Roster) -> tuple[Candidate, ...]:
     head, colon, rest = name.partition(":")
     if colon and (member := roster.member(head)):
+        if not rest:
+            problem = f"names the provider {head} and no model: write {head}:MODEL, or send activeProvider"
+            raise Invalid(f"model {problem}.", details=[Detail("model", problem)])
         return (at_member(rest, member, roster),)
     knowing = [member for member in roster.members if _knows(member, name)]
     configured = tuple(Candidate(member.name, name) for member in knowing if member.configured)
@@ -100,6 +112,16 @@ def _members(group: Group, roster: Roster) -> Pool:
     if missing is not None and not found:
         raise missing
     return Pool(tuple(found), tuple(found.values()) if group.strategy == "weighted" else ())
+
+
+def _nothing_known(members: Sequence[Member]) -> ModelUnavailable:
+    """Say why nobody answers although somebody is configured: endpoints of one's own tell what they have, or do not."""
+    titles, first = ", ".join(member.title for member in members), members[0].name
+    return ModelUnavailable(
+        f"{titles}: configured, but no model is known there: it lists none, or cannot be reached (GET /llm/providers "
+        f"says which). Name one as {first}:MODEL, or set default_model for it.",
+        retry_after_s=5,
+    )
 
 
 def at_member(name: str, member: Member, roster: Roster) -> Candidate:
@@ -171,6 +193,10 @@ def _unknown(name: str, members: Sequence[Member], roster: Roster) -> UnknownMod
     others = [model for member in roster.members for model in member.models] if not members else []
     near = nearest(name, [*names, *roster.aliases, *roster.groups]) or nearest(name, others)
     hint = f" The nearest is {near!r}." if near else ""
+    head, colon, _ = name.partition(":")
+    meant = nearest(head, [member.name for member in roster.members]) if colon and not members else None
+    if meant:
+        hint = f" No provider is called {head!r}; did you mean {meant!r}?"
     return UnknownModel(
         f"No provider is known to have a model {shown!r}.{hint} GET /llm/models lists what can be asked; "
         "PROVIDER:MODEL asks a provider for a model that is not listed."

@@ -73,7 +73,11 @@ class Roster(Struct, frozen=True):
 
 
 class Lore(Protocol):
-    """Tell what is known of models. All answers are from memory."""
+    """Tell what is known of models. All answers are from memory, once that is there."""
+
+    async def loaded(self) -> None:
+        """Wait, within a bound, until prices are known at all: a first start compiles them."""
+        ...
 
     def price(self, provider: str, model: str, version: str) -> Price | None:
         """Return the price, None where it is not known."""

@@ -52,11 +52,13 @@ class Router:
                 self._remember(key, found)
         return found
 
-    def afford(self, ask: Ask, route: Route) -> Route:
+    async def afford(self, ask: Ask, route: Route) -> Route:
         """Return the route without those that cannot read the question or may cost more than the caller allows.
 
-        Raises `ContextExceeded` and `MaxCostExceeded` where nobody is left.
+        Waits for prices only where a limit is set. Raises `ContextExceeded` and `MaxCostExceeded` where nobody is left.
         """
+        if ask.routing.max_cost_nano is not None:
+            await self._lore.loaded()
         refused: dict[Candidate, AskonceError] = {}
         for candidate in route.candidates:
             problem = self._problem(ask, candidate)

@@ -27,6 +27,7 @@ KEEP_TRIES = 4  # evictions before giving up when the file is full in spite of F
 TOUCHED_MAX = 1000  # uses noted between two beats; what is asked often is noted soon enough
 USE_GRAIN_MS = 60_000  # a use is written only if the last one written is older
 SCAN = 256  # records looked at before others get their turn
+SCAN_BYTES = 4 << 20  # decoded at once at the most, but for a single larger entry: some milliseconds of the loop
 PAGE_BYTES = 4096
 
 _log = logging.getLogger("askonce.state")
@@ -113,14 +114,14 @@ class LmdbAnswers:
         chosen: list[Entry] = []
         now_ms = self._clock.wall_ms()
         while True:
-            scanned = self._scan(tenant, after)
+            scanned, ended = self._scan(tenant, after)
             for key, entry in scanned:
                 if entry is not None and entry.expires_ms > now_ms and matches(entry, filters, now_ms):
                     if len(chosen) == size:
                         return Page(tuple(chosen), after)
                     chosen.append(entry)
                 after = key
-            if len(scanned) < SCAN:
+            if ended:
                 return Page(tuple(chosen), b"")
             await asyncio.sleep(0)
 
@@ -135,10 +136,10 @@ class LmdbAnswers:
         """
         removed, after, now_ms = 0, b"", self._clock.wall_ms()
         while True:
-            scanned = self._scan(tenant, after)
+            scanned, ended = self._scan(tenant, after)
             chosen = [key for key, entry in scanned if entry is None or matches(entry, filters, now_ms)]
             removed += self._remove([records.use_key(tenant, key) for key in chosen])
-            if len(scanned) < SCAN:
+            if ended:
                 return removed
             after = scanned[-1][0]
             await asyncio.sleep(0)
@@ -207,21 +208,26 @@ class LmdbAnswers:
         stat = txn.stat(self._room.db)
         return (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]) * stat["psize"]
 
-    def _scan(self, tenant: str, after: bytes) -> list[tuple[bytes, Entry | None]]:
-        """Return up to SCAN of the tenant's entries behind a fingerprint; None stands for one that cannot be read."""
+    def _scan(self, tenant: str, after: bytes) -> tuple[list[tuple[bytes, Entry | None]], bool]:
+        """Return some of the tenant's entries behind a fingerprint, and whether those were the last.
+
+        At most SCAN, and no more once they come to SCAN_BYTES; None stands for an entry that cannot be read.
+        """
         shelf = records.shelf(tenant)
         found: list[tuple[bytes, Entry | None]] = []
+        size = 0
         try:
             with self._room.env.begin() as txn, txn.cursor() as cursor:
                 for key, record in records.walk(cursor, shelf, shelf + after):
                     entry = _decode(record)
                     if key != shelf + after and (entry is None or entry.tenant == tenant):
                         found.append((key[len(shelf) :], entry))
-                    if len(found) == SCAN:
-                        break
+                        size += len(record) if entry is None else len(bytes(entry.answer)) + len(entry.rendition)
+                    if len(found) == SCAN or size >= SCAN_BYTES:
+                        return found, False
         except lmdb.Error as error:
             raise lmdb_errors.unavailable(error) from error
-        return found
+        return found, True
 
     def _remove(self, used: list[bytes]) -> int:
         if not used:

@@ -35,7 +35,7 @@ class LmdbWindows:
 
     async def take(self, window: Window) -> Verdict:
         """Admit one request if the window has room, and count it only then."""
-        return self._desk.write(lambda txn: rule.take(txn, window, self._clock.steady_ns()))
+        return self._desk.admit(lambda txn: rule.take(txn, window, self._clock.steady_ns()))
 
     async def peek(self, window: Window) -> Verdict:
         """Say whether there is room and how much, without counting anything."""
@@ -80,7 +80,7 @@ class LmdbThreshold:
         Without a window the look-up comes first, so that a miss writes nothing.
         """
         if knock.window is not None:
-            return self._desk.write(partial(self._admit, knock, knock.window))
+            return self._desk.admit(partial(self._admit, knock, knock.window))
         entry = self._look_up(knock)
         if entry is not None:
             self._desk.write(partial(self._book, entry))

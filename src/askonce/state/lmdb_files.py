@@ -170,6 +170,8 @@ def enter_room(folder: Path, plan: Plan, alone: bool) -> tuple[Room, Mark | None
         move_aside(path, lmdb_errors.reason(error))
         path.mkdir(mode=0o700)
         return _enter(path, plan, alone)
+    except lmdb.MemoryError as error:
+        raise too_large(plan) from error
     except lmdb.Error as error:
         raise ConfigError(
             f"ASKONCE_DATA_DIR: {path} cannot be used: {error}. Free disk space, correct its owner and permissions, "
@@ -193,6 +195,14 @@ def empty_room(room: Room, plan: Plan) -> Room:
     for name in ("data.mdb", "lock.mdb"):
         (room.path / name).unlink(missing_ok=True)
     return _enter(room.path, plan, alone=True)[0]
+
+
+def too_large(plan: Plan) -> ConfigError:
+    """Make the refusal of a file that finds no room in this process's memory map."""
+    return ConfigError(
+        f"ASKONCE_CACHE_SIZE: {plan.map_bytes} bytes of {plan.name} find no room in the address space of a process; "
+        "set a smaller size, or raise its limit (ulimit -v)."
+    )
 
 
 def foreign(path: Path) -> ConfigError:
@@ -239,7 +249,8 @@ def _enter(path: Path, plan: Plan, alone: bool) -> tuple[Room, Mark | None]:
         max_spare_txns=1,
     )
     try:
-        if size and (env.info()["last_pgno"] + 1) * env.stat()["psize"] > size:
+        # Beside others the file may have grown since it was measured; they looked when they were alone.
+        if alone and size and (env.info()["last_pgno"] + 1) * env.stat()["psize"] > size:
             raise lmdb.CorruptedError(f"{data} is shorter than it says")
         room = Room(env, path, plain)
         mark = room.read_mark()

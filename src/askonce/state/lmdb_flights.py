@@ -86,6 +86,8 @@ class LmdbFlights:
         def act(txn: Txn) -> None:
             lease = log.read_lease(txn, name)
             if lease is not None and lease.generation == generation and not lease.flags & log.LANDED:
+                if landing.cut:
+                    lease = lease._replace(flags=lease.flags | log.CUT)
                 log.write_landing(txn, name, lease, packed, self._clock.steady_ns())
 
         name = log.name(flight)

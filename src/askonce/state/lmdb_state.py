@@ -87,7 +87,7 @@ class LmdbState:
                 f"ASKONCE_DATA_DIR: {self._premises.folder} cannot be used: {error}. Free disk space, correct its "
                 "owner and permissions, or choose another folder."
             ) from error
-        cache, books = self._rooms
+        books, cache = self._rooms
         self._desk = Desk(books, self._clock)
         self.answers = LmdbAnswers(cache, self._clock)
         self.windows = LmdbWindows(self._desk, self._clock)
@@ -138,7 +138,7 @@ class LmdbState:
         """Say what does not work and why, for /ready."""
         parts = {"books": self._desk.ailment, "cache": self.answers.ailment, "snapshot": self._unsaved}
         notes = []
-        if self._rooms and self._rooms[1].plain:
+        if self._rooms and self._rooms[0].plain:
             notes.append("The books could not reserve their disk space; they are written plainly, which is slower.")
         return Health({part: why for part, why in parts.items() if why}, tuple(notes))
 
@@ -158,12 +158,15 @@ class LmdbState:
             self._unsaved = ""
 
     def _open_rooms(self) -> None:
-        """Open both environments; alone, first decide what can be trusted."""
-        for plan, trust in ((self._cache_plan, self._trust_cache), (self._books_plan, self._trust_books)):
+        """Open both environments; alone, first decide what can be trusted.
+
+        The books come first: where they are of a newer version, the start is refused and the cache left as it is.
+        """
+        for plan, trust in ((self._books_plan, self._trust_books), (self._cache_plan, self._trust_cache)):
             room, mark = files.enter_room(self._premises.folder, plan, self._premises.alone)
             if not self._premises.alone:
                 self._rooms.append(room)
-                self._agree(mark)
+                self._agree(mark, is_books=plan is self._books_plan)
                 continue
             try:
                 room = trust(room, mark, plan)
@@ -173,14 +176,17 @@ class LmdbState:
                 room = trust(*files.enter_room(self._premises.folder, plan, alone=True), plan)
             self._rooms.append(room)
 
-    def _agree(self, mark: files.Mark | None) -> None:
+    def _agree(self, mark: files.Mark | None, *, is_books: bool) -> None:
         """Join the processes that have the files open already."""
         if mark is None or mark.format != files.FORMAT or mark.boot != self._boot:
             raise StoreUnavailable("The state files are in use by another version of Askonce.")
-        self._since_ms = mark.since_ms
+        if is_books:
+            self._since_ms = mark.since_ms
 
     def _trust_cache(self, room: files.Room, mark: files.Mark | None, plan: files.Plan) -> files.Room:
         """Keep the cache if nothing can have been lost of it, else begin a new one."""
+        if mark is not None and mark.format > files.FORMAT:
+            raise files.newer(room.path, mark.format)
         if mark is not None and (mark.format != files.FORMAT or not self._is_sound(mark)):
             _log.info("the cache begins anew: it was last used under another boot or by another version")
             room = files.empty_room(room, plan)
@@ -225,7 +231,7 @@ class LmdbState:
 
     def _seal(self) -> None:
         """Put everything on the disk and say so in the marks."""
-        cache, books = self._rooms
+        books, cache = self._rooms
         try:
             with books.env.begin() as txn:
                 snapshot = snapshots.draw(txn, self._since_ms)

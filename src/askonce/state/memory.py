@@ -15,6 +15,8 @@ from askonce.limits import window as rule
 from askonce.state import tally
 from askonce.state.solo import Hangar, SoloFlights
 
+# Some 30 MB. Only a flood from very many addresses has more at once, and only while the shared store is away.
+WINDOWS_MAX = 100_000
 CAPACITY_BYTES = 64 << 20  # enough for tests and demonstrations
 
 
@@ -39,6 +41,14 @@ class MemoryWindows:
     async def take(self, window: Window) -> Verdict:
         """Admit one request if the window has room, and count it only then."""
         return rule.take(self._shelf, window, self._clock.steady_ns())
+
+    def sweep(self) -> None:
+        """Forget windows in which nothing counts any more; begin anew rather than hold more than `WINDOWS_MAX`."""
+        now_ns = self._clock.steady_ns()
+        for key in [key for key, value in self._shelf.items() if rule.expired(value, now_ns)]:
+            del self._shelf[key]
+        if len(self._shelf) > WINDOWS_MAX:
+            self._shelf.clear()
 
     async def peek(self, window: Window) -> Verdict:
         """Say whether there is room and how much, without counting anything."""

@@ -1,6 +1,7 @@
 """A tenant's sums as they are stored: eleven signed 64-bit integers, in the order of `Tally`.
 
-Signed 64 bits of nano-dollars are nine thousand million dollars; the sums are not expected to overflow.
+Signed 64 bits of nano-dollars are nine thousand million dollars; a sum that would be larger stays there,
+so that no lying vendor can stop the books.
 """
 
 import struct
@@ -9,6 +10,7 @@ from typing import NamedTuple
 from askonce.domain.outcome import Paid, Spared, Totals
 
 TALLY = struct.Struct("<11q")
+_MOST = 2**63 - 1
 NOTHING = bytes(TALLY.size)
 
 
@@ -35,13 +37,14 @@ class Tally(NamedTuple):
 def add_hit(packed: bytes, saved_nano: int, saved_tokens: int) -> bytes:
     """Add one answer from the store."""
     hits, m, c, f, a, u, spent, exact, coalesced, tokens, cached = TALLY.unpack(packed)
-    return TALLY.pack(hits + 1, m, c, f, a, u, spent, exact + saved_nano, coalesced, tokens + saved_tokens, cached)
+    exact, tokens = min(exact + saved_nano, _MOST), min(tokens + saved_tokens, _MOST)
+    return TALLY.pack(hits + 1, m, c, f, a, u, spent, exact, coalesced, tokens, cached)
 
 
 def add(packed: bytes, ending: Paid | Spared) -> bytes:
     """Add one ending."""
     sums = Tally._make(TALLY.unpack(packed))
-    return TALLY.pack(*(mine + more for mine, more in zip(sums, _worth(ending), strict=True)))
+    return TALLY.pack(*(min(mine + more, _MOST) for mine, more in zip(sums, _worth(ending), strict=True)))
 
 
 def _worth(ending: Paid | Spared) -> Tally:

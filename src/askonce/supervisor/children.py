@@ -6,15 +6,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO
 
+from askonce.config.table import KEY_VARIABLE, SETTINGS
+from askonce.providers.catalog import VENDORS
 from askonce.supervisor import pulse
 from askonce.supervisor.pulse import Beat, Verdict
 
 # A child is not to share the terminal's signals: Ctrl-C is for the supervisor, which then tells its children.
 _OWN_GROUP = 0
 _PIPE_READ = 65536
+_SECRETS = (
+    {setting.env for setting in SETTINGS if setting.secret}
+    | {KEY_VARIABLE}
+    | {variable for vendor in VENDORS for variable in vendor.key_variables}
+)
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Copy an environment without the variables that hold keys: children, and theirs, are told over stdin.
+
+    A proxy's password stays: whoever goes through the proxy reads it from there.
+    """
+    return {name: value for name, value in environ.items() if name not in _SECRETS}
 
 
 def python(module: str) -> tuple[str, ...]:
@@ -27,7 +42,11 @@ class Child:
 
     def __init__(self, command: Sequence[str], line: bytes, pass_fds: Sequence[int] = ()) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            command, stdin=subprocess.PIPE, pass_fds=tuple(pass_fds), process_group=_OWN_GROUP
+            command,
+            stdin=subprocess.PIPE,
+            pass_fds=tuple(pass_fds),
+            process_group=_OWN_GROUP,
+            env=without_secrets(os.environ),
         )
         self.born_s = time.monotonic()
         with contextlib.suppress(BrokenPipeError):  # dead already: reaped as such
@@ -80,9 +99,9 @@ class Watched(Child):
         self.pulse_fd = reading
         self.was_ready = False
         self._beat: Beat | None = None
-        self._heard_s = self.born_s
+        self._heard_s = self._start_s = self.born_s
 
-    def listen(self) -> None:
+    def listen(self, now_s: float) -> None:
         """Read all beats that are there."""
         data = b""
         with contextlib.suppress(BlockingIOError):
@@ -90,12 +109,17 @@ class Watched(Child):
                 data += chunk
         beat = pulse.last(data)
         if beat is not None:
-            self._beat, self._heard_s = beat, time.monotonic()
+            self._beat, self._heard_s = beat, now_s
             self.was_ready = self.was_ready or beat.phase == "ready"
 
-    def verdict(self) -> Verdict:
+    def forgive(self, now_s: float, lost_s: float) -> None:
+        """Take nothing amiss of a time in which nobody watched: count silence from now on, and no age for it."""
+        self._heard_s = now_s
+        self._start_s += lost_s
+
+    def verdict(self, now_s: float) -> Verdict:
         """Judge by what was heard last."""
-        return pulse.judge(self._beat, self.born_s, self._heard_s, time.monotonic())
+        return pulse.judge(self._beat, self._start_s, self._heard_s, now_s)
 
     def close(self) -> None:
         """Let go of both pipes."""

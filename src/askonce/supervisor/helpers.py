@@ -10,7 +10,7 @@ import msgspec
 from askonce.config.paths import PRICES_NAME, STATUS_NAME
 from askonce.config.settings import Config
 from askonce.localmodel.status import give_up
-from askonce.providers import catalog
+from askonce.providers.catalog import wants_local_model
 from askonce.supervisor.children import Child
 from askonce.supervisor.folder import DataFolder
 from askonce.supervisor.posts import Errand, Post
@@ -20,16 +20,11 @@ _MAX_FAILED_MODELS = 5  # its start costs gigabytes of reading
 _MAX_FAILED_ERRANDS = 3  # without new prices the world goes on
 
 
-def wants_local_model(config: Config) -> bool:
-    """Say whether the embedded model is to run: asked for, or `auto` and nobody else could answer."""
-    return catalog.wants_local_model(config.local_model, (provider.name for provider in config.providers))
-
-
 def local_model_post(config: Config, folder: DataFolder, command: Sequence[str]) -> Post | None:
     """Make the embedded model's place; None if it is not to run. An earlier run's last word is removed."""
     status = folder.run / STATUS_NAME
     status.unlink(missing_ok=True)
-    if not wants_local_model(config):
+    if not wants_local_model(config.local_model, (provider.name for provider in config.providers)):
         return None
     told = {"models_dir": config.models_dir, "status_path": str(status), "model": config.local_model}
     line = msgspec.json.encode(told) + b"\n"

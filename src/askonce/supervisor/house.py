@@ -8,6 +8,7 @@ remarked on and changes nothing, as settings are read at the start only.
 """
 
 import contextlib
+import os
 import selectors
 import signal
 import socket
@@ -20,12 +21,15 @@ from types import FrameType
 from msgspec import Struct
 
 from askonce.config.settings import Config
+from askonce.providers.network import Network
 from askonce.supervisor import sockets
 from askonce.supervisor.assignment import EXIT_FAILED
 from askonce.supervisor.children import python
 from askonce.supervisor.folder import DataFolder
 from askonce.supervisor.helpers import local_model_post, price_errand
 from askonce.supervisor.posts import GatewayPost, Post
+from askonce.supervisor.preflight import preflight
+from askonce.supervisor.pulse import Watch
 from askonce.supervisor.screen import Screen
 from askonce.telemetry import logs
 
@@ -49,6 +53,8 @@ PROGRAMS = Commands()
 
 def serve(config: Config, screen: Screen, commands: Commands = PROGRAMS) -> int:
     """Serve until told to stop; return the exit code. Raises `ConfigError` before anything was started."""
+    Network.from_environ(os.environ).check()  # the gateways will read the same: proxies are the process's, not ours
+    preflight(config)
     folder = DataFolder.claim(Path(config.data_dir))
     try:
         listeners = sockets.listen(config.host, config.port, config.workers)
@@ -67,6 +73,7 @@ class _House:
         self._gateways: list[GatewayPost] = []
         self._others: list[Post] = []
         self._hired = False
+        self._watch = Watch()
         self._ends_s: float | None = None  # when draining is over
 
     def live(self, listeners: Sequence[socket.socket], woken: socket.socket, told: list[signal.Signals]) -> int:
@@ -90,6 +97,7 @@ class _House:
 
     def _tend(self) -> None:
         now_s = time.monotonic()
+        self._forgive(now_s)
         for post in (*self._gateways, *self._others):
             post.tend(now_s)
         if self._ends_s is None and all(post.given_up for post in self._gateways):
@@ -97,6 +105,14 @@ class _House:
             self._drain()
         if self._ends_s is not None:
             self._end(now_s)
+
+    def _forgive(self, now_s: float) -> None:
+        """After a pause of ours judge nobody by it: whoever stopped us has probably stopped them too."""
+        lost_s = self._watch.lost_s(now_s)
+        if lost_s:
+            log.warning("was stopped", for_s=round(lost_s, 1))
+            for post in self._gateways:
+                post.forgive(now_s, lost_s)
 
     def _wait(self, woken: socket.socket) -> None:
         """Wait for a beat, a signal or the next tick. Children come and go, so the set is made anew."""

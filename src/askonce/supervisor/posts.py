@@ -96,6 +96,7 @@ class GatewayPost(Post):
         self._listener = listener
         self._config = config
         self._command = command
+        self._killed: Child | None = None
 
     @property
     def ready(self) -> bool:
@@ -110,12 +111,18 @@ class GatewayPost(Post):
     def tend(self, now_s: float) -> None:
         """Also hear the pulse, and kill who does not live. A killed process gives its locks back."""
         if isinstance(self.child, Watched):
-            self.child.listen()
-            verdict = self.child.verdict()
-            if verdict != "alive":
+            self.child.listen(now_s)
+            verdict = self.child.verdict(now_s)
+            if verdict != "alive" and self._killed is not self.child:  # it may take a moment to be gone
+                self._killed = self.child
                 log.error("killed", process=self.name, pid=self.child.pid, because=verdict)
                 self.child.signal(signal.SIGKILL)
         super().tend(now_s)
+
+    def forgive(self, now_s: float, lost_s: float) -> None:
+        """Do not blame the child for a time in which the supervisor itself was stopped. Call it before `tend`."""
+        if isinstance(self.child, Watched):
+            self.child.forgive(now_s, lost_s)
 
     def retire(self) -> None:
         """Also stop listening: whoever comes now is told at once that nobody is there."""

@@ -1,7 +1,8 @@
 """How a gateway says that it is alive, and when its silence means that it is not. No I/O, no clock.
 
 A thread of the gateway writes a beat every half second: its phase, and for how long its event loop has not turned.
-A process that is stopped, or hangs in native code, cannot beat; one whose loop hangs beats and says so.
+A process that is stopped, or hangs in native code, cannot beat; one whose loop hangs beats and says so. Who was stopped
+itself (a paused machine stops everybody) heard nothing and has no right to judge: time that one did not watch is lost.
 """
 
 from typing import Literal
@@ -18,6 +19,8 @@ SILENT_S = 2.0
 STUCK_S = 10.0
 # The first start reads everything from a cold disk.
 START_S = 30.0
+# Who looks twice a second or more, and did not for so long, was itself stopped. Under SILENT_S, else one kills first.
+PAUSED_S = 1.0
 
 _LETTERS: dict[Phase, bytes] = {"starting": b"s", "ready": b"r", "draining": b"d"}
 _PHASES: dict[bytes, Phase] = {letter: phase for phase, letter in _LETTERS.items()}
@@ -28,6 +31,19 @@ class Beat(Struct, frozen=True):
 
     phase: Phase
     loop_age_s: float = 0.0
+
+
+class Watch:
+    """Notice, by the times of one's own looks, that one was stopped in between."""
+
+    def __init__(self) -> None:
+        self._last_s: float | None = None
+
+    def lost_s(self, now_s: float) -> float:
+        """Note a look, and return how long one was stopped before it; 0 for what is usual."""
+        gap_s = 0.0 if self._last_s is None else now_s - self._last_s
+        self._last_s = now_s
+        return gap_s if gap_s > PAUSED_S else 0.0
 
 
 def encode(beat: Beat) -> bytes:

@@ -7,15 +7,17 @@ per cent. Keys are never shown.
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from askonce import __version__
+from askonce.config.load import is_loopback
 from askonce.config.paths import STATUS_NAME
 from askonce.config.settings import Config
 from askonce.localmodel.status import Status, read
-from askonce.supervisor.helpers import wants_local_model
+from askonce.providers.catalog import wants_local_model
 
 _BAR = 30  # characters
 _STEP = 10  # per cent between lines
@@ -87,15 +89,34 @@ def address(config: Config, port: int) -> str:
 def _first_screen(config: Config, port: int) -> Iterator[str]:
     yield f"\nAskonce {__version__} answers at {address(config, port)}\n"
     yield f"  {curl_line(config, port)}\n"
+    if not is_loopback(config.host):
+        yield f"  others   {_from_elsewhere(config, port)}"
+    if not is_loopback(config.host) and not config.keys:
+        yield "  WARNING  there are no keys: whoever reaches this address spends your money; set ASKONCE_KEYS"
     yield f"  models   {_who_answers(config)}"
     yield f"  data     {config.data_dir}"
     yield f'  more     {address(config, port)}/docs, `askonce ask "…"`, `askonce stats`, `askonce doctor`'
     yield f"  to stop  Ctrl-C, or kill {os.getpid()}\n"
 
 
+def _from_elsewhere(config: Config, port: int) -> str:
+    """Write the address that other machines use: where all are listened on, the one that leads out of here."""
+    if config.host not in _ANYWHERE:
+        return address(config, port)
+    family, somewhere = (socket.AF_INET6, "2001:db8::1") if ":" in config.host else (socket.AF_INET, "192.0.2.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((somewhere, 9))  # sends nothing: it only asks which way the system would go
+            host = str(probe.getsockname()[0])
+        except OSError:
+            host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _who_answers(config: Config) -> str:
-    names = [provider.name for provider in config.providers]
-    if wants_local_model(config):
+    configured = [provider.name for provider in config.providers]
+    names = list(configured)
+    if wants_local_model(config.local_model, configured):
         names.append("the embedded model")
     first = f", {config.default_model} unless a request names another" if config.default_model else ""
     return (", ".join(names) + first) if names else "none: set a vendor's key, or ASKONCE_LOCAL_MODEL=on"

@@ -2,7 +2,8 @@
 
     assignment ─▶ build ─▶ start ─▶ serve ─▶ SIGTERM: drain ─▶ stop
 
-SIGTERM or the supervisor's death stops accepting; what is in flight may end within `drain_s`.
+SIGTERM stops accepting; what is in flight may end within `drain_s`. The supervisor's death ends everything: on Linux at
+once, by the kernel's SIGKILL; elsewhere within `_ORPHAN_S`, once the pipe on stdin has ended.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from askonce.supervisor import assignment, pulse
 from askonce.supervisor.assignment import EXIT_FAILED, EXIT_HOPELESS, Assignment
 from askonce.supervisor.lifeline import die_with_parent, watch_stdin
 from askonce.supervisor.protocol import BoundedProtocol
-from askonce.supervisor.pulse import Beat, Phase
+from askonce.supervisor.pulse import Beat, Phase, Watch
 from askonce.supervisor.sockets import BACKLOG
 from askonce.telemetry import logs
 
@@ -83,35 +84,44 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Pulse:
-    """Beat from a thread, so that a hanging loop is told from a frozen process."""
+class Pulse:
+    """Beat from a thread, so that a hanging loop is told from a frozen process. `steady` is a clock in seconds."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, steady: Callable[[], float] = time.monotonic) -> None:
         self._phase: Phase = "starting"
         self._fd = fd
-        self._turned_s = time.monotonic()
+        self._steady = steady
+        self._turned_s = steady()
+        self._watch = Watch()
         os.set_blocking(fd, False)
 
     def turn(self) -> None:
-        """Note that the loop turns."""
-        self._turned_s = time.monotonic()
+        """Note that the loop turns; in the loop."""
+        self._turned_s = self._steady()
 
     def enter(self, phase: Phase) -> None:
-        """Tell the supervisor at once that another phase began."""
+        """Tell the supervisor at once that another phase began; in the loop, which therefore turns."""
+        self.turn()
         self._phase = phase
-        self.tell()
+        self._tell()
 
-    def tell(self) -> None:
-        """Send one beat now. A full pipe means that the supervisor does not read: nothing to do about it here."""
-        age_s = max(0.0, time.monotonic() - self._turned_s - _TURN_S)
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(self._fd, pulse.encode(Beat(self._phase, age_s)))
+    def beat(self) -> None:
+        """Send what is due every `BEAT_S`. For a pause of the whole process its loop is not to blame."""
+        if self._watch.lost_s(self._steady()):
+            self.turn()
+        self._tell()
 
     def run(self) -> None:
         """Beat for ever."""
         while True:
-            self.tell()
+            self.beat()
             time.sleep(pulse.BEAT_S)
+
+    def _tell(self) -> None:
+        # A full pipe means that the supervisor does not read: nothing to do about it here.
+        age_s = max(0.0, self._steady() - self._turned_s - _TURN_S)
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._fd, pulse.encode(Beat(self._phase, age_s)))
 
 
 def run(build: Build) -> int:
@@ -123,7 +133,7 @@ def run(build: Build) -> int:
         return EXIT_FAILED
     told = assignment.decode(line)
     logs.configure(told.config.log_level, told.config.log_format)
-    beats = _Pulse(told.pulse_fd)
+    beats = Pulse(told.pulse_fd)
     threading.Thread(target=beats.run, name="pulse", daemon=True).start()
     try:
         gateway = build(told.config, told.slot, told.incarnation)
@@ -138,7 +148,7 @@ def run(build: Build) -> int:
     return 0
 
 
-async def _serve(gateway: Gateway, told: Assignment, beats: _Pulse) -> None:
+async def _serve(gateway: Gateway, told: Assignment, beats: Pulse) -> None:
     server = _Server(_uvicorn_config(gateway, told), begun=lambda: beats.enter("ready"))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -154,14 +164,14 @@ async def _serve(gateway: Gateway, told: Assignment, beats: _Pulse) -> None:
     await gateway.stop()
 
 
-async def _turn(gateway: Gateway, beats: _Pulse) -> None:
+async def _turn(gateway: Gateway, beats: Pulse) -> None:
     while True:
         beats.turn()
         gateway.beat()
         await asyncio.sleep(_TURN_S)
 
 
-async def _drain_when_told(stopping: asyncio.Event, gateway: Gateway, server: uvicorn.Server, beats: _Pulse) -> None:
+async def _drain_when_told(stopping: asyncio.Event, gateway: Gateway, server: uvicorn.Server, beats: Pulse) -> None:
     await stopping.wait()
     beats.enter("draining")
     server.should_exit = True

@@ -1,41 +1,79 @@
 """Write a line for what is worth one: calls that were paid, endings that could not be booked, defects."""
 
+import asyncio
+
 import structlog
 from msgspec.structs import asdict
 
-from askonce.domain.errors import StoreUnavailable
+from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
 from askonce.domain.outcome import Paid, PaidRecord, Spared
+
+LATER_S = 0.005  # behind the answer, and so few at once that others do not wait for them
+# Errors whose sentence ends in the vendor's own words, which may quote the prompt.
+_QUOTING = frozenset({ProviderFailed.code})
+WAITING_MAX = 256  # written at once when there are so many
 
 _log = structlog.get_logger("askonce")
 
 
 class RequestLog:
-    """Observe endings and log them (port `Observer`). Hits are counted in the books and not logged."""
+    """Observe endings and log them (port `Observer`). Hits are counted in the books and not logged.
+
+    Lines of paid calls are written a moment later, so that their answers need not wait for them; `flush` writes them
+    now. A process that is killed loses the last of them, but nothing of the books.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[PaidRecord] = []
 
     def paid(self, record: PaidRecord) -> None:
         """Log a call that reached a provider."""
-        paid = record.paid
-        write = _log.info if paid.ending == "answered" else _log.warning
-        write(
-            "provider_call",
-            request_id=record.request_id,
-            tenant=paid.tenant,
-            provider=paid.provider,
-            model=paid.model,
-            ending=paid.ending,
-            cost_nano=paid.cost_nano,
-            prompt_tokens=paid.prompt_tokens,
-            completion_tokens=paid.completion_tokens,
-            took_ms=record.took_ms,
-            first_token_ms=record.first_token_ms,
-            stored=record.stored,
-            **({"code": record.error_code, "reason": record.error_message} if record.error_code else {}),
-        )
+        self._waiting.append(record)
+        if record.paid.ending != "answered":
+            self.flush()  # rare, and wanted most where things go wrong
+        elif len(self._waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_later(LATER_S, self.flush)
+            except RuntimeError:  # outside of a loop nothing is in a hurry
+                self.flush()
+        elif len(self._waiting) >= WAITING_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        waiting, self._waiting = self._waiting, []
+        for record in waiting:
+            _write(record)
 
     def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
         """Log an ending in full that the books did not take, so that it can be added by hand."""
         _log.error("not_booked", kind=type(ending).__name__, reason=error.message, **asdict(ending))
 
+    def failed(self, error: AskonceError) -> None:
+        """Log a request that ended with an error that is not its caller's."""
+        said = {} if error.code in _QUOTING else {"reason": error.message}
+        _log.warning("request_failed", status=error.status, code=error.code, **said)
+
     def defect(self, error: BaseException) -> None:
         """Log an error that nobody expected, with its traceback."""
         _log.error("defect", exc_info=error)
+
+
+def _write(record: PaidRecord) -> None:
+    paid = record.paid
+    write = _log.info if paid.ending == "answered" else _log.warning
+    write(
+        "provider_call",
+        request_id=record.request_id,
+        tenant=paid.tenant,
+        provider=paid.provider,
+        model=paid.model,
+        ending=paid.ending,
+        cost_nano=paid.cost_nano,
+        prompt_tokens=paid.prompt_tokens,
+        completion_tokens=paid.completion_tokens,
+        took_ms=record.took_ms,
+        first_token_ms=record.first_token_ms,
+        stored=record.stored,
+        **({"code": record.error_code} if record.error_code else {}),
+    )

@@ -140,13 +140,14 @@ def usage_of(said: Sequence[UsageField]) -> Usage | None:
         return None
     read, written = counts.get("cache_read_input_tokens", 0), counts.get("cache_creation_input_tokens", 0)
     output = counts["output_tokens"]
-    return Usage(
+    usage = Usage(
         prompt_tokens=counts["input_tokens"] + read + written,
         completion_tokens=output,
         cached_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=min(counts.get("thinking", 0), output),
     )
+    return usage if usage.is_possible else None
 
 
 def decode_count(body: bytes, who: str) -> int:

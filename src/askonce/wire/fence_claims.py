@@ -126,7 +126,7 @@ def read_label(line: str) -> str | None:
     `File: src/a.py`, `<summary>src/a.py</summary>`, `==> src/a.py <==`. Or it is a heading with one path in it, or a
     sentence that ends with a colon and says that a file follows: ``Create a file named `src/a.py`:``.
     """
-    if len(line) > MAX_LABEL_CHARS or "/**" in line:
+    if not line or len(line) > MAX_LABEL_CHARS or "/**" in line:
         return None
     line = _HTML_TAGS.sub("", line).strip(BLANKS)
     text = _TRAIL.sub("", _LEAD.sub("", line, count=1) if _LEAD.match(line) else line)

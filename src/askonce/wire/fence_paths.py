@@ -21,6 +21,10 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _RESERVED = re.compile(r'[<>|"?*]')
 _DRIVE = re.compile(r"[A-Za-z]:")
 
+# A repository's own folder: what is written there runs with the next `git status` (core.fsmonitor, core.hooksPath).
+# `git~1` is its short name on file systems that have such.
+_REPOSITORY = (".git", "git~1")
+
 _EXTENSION = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,14}")
 _ROOTED = re.compile(r"[/\\]|~[/\\\w]|[A-Za-z]:[/\\]|(?:.*[/\\])?\.\.[/\\]")
 _DOTFILE = re.compile(r"\.[A-Za-z][\w.-]*")
@@ -46,10 +50,17 @@ def vet(claim: str) -> str:
     if len(claim) > MAX_PATH_BYTES:
         problem = f"is longer than {MAX_PATH_BYTES} bytes"
     else:
-        problem = _problem(claim) or _problem(unicodedata.normalize("NFKC", claim))
+        problem = _problem(claim)
+        if not problem and not claim.isascii():
+            problem = _problem(unicodedata.normalize("NFKC", claim))
     if problem:
         raise UnsafePath(f"Refused the path {_shown(claim)}: it {problem}. Its block is not among the files.")
     return "/".join(_parts(claim))
+
+
+def reaches_git(part: str) -> bool:
+    """Say whether a part of a path is a repository's own folder on any file system: case and trailing dots aside."""
+    return part.rstrip(" .").lower() in _REPOSITORY
 
 
 def _parts(path: str) -> list[str]:
@@ -58,7 +69,8 @@ def _parts(path: str) -> list[str]:
 
 def _problem(claim: str) -> str:
     """Say what is wrong with a path, or ""."""
-    if any(unicodedata.category(char) in _INVISIBLE for char in claim):
+    plainly_visible = claim.isascii() and claim.isprintable()
+    if not plainly_visible and any(unicodedata.category(char) in _INVISIBLE for char in claim):
         return "holds control characters"
     path, parts = claim.replace("\\", "/").strip(), _parts(claim)
     for bad, problem in (
@@ -68,6 +80,7 @@ def _problem(claim: str) -> str:
         (path.startswith("~"), "begins at a home folder"),
         # Some systems drop trailing dots and spaces from a name: ".. " is ".." there.
         (any(not part.strip(" .") for part in parts), "climbs with '..'"),
+        (any(reaches_git(part) for part in parts), "reaches into a Git repository"),
         (not parts or path.endswith(("/", "/.")), "names a folder"),
         (":" in path, "holds a colon"),
         (_RESERVED.search(path), "holds a wildcard or a quote"),

@@ -232,15 +232,8 @@ def read_usage(raw: bytes) -> Usage | None:
         cached_tokens=found.cached_content_token_count or 0,
         reasoning_tokens=thoughts,
     )
-    counts = (
-        found.prompt_token_count,
-        usage.cached_tokens,
-        thoughts,
-        found.candidates_token_count or 0,
-        found.tool_use_prompt_token_count or 0,
-        usage.prompt_tokens - usage.cached_tokens,
-    )
-    return usage if min(counts) >= 0 else None
+    told = (found.prompt_token_count, found.tool_use_prompt_token_count or 0)
+    return usage if min(told) >= 0 and usage.is_possible else None
 
 
 class _Model(Struct, rename="camel"):

@@ -49,7 +49,7 @@ def _says(description: str) -> Meta:
 
 
 Seconds = Annotated[int, Meta(ge=1, le=TTL_CEILING_S)] | Annotated[float, Meta(ge=1, le=TTL_CEILING_S)]
-Dollars = Annotated[int, Meta(ge=0, le=1_000_000)] | Annotated[float, Meta(ge=0, le=1_000_000)]
+Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
 Whole = Annotated[int, Meta(ge=1, le=10_000_000)] | Annotated[float, Meta(ge=1, le=10_000_000)]
 
 
@@ -73,7 +73,10 @@ class GenerateBody(Struct, frozen=True, forbid_unknown_fields=True, rename="came
     allow_failover: Annotated[bool | None, _says("may another provider answer if this one fails; default true")] = None
     capabilities: Annotated[tuple[str, ...] | None, _says("what the model must be able to do, and what for")] = None
     priority: Annotated[Priority | None, _says("what to prefer where there is a choice")] = None
-    max_cost: Annotated[Dollars | None, _says("refuse a call that is estimated to cost more dollars than this")] = None
+    max_cost: Annotated[
+        Dollars | None,
+        _says("refuse a call estimated to cost more dollars; without maxTokens 4,096 tokens of answer are assumed"),
+    ] = None
     system: Annotated[str | None, _says("replaces the built-in instructions for writing code; may be empty")] = None
     temperature: Annotated[Annotated[float, Meta(ge=0, le=2)] | None, _says("how freely the model samples")] = None
     max_tokens: Annotated[Whole | None, _says("the longest answer, in tokens")] = None
@@ -215,6 +218,8 @@ def _not_json(body: bytes, error: Exception) -> Malformed:
         body.decode()
     except UnicodeDecodeError:
         return Malformed("The body is not valid UTF-8.")
+    if b"\\ud" in body.lower():
+        return Malformed("The body is not valid JSON: it holds half of a surrogate pair (\\ud800 to \\udfff).")
     reason = str(error).removeprefix("JSON is malformed: ").partition(" - at `")[0]
     return Malformed(f"The body is not valid JSON: {reason[:1].lower()}{reason[1:]}.")
 

@@ -24,9 +24,9 @@ SHAPE = "native/1"
 class UsageField(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Hold token counts; the kinds that a call did not have are left out."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
@@ -194,10 +194,10 @@ class ErrorDetail(Struct, frozen=True):
 class ErrorBody(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Hold the error that `/llm/*` and everything else of ours answers with."""
 
-    error: str | None = None
-    message: str | None = None
-    code: str | None = None
-    request_id: str | None = None
+    error: str
+    message: str
+    code: str
+    request_id: str
     retry_after: int | None = None
     details: tuple[ErrorDetail, ...] = ()
 

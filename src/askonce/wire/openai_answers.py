@@ -5,7 +5,6 @@ vendors differ, the place names them. Readers are tolerant: fields that we do no
 sense counts as absent. What is not an answer at all raises `ProviderFailed`.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -349,16 +348,4 @@ def read_usage(raw: bytes) -> Usage | None:
         cache_write_tokens=before.cache_write_tokens or 0,
         reasoning_tokens=after.reasoning_tokens or hidden,
     )
-    return usage if _is_possible(usage) else None
-
-
-def _is_possible(usage: Usage) -> bool:
-    counts: Sequence[int] = (
-        usage.completion_tokens,
-        usage.cached_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-        usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
-        usage.completion_tokens - usage.reasoning_tokens,
-    )
-    return min(counts) >= 0
+    return usage if usage.is_possible else None

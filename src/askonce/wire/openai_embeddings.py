@@ -4,7 +4,7 @@ Source: OpenAI's API reference, "Embeddings". An embedding is a question like an
 model are paid once. Texts are user messages, token lists are foreign parts; vectors are kept as the vendor sent them.
 """
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -96,7 +96,7 @@ def encode_embedding(call: Call, model: str) -> bytes:
     """Write the request's body for a vendor."""
     inputs = [_input(message) for message in call.messages]
     fields: dict[str, object] = {"model": model, "input": inputs[0] if len(inputs) == 1 else inputs}
-    fields |= {name: value for name, value in call.extra}
+    fields |= dict(call.extra)
     fields |= {str(aside.at[0]): aside.json for aside in call.asides}
     return msgspec.json.encode(fields)
 
@@ -127,9 +127,9 @@ def _messages(given: str | list[str] | list[int] | list[list[int]]) -> tuple[Mes
     if isinstance(given, str):
         items: list[str | list[int]] = [given]
     elif given and isinstance(given[0], int):
-        items = [given]  # type: ignore[list-item]  # one list of tokens
+        items = [given]  # one list of tokens
     else:
-        items = list(given)  # type: ignore[arg-type]  # texts, or lists of tokens
+        items = list(cast("list[str | list[int]]", given))
     if not items or len(items) > INPUTS_CEILING or not all(items):
         problem = f"must be 1 to {INPUTS_CEILING} texts or lists of tokens, none of them empty"
         raise Invalid(f"input {problem}.", details=[Detail("input", problem)])

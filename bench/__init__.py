@@ -1,0 +1,1 @@
+"""Measure what the README promises, on this machine: `python -m bench`."""
