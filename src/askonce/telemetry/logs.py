@@ -12,8 +12,6 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
-import msgspec
-
 # structlog draws in rich (and pygments) at import, for prettier tracebacks: a third of a second and 8 MB in every
 # gateway. It does without where rich cannot be imported.
 _hide_rich = "rich" not in sys.modules and not TYPE_CHECKING
@@ -108,12 +106,8 @@ def _clean(name: str, value: object, depth: int) -> object:
 
 def _renderer(as_json: bool, stream: TextIO) -> Processor:
     if as_json:
-        return structlog.processors.JSONRenderer(serializer=_as_json)
+        return structlog.processors.JSONRenderer(ensure_ascii=False)
     return structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
-
-
-def _as_json(event: EventDict, **_options: object) -> str:
-    return msgspec.json.encode(event, enc_hook=str).decode()
 
 
 def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
