@@ -285,6 +285,30 @@ def test_a_key_or_session_that_is_sent_but_unknown_is_never_a_new_identity(appro
         OPEN.identify(approach)
 
 
+@pytest.mark.parametrize("admission", [LOCAL, OPEN])
+@pytest.mark.parametrize(
+    "approach",
+    [
+        Approach("127.0.0.1", "localhost", authorization="Bearer askonce"),
+        Approach("127.0.0.1", "localhost", api_key="askonce"),
+        Approach("127.0.0.1", "localhost", authorization="Bearer askonce", api_key="askonce"),
+    ],
+)
+def test_clients_that_insist_on_a_key_have_a_word_for_none(admission: Admission, approach: Approach) -> None:
+    assert admission.identify(approach) == admission.identify(Approach("127.0.0.1", "localhost"))
+
+
+def test_the_word_for_no_key_is_none_where_there_are_keys_and_opens_nothing_else() -> None:
+    with pytest.raises(Unauthorized):
+        KEYED.identify(Approach("127.0.0.1", "localhost", api_key="askonce"))
+    with pytest.raises(Unauthorized, match="send 'askonce' where a client insists"):
+        LOCAL.identify(Approach("127.0.0.1", "localhost", authorization="Bearer askonce", api_key="other"))
+    with pytest.raises(Forbidden):
+        LOCAL.identify(Approach("203.0.113.9", "localhost", api_key="askonce"))
+    with pytest.raises(Forbidden):
+        LOCAL.identify(Approach("127.0.0.1", "localhost", origin="https://evil.example", api_key="askonce"))
+
+
 def test_a_keys_window_is_its_own_wherever_it_is_used_from_and_does_not_tell_the_key() -> None:
     one = KEYED.identify(Approach("1.2.3.4", api_key="s3cret"))
     assert one == KEYED.identify(Approach("5.6.7.8", authorization="Bearer s3cret"))

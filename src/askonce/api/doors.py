@@ -48,6 +48,19 @@ _STREAM = (
     ("done", "the whole answer, as without streaming: the last event"),
     ("error", "the error body: the last event of a stream that broke"),
 )
+_CHUNKS = (
+    ("(unnamed)", "a chat.completion.chunk; with stream_options.include_usage the last one holds the usage"),
+    ("(unnamed) [DONE]", "the end"),
+    ("(unnamed) error", "the error body: the last event of a stream that broke"),
+)
+_MESSAGE_EVENTS = (
+    ("message_start", "the message, still empty"),
+    ("content_block_start, content_block_delta, content_block_stop", "one block of text, thinking or a tool call"),
+    ("message_delta", "why it stopped, and the usage"),
+    ("message_stop", "the end"),
+    ("ping", "the stream lives"),
+    ("error", "the error body: the last event of a stream that broke"),
+)
 _ASKING = (
     "malformed_request invalid_request max_cost_exceeded context_window_exceeded content_refused "
     "provider_rejected_request unknown_model cache_miss body_too_large unsupported_media_type request_timeout "
@@ -82,6 +95,7 @@ DOORS: tuple[Door, ...] = (
         body=ChatBody,
         reply=ChatCompletion,
         errors=tuple(_ASKING.split()),
+        stream=_CHUNKS,
     ),
     Door(
         "POST",
@@ -92,6 +106,7 @@ DOORS: tuple[Door, ...] = (
         body=MessagesBody,
         reply=MessageReply,
         errors=tuple(_ASKING.split()),
+        stream=_MESSAGE_EVENTS,
     ),
     Door(
         "POST",

@@ -6,8 +6,8 @@ import msgspec
 
 from askonce import __version__
 from askonce.api.doors import Door
+from askonce.api.voices import voice_of
 from askonce.domain.errors import BY_CODE
-from askonce.wire.native_answer import ErrorBody
 
 # What every guarded door can answer with, whatever it does.
 COMMON_ERRORS = ("unauthorized", "forbidden", "rate_limited", "internal_error")
@@ -16,9 +16,9 @@ OPEN_ERRORS = ("forbidden", "internal_error")
 
 def openapi(doors: tuple[Door, ...]) -> dict[str, Any]:
     """Return the description of the doors as an OpenAPI document."""
-    types = [t for door in doors for t in (door.body, door.reply) if t is not None]
-    refs, components = msgspec.json.schema_components([*types, ErrorBody], ref_template="#/components/schemas/{name}")
-    schemas = dict(zip([*types, ErrorBody], refs, strict=True))
+    types = [t for door in doors for t in (door.body, door.reply, voice_of(door.path).body) if t is not None]
+    refs, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    schemas = dict(zip(types, refs, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for door in doors:
         paths.setdefault(door.path, {})[door.method.lower()] = _operation(door, schemas)
@@ -71,6 +71,7 @@ _HEADERS = (
     ("RateLimit", "what is left of it, by the same draft", "limited"),
     ("Cache-Status", "how the answer came about (RFC 9211)", "asking"),
     ("Age", "seconds since the answer was stored", "asking"),
+    ("X-Askonce-Route", "who answered, and after how many attempts", "asking"),
 )
 
 
@@ -104,7 +105,7 @@ def _responses(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {door.media: {"schema": schemas[door.reply]} if door.reply is not None else {}}
     if door.stream:
         events = "; ".join(f"{name}: {holds}" for name, holds in door.stream)
-        content["text/event-stream"] = {"schema": {"type": "string", "description": f"Named events. {events}."}}
+        content["text/event-stream"] = {"schema": {"type": "string", "description": f"Events. {events}."}}
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content, "headers": _headers(door)}}
     if door.name == "root":
         responses = {"307": {"description": "To the docs."}}
@@ -118,7 +119,7 @@ def _responses(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
             str(status),
             {
                 "description": f"Refused or failed: {', '.join(codes)}.",
-                "content": {"application/json": {"schema": schemas[ErrorBody]}},
+                "content": {"application/json": {"schema": schemas[voice_of(door.path).body]}},
                 "headers": _headers(door) | ({"Retry-After": _RETRY_AFTER} if status in (429, 503) else {}),
             },
         )

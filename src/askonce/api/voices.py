@@ -9,18 +9,21 @@ from msgspec import Struct
 from askonce.api.replies import Headers
 from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Verdict, Window
+from askonce.wire.anthropic_door import AnthropicError
 from askonce.wire.anthropic_door import error_body as anthropic_error
-from askonce.wire.native_answer import error_body
-from askonce.wire.openai_errors import openai_error
+from askonce.wire.native_answer import ErrorBody, error_body
+from askonce.wire.openai_errors import OpenAIError, openai_error
 
 
 class Voice(Struct, frozen=True):
     """Hold how a family of paths speaks.
 
-    `limits` adds a vendor's own headers to ours. `passes` names request headers that providers of its shape get.
+    `body` describes what `error` writes. `limits` adds a vendor's own headers to ours. `passes` names request headers
+    that providers of its shape get.
     """
 
     prefix: str
+    body: type[Struct]
     error: Callable[[AskonceError, str], bytes]
     limits: Callable[[Window, Verdict, int], Headers]
     passes: tuple[bytes, ...] = ()
@@ -51,11 +54,11 @@ def anthropic_limits(window: Window, verdict: Verdict, wall_ms: int) -> Headers:
     ]
 
 
-OURS = Voice("", error_body, _no_more)
+OURS = Voice("", ErrorBody, error_body, _no_more)
 # The first whose prefix fits. Vendors' voices are added here as their shapes come.
 VOICES: tuple[Voice, ...] = (
-    Voice("/v1/messages", anthropic_error, anthropic_limits, passes=(b"anthropic-beta",)),
-    Voice("/v1/", openai_error, openai_limits),
+    Voice("/v1/messages", AnthropicError, anthropic_error, anthropic_limits, passes=(b"anthropic-beta",)),
+    Voice("/v1/", OpenAIError, openai_error, openai_limits),
 )
 
 

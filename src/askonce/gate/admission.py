@@ -5,6 +5,9 @@ Store away: open. The threshold then works with this process's share of each lim
 Without configured keys only loopback is served (unless told to serve openly), and no request whose Host or Origin is
 foreign: a web page that the owner visits must not be able to spend the owner's provider keys. With keys, every guarded
 door needs one. A key or session that is sent but unknown is refused, never taken for a new identity.
+
+The vendors' client libraries cannot leave the key out. For them a server without keys knows one word that stands for
+none: `askonce`. Whoever sends it is the same caller as without it.
 """
 
 import hashlib
@@ -28,8 +31,10 @@ NAME_CEILING = 64
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+NO_KEY = "askonce"
 NO_KEYS_HERE = (
-    "This server has no keys configured, so it accepts none: leave the key out, or list it in ASKONCE_KEYS and restart."
+    f"This server has no keys configured, so it accepts none: leave the key out, send '{NO_KEY}' where a client "
+    "insists on one, or list it in ASKONCE_KEYS and restart."
 )
 UNKNOWN_KEY = "This key is not known here. Check it for typing errors, or ask the operator for a valid one."
 KEY_NEEDED = "Send a key as 'Authorization: Bearer <key>' or 'x-api-key: <key>'."
@@ -118,7 +123,7 @@ class Admission:
     def _identify_keyless(self, approach: Approach) -> Caller:
         self.pass_host(approach)
         if approach.authorization is not None or approach.api_key is not None:
-            raise Unauthorized(NO_KEYS_HERE)
+            _refuse_keys(approach)
         if approach.session:
             raise Unauthorized(NO_SESSIONS)
         client = self._client(approach)
@@ -171,6 +176,13 @@ class Admission:
             _make_room(self._local_hosts)
             local = self._local_hosts[host] = _names_loopback(host)
         return local
+
+
+def _refuse_keys(approach: Approach) -> None:
+    """Raise `Unauthorized` unless all that was sent is the word for no key."""
+    sent = {_sent_key(approach), approach.api_key if approach.api_key is not None else NO_KEY}
+    if sent != {NO_KEY}:
+        raise Unauthorized(NO_KEYS_HERE)
 
 
 def _digest(secret: str) -> bytes:

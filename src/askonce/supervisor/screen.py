@@ -16,6 +16,7 @@ from askonce import __version__
 from askonce.config.load import is_loopback
 from askonce.config.paths import STATUS_NAME
 from askonce.config.settings import Config
+from askonce.gate.admission import NO_KEY
 from askonce.localmodel.status import Status, read
 from askonce.providers.catalog import wants_local_model
 
@@ -89,6 +90,7 @@ def address(config: Config, port: int) -> str:
 def _first_screen(config: Config, port: int) -> Iterator[str]:
     yield f"\nAskonce {__version__} answers at {address(config, port)}\n"
     yield f"  {curl_line(config, port)}\n"
+    yield f"  clients  OpenAI's at {address(config, port)}/v1, Anthropic's at {address(config, port)}{_client_key(config)}"
     if not is_loopback(config.host):
         yield f"  others   {_from_elsewhere(config, port)}"
     if not is_loopback(config.host) and not config.keys:
@@ -97,6 +99,11 @@ def _first_screen(config: Config, port: int) -> Iterator[str]:
     yield f"  data     {config.data_dir}"
     yield f'  more     {address(config, port)}/docs, `askonce ask "…"`, `askonce stats`, `askonce doctor`'
     yield f"  to stop  Ctrl-C, or kill {os.getpid()}\n"
+
+
+def _client_key(config: Config) -> str:
+    """Say what to give clients that insist on a key where none is needed."""
+    return "" if config.keys else f", with the key `{NO_KEY}`"
 
 
 def _from_elsewhere(config: Config, port: int) -> str:

@@ -66,14 +66,29 @@ class TokenCount(Struct, frozen=True):
     input_tokens: int
 
 
+class ErrorWords(Struct, frozen=True):
+    """Hold what went wrong."""
+
+    type: str
+    message: str
+
+
+class AnthropicError(Struct, frozen=True):
+    """Hold the error that Anthropic's doors answer with (docs.claude.com, "Errors")."""
+
+    type: Literal["error"]
+    error: ErrorWords
+    request_id: str
+
+
 def error_body(error: AskonceError, request_id: str) -> bytes:
     """Return an error in Anthropic's shape."""
     return _encode(_error(error, request_id))
 
 
-def _error(error: AskonceError, request_id: str) -> Json:
+def _error(error: AskonceError, request_id: str) -> AnthropicError:
     kind = _ERRORS.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
-    return {"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id}
+    return AnthropicError("error", ErrorWords(kind, error.message), request_id)
 
 
 class Messages:
