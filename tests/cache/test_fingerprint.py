@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from askonce.cache.fingerprint import fingerprints
-from askonce.domain.call import CacheWish, Call, Candidate, Message, Params
+from askonce.domain.call import CacheWish, Call, Candidate, ForeignTool, Format, Message, Params, Tool
+from askonce.domain.content import ordered_json
 from askonce.wire.native import SYSTEM, read_generate
 
 WHO = Candidate("openai", "gpt-4o")
@@ -151,6 +152,27 @@ def test_the_flight_is_of_the_question_and_the_set_of_those_who_may_answer_it() 
     every = {*both.entries, alone.flight, both.flight}
     assert len(every) == 4
     assert {len(k) for k in every} == {32}
+
+
+def test_a_schema_is_sent_as_it_came_but_the_order_of_its_keys_makes_no_other_question() -> None:
+    one, other = (
+        {"why": {"type": "string"}, "answer": {"a": 1.0, "b": []}},
+        {"answer": {"b": [], "a": 1}, "why": {"type": "string"}},
+    )
+    assert bytes(ordered_json(one)) == b'{"why":{"type":"string"},"answer":{"a":1,"b":[]}}'
+    asked = [
+        Call(
+            "t",
+            (Message("user", "x"),),
+            Params(format=Format("schema", "n", ordered_json(schema))),
+            tools=(Tool("f", "", ordered_json(schema)), ForeignTool("openai", "custom", ordered_json(schema))),
+        )
+        for schema in (one, other, {**one, "more": 1}, {"filler": "x" * 20_000, **one}, {**one, "filler": "x" * 20_000})
+    ]
+    keys = [key(call) for call in asked]
+    assert keys[0] == keys[1]
+    assert keys[3] == keys[4]
+    assert len(set(keys)) == 3
 
 
 def test_streaming_is_not_part_of_the_question() -> None:

@@ -24,7 +24,7 @@ def test_the_first_screen_says_where_how_and_with_what_and_only_once() -> None:
     assert text.count("answers at http://127.0.0.1:3001") == 1
     assert "/data" in text
     assert "models   openai" in text
-    assert "clients  OpenAI's at http://127.0.0.1:3001/v1, Anthropic's at http://127.0.0.1:3001, with the key `askonce`" in text
+    assert "OpenAI's at http://127.0.0.1:3001/v1, Anthropic's at http://127.0.0.1:3001, with the key `askonce`" in text
     assert "Ctrl-C" in text
     assert "sk-secret" not in text
 

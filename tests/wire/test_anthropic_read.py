@@ -170,15 +170,15 @@ TOOLS = [
     ({"name": "n", "input_schema": {"type": "object"}}, Tool("n", "", Raw(b'{"type":"object"}'))),
     (
         {"type": "custom", "name": "n", "description": "d", "input_schema": {"b": 1.0, "a": 2}, "strict": True},
-        Tool("n", "d", Raw(b'{"a":2,"b":1}'), True),
+        Tool("n", "d", Raw(b'{"b":1,"a":2}'), True),
     ),
     (
         {"type": "web_search_20250305", "name": "web_search", "max_uses": 3},
-        ForeignTool("anthropic", "web_search", Raw(b'{"max_uses":3,"name":"web_search","type":"web_search_20250305"}')),
+        ForeignTool("anthropic", "web_search", Raw(b'{"type":"web_search_20250305","name":"web_search","max_uses":3}')),
     ),
     (
         {"name": "n", "input_schema": {}, "defer_loading": True},
-        ForeignTool("anthropic", "n", Raw(b'{"defer_loading":true,"input_schema":{},"name":"n"}')),
+        ForeignTool("anthropic", "n", Raw(b'{"name":"n","input_schema":{},"defer_loading":true}')),
     ),
 ]
 

@@ -23,7 +23,7 @@ from askonce.domain.call import (
     Tool,
     ToolChoice,
 )
-from askonce.domain.content import Foreign, Image, Text, Thinking, ToolCall, ToolResult, canonical_json
+from askonce.domain.content import Foreign, Image, Text, Thinking, ToolCall, ToolResult, canonical_json, ordered_json
 from askonce.domain.errors import Invalid, Malformed
 from askonce.wire.openai import Dialect, encode_call
 from askonce.wire.openai_read import read_chat
@@ -145,7 +145,7 @@ def test_messages_have_one_form_for_one_meaning(fields: dict[str, Any], expected
         ({"response_format": {"type": "json_object"}}, Params(format=Format("json"))),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"b": 1, "a": 2.0}}}},
-            Params(format=Format("schema", "n", canonical_json({"a": 2, "b": 1}))),
+            Params(format=Format("schema", "n", ordered_json({"b": 1, "a": 2}))),
         ),
         ({"temperature": None, "stop": None, "tools": None, "n": 1, "logprobs": False}, Params()),
     ],
@@ -174,7 +174,7 @@ def test_tools_are_read() -> None:
     assert tools == (
         Tool("look", "Look.", canonical_json({"type": "object"})),
         Tool("wait", "", canonical_json(None)),
-        ForeignTool("openai", "custom", canonical_json(custom)),
+        ForeignTool("openai", "custom", ordered_json(custom)),
     )
 
 
@@ -334,7 +334,7 @@ def test_what_a_call_or_tool_says_beyond_ours_is_kept() -> None:
     kept = Foreign("openai", "tool_calls", canonical_json({k: v for k, v in more.items() if k != "index"}))
     assert message(role="assistant", content=None, tool_calls=[more]).content == (kept,)
     tool = {"type": "function", "function": {"name": "f"}, "defer_loading": True}
-    assert read(tools=[tool]).call.tools == (ForeignTool("openai", "function", canonical_json(tool)),)
+    assert read(tools=[tool]).call.tools == (ForeignTool("openai", "function", ordered_json(tool)),)
 
 
 def test_the_cache_is_asked_for_by_headers_only() -> None:

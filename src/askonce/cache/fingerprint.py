@@ -8,12 +8,16 @@ out: `stream` and the asides (`user`, `metadata`, `store`, `cache_control` and t
 The JSON arrays delimit themselves, so that no two different calls give the same bytes.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import Raw
+from msgspec.structs import replace
 
-from askonce.domain.call import Call, Candidate
+from askonce.domain.call import Call, Candidate, ForeignTool, Tool
+from askonce.domain.content import canonical_json
 
 # Raise it when a change makes old keys mean something else; old entries are then never found again.
 FORMAT = 1
@@ -33,10 +37,34 @@ def _asked(call: Call) -> tuple[object, ...]:
 
     A question of words alone has four parts and any other all of them, which no JSON array of four can spell.
     """
+    params = call.params
+    if params.format is not None:
+        params = replace(params, format=replace(params.format, schema=_sorted(bytes(params.format.schema))))
     if call.tools or call.extra or call.kind != "chat":
-        rest = (call.tools, call.kind, call.shape if call.extra else "", call.extra)
-        return (FORMAT, call.tenant, call.messages, call.params, *rest)
-    return (FORMAT, call.tenant, call.messages, call.params)
+        rest = (tuple(map(_tool, call.tools)), call.kind, call.shape if call.extra else "", call.extra)
+        return (FORMAT, call.tenant, call.messages, params, *rest)
+    return (FORMAT, call.tenant, call.messages, params)
+
+
+def _tool(tool: Tool | ForeignTool) -> Tool | ForeignTool:
+    if isinstance(tool, Tool):
+        return replace(tool, schema=_sorted(bytes(tool.schema)))
+    return replace(tool, json=_sorted(bytes(tool.json)))
+
+
+# Tools come again with every turn of a conversation, so their sorted schemas are remembered: at most 16 MiB of them.
+REMEMBERED = 512
+REMEMBERED_BYTES = 16 << 10
+
+
+def _sorted(json: bytes) -> Raw:
+    """Sort the keys of a schema: it is sent as it came, but the order of keys makes no other question."""
+    return _remembered(json) if len(json) <= REMEMBERED_BYTES else canonical_json(msgspec.json.decode(json))
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _remembered(json: bytes) -> Raw:
+    return canonical_json(msgspec.json.decode(json))
 
 
 def fingerprints(call: Call, candidates: Sequence[Candidate]) -> Fingerprints:

@@ -27,7 +27,7 @@ class Message(Struct, frozen=True, array_like=True):
 
 
 class Tool(Struct, frozen=True, array_like=True, tag="tool"):
-    """Describe a function that the model may call. `schema` is canonical JSON (`content.canonical_json`)."""
+    """Describe a function that the model may call. `schema` is JSON as it came (`content.ordered_json`)."""
 
     name: str
     description: str
@@ -36,7 +36,7 @@ class Tool(Struct, frozen=True, array_like=True, tag="tool"):
 
 
 class ForeignTool(Struct, frozen=True, array_like=True, tag="foreign"):
-    """Hold a tool that only `shape` has (web search and the like), as canonical JSON."""
+    """Hold a tool that only `shape` has (web search and the like), as JSON as it came."""
 
     shape: str
     kind: str
@@ -51,7 +51,7 @@ class ToolChoice(Struct, frozen=True, array_like=True):
 
 
 class Format(Struct, frozen=True, array_like=True):
-    """Ask for JSON: any object, or one that fits `schema` (canonical JSON; with its name and strictness)."""
+    """Ask for JSON: any object, or one that fits `schema` (JSON as it came; with its name and strictness)."""
 
     kind: Literal["text", "json", "schema"]
     name: str = ""

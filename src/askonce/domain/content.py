@@ -23,12 +23,20 @@ class Image(Struct, frozen=True, array_like=True, tag="image"):
     detail: str = ""
 
 
+# Stands before a signature of Google's, so that it is never taken for another vendor's.
+GOOGLES = "gemini:"
+
+
 class Thinking(Struct, frozen=True, array_like=True, tag="thinking"):
     """Hold a model's reasoning as it wants it back: with its signature, or only `redacted` data."""
 
     text: str = ""
     signature: str = ""
     redacted: str = ""
+
+    def unsealed(self) -> "Thinking":
+        """Return the thoughts for any vendor but Google, whose signatures mean nothing elsewhere."""
+        return Thinking(self.text) if self.signature.startswith(GOOGLES) else self
 
 
 class ToolCall(Struct, frozen=True, array_like=True, tag="call"):
@@ -102,6 +110,11 @@ def _words(part: Part) -> str:
 def canonical_json(value: object) -> Raw:
     """Encode a value that came as JSON with sorted keys and whole floats as integers: one spelling for one value."""
     return Raw(_encoder.encode(_whole(value)))
+
+
+def ordered_json(value: object) -> Raw:
+    """Encode a schema as it came, but for whole floats: models fill in properties in the order of their schema."""
+    return Raw(msgspec.json.encode(_whole(value)))
 
 
 def _whole(value: object) -> object:

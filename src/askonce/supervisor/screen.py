@@ -90,7 +90,8 @@ def address(config: Config, port: int) -> str:
 def _first_screen(config: Config, port: int) -> Iterator[str]:
     yield f"\nAskonce {__version__} answers at {address(config, port)}\n"
     yield f"  {curl_line(config, port)}\n"
-    yield f"  clients  OpenAI's at {address(config, port)}/v1, Anthropic's at {address(config, port)}{_client_key(config)}"
+    at = address(config, port)
+    yield f"  clients  OpenAI's at {at}/v1, Anthropic's at {at}{_client_key(config)}"
     if not is_loopback(config.host):
         yield f"  others   {_from_elsewhere(config, port)}"
     if not is_loopback(config.host) and not config.keys:

@@ -208,7 +208,7 @@ def write_blocks(parts: Iterable[Part], marks: Marks, field: str, problems: Prob
     """
     blocks: list[Json] = []
     for index, part in enumerate(parts):
-        if isinstance(part, Thinking) and not (part.signature or part.redacted):
+        if isinstance(part, Thinking) and not (part.unsealed().signature or part.redacted):
             continue
         if isinstance(part, Foreign) and part.kind == CITATIONS and part.shape == SHAPE and blocks:
             blocks[-1][CITATIONS] = part.json

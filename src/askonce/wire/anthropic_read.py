@@ -30,7 +30,7 @@ from askonce.domain.call import (
     Tool,
     ToolChoice,
 )
-from askonce.domain.content import Part, ToolCall, ToolResult, canonical_json, plain
+from askonce.domain.content import Part, ToolCall, ToolResult, canonical_json, ordered_json, plain
 from askonce.domain.errors import Malformed
 from askonce.wire.anthropic import TOOL_ASIDES
 from askonce.wire.anthropic_parts import NAMED_MAX, SHAPE, Block, Json, Problems, read_blocks, take_asides
@@ -217,7 +217,7 @@ class _Reader:
         own = said.keys() <= {"type", "name", "description", "input_schema", "strict"} and kind == "custom"
         schema, description, strict = said.get("input_schema"), said.get("description", ""), said.get("strict")
         if not own:
-            return ForeignTool(SHAPE, str(name or kind)[:NAMED_MAX], canonical_json(said))
+            return ForeignTool(SHAPE, str(name or kind)[:NAMED_MAX], ordered_json(said))
         if not (
             isinstance(name, str)
             and isinstance(schema, dict)
@@ -228,7 +228,7 @@ class _Reader:
                 f"tools.{index}", "must have a name and an input_schema, and if any a text as description"
             )
             return Tool("", "", Raw(b"{}"))
-        return Tool(name, description, canonical_json(schema), strict)
+        return Tool(name, description, ordered_json(schema), strict)
 
 
 def _params(fields: Asked, extra: Json, problems: Problems) -> Params:
@@ -302,4 +302,4 @@ def _format(said: Any, problems: Problems) -> Format | None:
     ):
         problems.add("output_config.format", "must be of type json_schema, with its schema")
         return None
-    return Format("schema", schema=canonical_json(said["schema"]))
+    return Format("schema", schema=ordered_json(said["schema"]))

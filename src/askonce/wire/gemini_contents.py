@@ -21,12 +21,23 @@ import msgspec
 from msgspec import Raw
 
 from askonce.domain.call import Message
-from askonce.domain.content import Foreign, Image, Part, Text, Thinking, ToolCall, ToolResult, as_parts, text_of
+from askonce.domain.content import (
+    GOOGLES,
+    Foreign,
+    Image,
+    Part,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    as_parts,
+    text_of,
+)
 from askonce.domain.errors import Detail, Invalid
 
 Json = dict[str, Any]
 
-SEAL = "gemini:"  # stands before a signature of Google's in `Thinking.signature`
+SEAL = GOOGLES
 SKIP = "skip_thought_signature_validator"
 
 # Where a file lives that Google itself holds: its Files API, and its Cloud Storage.

@@ -230,7 +230,7 @@ class _Writing:
                 written["tool_call_id"] = part.call_id
                 content += self._result(part, where)
             elif isinstance(part, Thinking) and message.role == "assistant":
-                thoughts.append(part)
+                thoughts += [part.unsealed()] if part.unsealed() != Thinking() else []
                 continue
             elif isinstance(part, ToolCall) and message.role == "assistant":
                 calls.append(write_call(part))

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from askonce.domain.call import Aside, ForeignTool, Tool
-from askonce.domain.content import Foreign, Image, Part, Text, canonical_json
+from askonce.domain.content import Foreign, Image, Part, Text, canonical_json, ordered_json
 from askonce.domain.errors import Detail, Invalid
 
 SHAPE = "openai"
@@ -134,7 +134,7 @@ def read_tool(value: object, index: int, findings: Findings) -> Tool | ForeignTo
         findings.wrong(f"{field}.function", "must be an object with a name")
         return None
     if kind != "function" or not isinstance(function, dict) or not fields.keys() <= {"type", "function"}:
-        return ForeignTool(SHAPE, kind[:NAMED_MAX], canonical_json(fields))
+        return ForeignTool(SHAPE, kind[:NAMED_MAX], ordered_json(fields))
     return _function(findings.unmarked(function, at), f"{field}.function", findings)
 
 
@@ -154,8 +154,8 @@ def _function(function: Json, field: str, findings: Findings) -> Tool | ForeignT
     if wrong or not isinstance(name, str) or not isinstance(description, str):
         return None
     if not function.keys() <= known:
-        return ForeignTool(SHAPE, "function", canonical_json({"type": "function", "function": function}))
-    return Tool(name, description, canonical_json(schema), strict)
+        return ForeignTool(SHAPE, "function", ordered_json({"type": "function", "function": function}))
+    return Tool(name, description, ordered_json(schema), strict)
 
 
 def write_tool(tool: Tool | ForeignTool, index: int, findings: Findings) -> Json:

@@ -24,7 +24,7 @@ from askonce.domain.call import (
     Tool,
     ToolChoice,
 )
-from askonce.domain.content import canonical_json
+from askonce.domain.content import canonical_json, ordered_json
 from askonce.domain.errors import Invalid, Malformed
 from askonce.wire.openai_messages import read_messages
 from askonce.wire.openai_parts import SHAPE, Findings, Json, read_tool
@@ -231,7 +231,7 @@ def _format(value: Any) -> Format | None:
     return Format(
         kind="schema",
         name=told["name"],
-        schema=canonical_json(told.get("schema")),
+        schema=ordered_json(told.get("schema")),
         strict=told.get("strict"),
         description=told.get("description", ""),
     )
