@@ -17,7 +17,7 @@ from askonce.domain.call import (
     Tool,
     ToolChoice,
 )
-from askonce.domain.content import Foreign, Image, Text, Thinking, ToolCall, ToolResult
+from askonce.domain.content import GOOGLES, Foreign, Image, Text, Thinking, ToolCall, ToolResult
 from askonce.domain.errors import Invalid
 from askonce.wire.anthropic import MAX_TOKENS, encode_call, encode_count
 
@@ -164,7 +164,7 @@ def test_images(image: Image, source: Any) -> None:
 
 
 def test_thoughts_go_back_with_their_signature_and_others_stay_here() -> None:
-    thoughts = (Thinking("hm", "s"), Thinking(redacted="d"), Thinking("a stranger's"), Text("a"))
+    thoughts = (Thinking("hm", "s"), Thinking(redacted="d"), Thinking("a stranger's"), Thinking("Google's", GOOGLES + "x"), Text("a"))
     sent = asked(HI, Message("assistant", thoughts))
     assert sent["messages"][1]["content"] == [
         {"type": "thinking", "thinking": "hm", "signature": "s"},

@@ -17,7 +17,7 @@ from askonce.domain.call import (
     Tool,
     ToolChoice,
 )
-from askonce.domain.content import Foreign, Image, Text, Thinking, ToolCall, ToolResult, canonical_json
+from askonce.domain.content import GOOGLES, Foreign, Image, Text, Thinking, ToolCall, ToolResult, canonical_json
 from askonce.domain.errors import Invalid, ProviderFailed
 from askonce.wire.openai import Dialect, decode_models, encode_call
 
@@ -214,6 +214,13 @@ def test_messages_are_said_in_the_plain_shape(message: Message, written: dict[st
 def test_reasoning_goes_where_the_endpoint_wants_it(thinking: str, written: dict[str, object]) -> None:
     message = Message("assistant", (SIGNED, Text("4")))
     assert sent(message, Dialect(thinking=thinking)) == {"role": "assistant"} | written
+
+
+def test_googles_signatures_stay_with_google() -> None:
+    signed = Message("assistant", (Thinking("Hm", GOOGLES + "x"), Thinking("", GOOGLES + "y"), Text("4")))
+    assert sent(signed, Dialect(thinking="reasoning_details"))["reasoning"] == "Hm"
+    only = Message("assistant", (Thinking("", GOOGLES + "y"), Text("4")))
+    assert sent(only, Dialect(thinking="")) == {"role": "assistant", "content": "4"}
 
 
 def test_openai_knows_the_role_developer() -> None:
