@@ -231,6 +231,15 @@ def test_the_library_tries_again_by_itself() -> None:
     assert provider.calls == 2
 
 
+def test_the_library_is_told_when_trying_again_is_no_use() -> None:
+    provider = script(Play(error=ScriptedError(401)))
+    with client(provider) as ask:
+        with pytest.raises(openai.InternalServerError) as caught:
+            ask.with_options(max_retries=2).chat.completions.create(model="m", messages=HI)
+        assert caught.value.code == "provider_auth_failed"
+    assert provider.calls == 1
+
+
 def test_over_the_limit_is_the_librarys_rate_limit_error() -> None:
     with client(script(Play(text="x"))) as ask:
         for _ in range(20):

@@ -41,6 +41,9 @@ def error_reply(error: AskonceError, body: bytes, headers: Headers | None = None
     extra = list(headers or ())
     if error.retry_after_s is not None:
         extra.append((b"retry-after", str(error.retry_after_s).encode()))
+    elif error.status >= 500 and not error.retryable:
+        # The vendors' client libraries would try again and again; this header of theirs tells them that it is no use.
+        extra.append((b"x-should-retry", b"false"))
     if isinstance(error, MethodNotAllowed):
         extra.append((b"allow", ", ".join(error.allowed).encode()))
     if error.status == 401:
