@@ -11,7 +11,9 @@ from msgspec import Raw, Struct
 from askonce.domain.outcome import Ending
 
 # What a counter counts: answers that cost nothing (from the store, joined, a workflow's step found done), and refusals.
-CountKind = Literal["exact", "coalesced", "resumed", "rate_limited", "over_budget", "unauthorized", "forbidden", "refused"]
+CountKind = Literal[
+    "exact", "coalesced", "resumed", "rate_limited", "over_budget", "unauthorized", "forbidden", "refused"
+]
 Severity = Literal["info", "notice", "warning", "critical"]
 
 
