@@ -1,5 +1,6 @@
 """Who may do what: keys, users, roles. Times are epoch milliseconds, 0 for never."""
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -32,6 +33,7 @@ class KeyCard(Struct, frozen=True, array_like=True):
     """Hold what is known of a key; never the key. `digest` is its keyed hash, `prefix` its first letters.
 
     Empty `models`, `providers` and `addresses` (networks) allow all. `user_id` is "" for a key of the tenant itself.
+    `version` is the directory's when the key became what it is.
     """
 
     id: str
@@ -48,26 +50,75 @@ class KeyCard(Struct, frozen=True, array_like=True):
     created_ms: int = 0
     expires_ms: int = 0
     revoked_ms: int = 0
+    version: int = 0
+
+
+class Holder(Struct, frozen=True, array_like=True):
+    """Hold what is in force for a user or a tenant as a whole. `name` is `user:ID` or `tenant:ID`."""
+
+    name: str
+    bounds: Bounds = Bounds()
+    disabled_ms: int = 0
+    version: int = 0
+
+
+class Standing(Struct, frozen=True):
+    """Hold a key and whom it belongs to. None where nothing is known of that user or tenant: nothing bounds them."""
+
+    card: KeyCard
+    user: Holder | None = None
+    tenant: Holder | None = None
+
+
+class Edition(Struct, frozen=True, array_like=True):
+    """Name a state of the database's keys. `source` is the database's own id: numbers of two do not compare."""
+
+    source: str
+    number: int
 
 
 class Directory(Protocol):
-    """Know the keys that are in force, in shared state, so that every process sees a change within a second."""
+    """Know the keys and holders, in shared state, so that every process sees a change within a second.
 
-    async def find(self, digest: bytes) -> KeyCard | None:
-        """Return the key with this keyed hash, whatever its state. Raises `StoreUnavailable`."""
+    What came late never undoes what is newer: of two states of one record that with the higher `version` stays.
+    All methods raise `StoreUnavailable`.
+    """
+
+    async def find(self, digest: bytes) -> Standing | None:
+        """Return the key with this keyed hash, whatever its state. Raises `StoreUnavailable` until first filled."""
         ...
 
-    async def put(self, card: KeyCard) -> None:
-        """Make a key, or its new state, known. Raises `StoreUnavailable`."""
+    async def holders(self, *names: str) -> tuple[Holder, ...]:
+        """Return those holders of whom something is known. Raises `StoreUnavailable` until first filled."""
         ...
 
-    async def replace(self, cards: tuple[KeyCard, ...], version: int) -> None:
-        """Put exactly these in force, as the database has them at `version`. Raises `StoreUnavailable`."""
+    async def put(self, source: str, *records: KeyCard | Holder) -> None:
+        """Put new states in force at once. Nothing happens unless the directory was filled from `source`."""
+        ...
+
+    async def edition(self) -> Edition | None:
+        """Return up to where everything is known; None until first filled."""
+        ...
+
+    async def catch_up(self, records: Sequence[KeyCard | Holder], edition: Edition) -> None:
+        """Take in what changed since the edition in force. Nothing happens if that was of another source."""
+        ...
+
+    async def replace(self, records: Sequence[KeyCard | Holder], edition: Edition) -> None:
+        """Put exactly these in force, as the database has them. If cancelled, it can be done again."""
+        ...
+
+    async def forget(self) -> None:
+        """Know nothing again: the database was put back to an earlier state, and its numbers begin anew."""
         ...
 
 
 class Session(Struct, frozen=True, array_like=True):
-    """Hold one login. The id itself is never kept: `digest` is its SHA-256."""
+    """Hold one login. The id itself is never kept: `digest` is its SHA-256.
+
+    `user_id` is `key:ID` where a key opened it, so that it ends with the key. `csrf` is the word that a page must send
+    back with what it writes.
+    """
 
     digest: bytes
     user_id: str
@@ -85,7 +136,7 @@ class Sessions(Protocol):
     """Keep logins in shared state. All methods raise `StoreUnavailable`."""
 
     async def open(self, session: Session) -> None:
-        """Keep a new session."""
+        """Keep a new session. Of a user with too many, the one that was used least recently ends."""
         ...
 
     async def find(self, digest: bytes, now_ms: int) -> Session | None:
@@ -93,7 +144,7 @@ class Sessions(Protocol):
         ...
 
     async def prolong(self, digest: bytes, now_ms: int, expires_ms: int) -> bool:
-        """Note a use and move the end; False where there is no such session any more."""
+        """Note a use and move the end, never back; False where there is no such session any more."""
         ...
 
     async def of_user(self, user_id: str, now_ms: int) -> tuple[Session, ...]:
@@ -106,4 +157,8 @@ class Sessions(Protocol):
 
     async def close_all(self, user_id: str) -> int:
         """End all of a user's and return how many."""
+        ...
+
+    async def sweep(self, now_ms: int, budget: int) -> int:
+        """Look at the next `budget` sessions, delete those that ran out, and return how many."""
         ...
