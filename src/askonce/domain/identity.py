@@ -92,6 +92,10 @@ class Directory(Protocol):
         """Return those holders of whom something is known. Raises `StoreUnavailable` until first filled."""
         ...
 
+    async def stamp(self) -> int:
+        """Return a number that is another one whenever `find` may answer differently; cheaper than finding."""
+        ...
+
     async def put(self, source: str, *records: KeyCard | Holder) -> None:
         """Put new states in force at once. Nothing happens unless the directory was filled from `source`."""
         ...

@@ -3,6 +3,7 @@
     ik + digest (32)   a key
     ih + name          a holder
     ie                 the edition: which database, up to which number
+    ic                 how many changes there were: what was found before the last one may be remembered wrongly
 
 The directory is disposable: books that begin anew have none, and until the database was read once nothing is known,
 which is told from "no such key" by the missing edition. Many records are written in slices, so that no writer waits
@@ -24,7 +25,7 @@ from askonce.state.lmdb_desk import Desk
 from askonce.state.lmdb_files import Txn
 from askonce.state.lmdb_records import walk
 
-CARD, HOLDER, EDITION = b"ik", b"ih", b"ie"
+CARD, HOLDER, EDITION, CHANGES = b"ik", b"ih", b"ie", b"ic"
 SLICE = 200  # records of one write transaction: about a millisecond
 _NAME_BYTES = 255  # longer names are hashed; LMDB's keys have at most 511 bytes
 
@@ -50,6 +51,11 @@ class LmdbDirectory:
     async def holders(self, *names: str) -> tuple[Holder, ...]:
         """Return those holders of whom something is known."""
         return self._desk.read(lambda txn: _holders(txn, names))
+
+    async def stamp(self) -> int:
+        """Return how many changes there were. Books that begin anew do so only where no process remembers any."""
+        stored = self._desk.read(lambda txn: txn.get(CHANGES))
+        return 0 if stored is None else int.from_bytes(stored, "big")
 
     async def put(self, source: str, *records: Known) -> None:
         """Put new states in force at once, for all processes."""
@@ -137,6 +143,7 @@ def _forward(txn: Txn, records: Sequence[Known]) -> None:
         stored = txn.get(key)
         if _is_news(record, None if stored is None else _read(key, stored)):
             txn.put(key, _pack(record))
+    _note_change(txn)
 
 
 def _drop(txn: Txn, keys: Sequence[bytes], number: int) -> None:
@@ -145,6 +152,11 @@ def _drop(txn: Txn, keys: Sequence[bytes], number: int) -> None:
         stored = txn.get(key)
         if stored is not None and _read(key, stored).version <= number:
             txn.delete(key)
+    _note_change(txn)
+
+
+def _note_change(txn: Txn) -> None:
+    txn.put(CHANGES, (int.from_bytes(txn.get(CHANGES) or b"", "big") + 1).to_bytes(8, "big"))
 
 
 def _close(txn: Txn, edition: Edition) -> None:
@@ -160,6 +172,7 @@ def _wipe(txn: Txn) -> bool:
     keys = [key for key, _ in islice(_walk(txn), SLICE)]
     for key in keys:
         txn.delete(key)
+    _note_change(txn)
     return bool(keys)
 
 

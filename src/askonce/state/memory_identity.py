@@ -18,6 +18,7 @@ class MemoryDirectory:
         self._edition: Edition | None = None
         self._cards: dict[bytes, KeyCard] = {}
         self._holders: dict[str, Holder] = {}
+        self._changes = 0
 
     async def find(self, digest: bytes) -> Standing | None:
         """Return the key with this keyed hash, and whom it belongs to."""
@@ -32,6 +33,10 @@ class MemoryDirectory:
         """Return those holders of whom something is known."""
         self._check_filled()
         return tuple(self._holders[name] for name in names if name in self._holders)
+
+    async def stamp(self) -> int:
+        """Return how many changes there were."""
+        return self._changes
 
     async def put(self, source: str, *records: Known) -> None:
         """Put new states in force."""
@@ -53,8 +58,13 @@ class MemoryDirectory:
         """Put exactly these in force; what is newer than the edition stays."""
         if self._edition is None or self._edition.source != edition.source:
             await self.forget()
-        self._cards = {digest: card for digest, card in self._cards.items() if card.version > edition.number}
-        self._holders = {name: holder for name, holder in self._holders.items() if holder.version > edition.number}
+        self._changes += 1
+        cards = {record.digest for record in records if isinstance(record, KeyCard)}
+        names = {record.name for record in records if isinstance(record, Holder)}
+        for digest in [d for d, card in self._cards.items() if d not in cards and card.version <= edition.number]:
+            del self._cards[digest]
+        for name in [n for n, held in self._holders.items() if n not in names and held.version <= edition.number]:
+            del self._holders[name]
         for record in records:
             self._forward(record)
         self._close(edition)
@@ -62,11 +72,13 @@ class MemoryDirectory:
     async def forget(self) -> None:
         """Know nothing again."""
         self._edition, self._cards, self._holders = None, {}, {}
+        self._changes += 1
 
     def _forward(self, record: Known) -> None:
         known = self._cards.get(record.digest) if isinstance(record, KeyCard) else self._holders.get(record.name)
         if known is not None and known.version >= record.version:
             return
+        self._changes += 1
         if isinstance(record, KeyCard):
             self._cards[record.digest] = record
         else:
