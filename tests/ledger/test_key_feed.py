@@ -52,6 +52,7 @@ def test_holders_follow_too(stage: Stage) -> None:
         assert at_once.tenant is not None
         assert at_once.user is not None
         assert (at_once.tenant.disabled_ms, at_once.user.bounds.concurrency) == (5, 2)
+        assert at_once.user.scopes == ("use",)
         other = MemoryDirectory()
         await other.replace(*await world.feed.snapshot())
         assert await other.find(issued.card.digest) == at_once

@@ -54,12 +54,16 @@ class KeyCard(Struct, frozen=True, array_like=True):
 
 
 class Holder(Struct, frozen=True, array_like=True):
-    """Hold what is in force for a user or a tenant as a whole. `name` is `user:ID` or `tenant:ID`."""
+    """Hold what is in force for a user or a tenant as a whole. `name` is `user:ID` or `tenant:ID`.
+
+    `scopes` are what a user may do now; a tenant has none of its own.
+    """
 
     name: str
     bounds: Bounds = Bounds()
     disabled_ms: int = 0
     version: int = 0
+    scopes: tuple[Scope, ...] = ()
 
 
 class Standing(Struct, frozen=True):
@@ -120,8 +124,8 @@ class Directory(Protocol):
 class Session(Struct, frozen=True, array_like=True):
     """Hold one login. The id itself is never kept: `digest` is its SHA-256.
 
-    `user_id` is `key:ID` where a key opened it, so that it ends with the key. `csrf` is the word that a page must send
-    back with what it writes.
+    `user_id` is `key:ID` where a key opened it; `key_digest` is then that key's, with which it ends. `scopes` are those
+    at the login: what was given later needs another one. `csrf` is the word that a page sends back with what it writes.
     """
 
     digest: bytes
@@ -134,6 +138,7 @@ class Session(Struct, frozen=True, array_like=True):
     expires_ms: int
     address: str = ""
     agent: str = ""
+    key_digest: bytes = b""
 
 
 class Sessions(Protocol):

@@ -183,7 +183,8 @@ def card_of(row: RowMapping) -> KeyCard:
 
 def holder_of(kind: str, row: RowMapping) -> Holder:
     """Read what of a user or tenant (`kind`) bounds its keys and sessions."""
-    return Holder(f"{kind}:{row['id']}", _bounds(row["bounds"]), row["disabled_ms"], row["version"])
+    scopes = _scopes(row["scopes"]) if "scopes" in row else ()
+    return Holder(f"{kind}:{row['id']}", _bounds(row["bounds"]), row["disabled_ms"], row["version"], scopes)
 
 
 def scopes_of(row: RowMapping) -> tuple[Scope, ...]:

@@ -110,7 +110,6 @@ async def _read(
         card_of(row) for row in (await connection.execute(select(keys).where(*which_keys))).mappings()
     ]
     for kind, table in (("user", users), ("tenant", tenants)):
-        wanted = select(table.c.id, table.c.bounds, table.c.disabled_ms, table.c.version)
-        rows = await connection.execute(wanted.where(table.c.version > since))
+        rows = await connection.execute(select(table).where(table.c.version > since))
         known += [holder_of(kind, row) for row in rows.mappings()]
     return known

@@ -209,7 +209,7 @@ def _fields(user: User) -> dict[str, object]:
 
 
 def _holder(user: User, version: int) -> Holder:
-    return Holder(f"user:{user.id}", user.bounds, user.disabled_ms, version)
+    return Holder(f"user:{user.id}", user.bounds, user.disabled_ms, version, user.scopes)
 
 
 def _user(row: RowMapping) -> User:
