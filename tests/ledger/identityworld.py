@@ -1,32 +1,29 @@
 """The world of the tests of keys, users and tenants: a database, a directory in memory, a clock set by hand."""
 
-import asyncio
-import os
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.schema import CreateSchema
+from tests.ledger.ledgerworld import DAY, Place
 from tests.state.statefakes import HandClock
 
 from askonce.domain.accounts import Feed, Keys, LoginLinks, ProviderKeys, Tenants, Users
 from askonce.domain.credentials import key_digest
 from askonce.domain.identity import Standing
 from askonce.ledger import identity_tables
-from askonce.ledger.engine import open_engine
 from askonce.ledger.key_feed import SqlFeed, refresh
 from askonce.ledger.keys import SqlKeys
-from askonce.ledger.schema import SCHEMA, metadata, qualified
+from askonce.ledger.schema import metadata, qualified
 from askonce.ledger.tenants import SqlTenants
 from askonce.ledger.users import SqlLoginLinks, SqlUsers
 from askonce.ledger.vault import Sealer, SqlProviderKeys
 from askonce.state.memory_identity import MemoryDirectory
 
+__all__ = ["DAY", "FORMER", "PEPPER", "TABLES", "Stage", "World", "stage"]
+
 PEPPER, FORMER = b"p" * 32, b"f" * 32
-DAY = 86_400_000
 TABLES = [
     table
     for table in metadata.sorted_tables
@@ -68,29 +65,7 @@ Play = Callable[[World], Coroutine[Any, Any, None]]
 Stage = Callable[[Play], None]
 
 
-def stage_over(url: str, folder: Path) -> Stage:
-    """Make a stage: what is played on it finds a fresh engine over one database with empty tables."""
-
-    async def whole(play: Play) -> None:
-        engine = open_engine(url, folder)
-        try:
-            async with engine.begin() as connection:
-                if connection.dialect.name == "postgresql":
-                    await connection.execute(CreateSchema(SCHEMA, if_not_exists=True))
-                await connection.run_sync(metadata.drop_all, tables=TABLES)
-                await connection.run_sync(metadata.create_all, tables=TABLES)
-            await play(World(engine))
-        finally:
-            await engine.dispose()
-
-    return lambda play: asyncio.run(whole(play))
-
-
-def postgres_url() -> str:
-    return os.environ["ASKONCE_TEST_POSTGRES"]
-
-
-@pytest.fixture(params=["sqlite"] + ["postgres"] * ("ASKONCE_TEST_POSTGRES" in os.environ))
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Stage:
-    """Give a stage over each kind of database in turn."""
-    return stage_over(postgres_url() if request.param == "postgres" else "", tmp_path)
+@pytest.fixture
+def stage(place: Place) -> Stage:
+    """Give a stage over each kind of database in turn: what is played on it finds its tables there."""
+    return lambda play: place.play(lambda engine: play(World(engine)))

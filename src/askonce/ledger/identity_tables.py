@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from askonce.domain.credentials import mint_id
 from askonce.domain.errors import Detail, Invalid, NotFound
 from askonce.domain.identity import Bounds, Edition, Holder, KeyCard, Scope
-from askonce.ledger.schema import Wide, metadata
+from askonce.ledger.schema import Wide, Word, metadata
 
 IDENTITY = "identity"  # the row of `meta` whose number this is; its text is the database's own id
 PROVIDER_KEYS = "provider_keys"
@@ -23,14 +23,14 @@ PROVIDER_KEYS = "provider_keys"
 meta = Table(
     "meta",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", Word, primary_key=True),
     Column("number", Wide, nullable=False),
     Column("text", Text, nullable=False),
 )
 tenants = Table(
     "tenants",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Word, primary_key=True),
     Column("name", Text, nullable=False),
     Column("bounds", Text, nullable=False),
     Column("created_ms", Wide, nullable=False),
@@ -40,14 +40,14 @@ tenants = Table(
 users = Table(
     "users",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
-    Column("email", Text, nullable=False),
+    Column("id", Word, primary_key=True),
+    Column("tenant", Word, ForeignKey("tenants.id"), nullable=False),
+    Column("email", Word, nullable=False),
     Column("name", Text, nullable=False),
     Column("scopes", Text, nullable=False),
     Column("bounds", Text, nullable=False),
-    Column("issuer", Text, nullable=False),
-    Column("subject", Text, nullable=False),
+    Column("issuer", Word, nullable=False),
+    Column("subject", Word, nullable=False),
     Column("created_ms", Wide, nullable=False),
     Column("disabled_ms", Wide, nullable=False),
     Column("login_ms", Wide, nullable=False),
@@ -56,13 +56,13 @@ users = Table(
 keys = Table(
     "keys",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", Word, primary_key=True),
     Column("digest", LargeBinary, nullable=False, unique=True),
-    Column("pepper", Text, nullable=False),  # which secret's key made the digest
+    Column("pepper", Word, nullable=False),  # which secret's key made the digest
     Column("prefix", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("tenant", Text, ForeignKey("tenants.id"), nullable=False),
-    Column("user_id", Text, nullable=False),
+    Column("tenant", Word, ForeignKey("tenants.id"), nullable=False),
+    Column("user_id", Word, nullable=False),
     Column("scopes", Text, nullable=False),
     Column("models", Text, nullable=False),
     Column("providers", Text, nullable=False),
@@ -71,14 +71,14 @@ keys = Table(
     Column("created_ms", Wide, nullable=False),
     Column("expires_ms", Wide, nullable=False),
     Column("revoked_ms", Wide, nullable=False),
-    Column("successor", Text, nullable=False),  # the key that took its place, "" where there is none
+    Column("successor", Word, nullable=False),  # the key that took its place, "" where there is none
     Column("version", Wide, nullable=False, index=True),
 )
 login_links = Table(
     "login_links",
     metadata,
     Column("digest", LargeBinary, primary_key=True),
-    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("user_id", Word, ForeignKey("users.id"), nullable=False, index=True),
     Column("created_ms", Wide, nullable=False),
     Column("expires_ms", Wide, nullable=False),
     Column("used_ms", Wide, nullable=False),
@@ -86,11 +86,11 @@ login_links = Table(
 provider_keys = Table(
     "provider_keys",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("provider", Text, nullable=False),
+    Column("id", Word, primary_key=True),
+    Column("provider", Word, nullable=False),
     Column("name", Text, nullable=False),
     Column("hint", Text, nullable=False),
-    Column("seal", Text, nullable=False),  # which secret's key sealed it, "" once it was destroyed
+    Column("seal", Word, nullable=False),  # which secret's key sealed it, "" once it was destroyed
     Column("nonce", LargeBinary, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("created_ms", Wide, nullable=False),
