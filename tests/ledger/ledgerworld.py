@@ -8,16 +8,18 @@ from typing import Any, TypeVar
 
 import pytest
 from hypothesis import strategies as st
-from sqlalchemy import Table, select
+from sqlalchemy import Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from tests.ledger.postgres import Postgres
 
 from askonce.domain.ledger import AuditRow, Batch, CallRow, CountRow, Origin, Record, SampleRow
-from askonce.ledger.engine import open_engine, reading
+from askonce.ledger.engine import open_engine, reading, writing
 from askonce.ledger.migrate import migrate
+from askonce.ledger.tables import calls, counts, places, samples, sources, usage
 
 DAY = 86_400_000
 NOON = 1_767_268_800_000  # 1 January 2026, 12:00 UTC
+ALL = (calls, samples, counts, usage, places, sources)
 _T = TypeVar("_T")
 
 
@@ -117,11 +119,20 @@ async def rows_of(engine: AsyncEngine, table: Table) -> list[dict[str, Any]]:
         return [dict(row) for row in found.mappings()]
 
 
+async def clear(engine: AsyncEngine) -> None:
+    """Empty all tables."""
+    async with writing(engine) as connection:
+        for table in ALL:
+            await connection.execute(delete(table))
+
+
 _words = st.sampled_from(["", "a", "b", "ß\N{SNOWMAN}"])
 _amounts = st.integers(0, 10**15)
 _tokens = st.integers(0, 10**9)
 _times = st.integers(NOON - 40 * DAY, NOON + 40 * DAY)
-origins = st.builds(Origin, tenant=_words, key_id=_words, user_id=_words, door=_words, request_id=_words, trace_id=_words)
+origins = st.builds(
+    Origin, tenant=_words, key_id=_words, user_id=_words, door=_words, request_id=_words, trace_id=_words
+)
 call_rows = st.builds(
     CallRow,
     at_ms=_times,

@@ -96,7 +96,12 @@ class Postgres:
     def _run(self, tool: str, *arguments: str) -> None:
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
-            [_tool(tool), *arguments], env=environment, user=self.user or None, cwd="/", capture_output=True, check=False
+            [_tool(tool), *arguments],
+            env=environment,
+            user=self.user or None,
+            cwd="/",
+            capture_output=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
 

@@ -47,15 +47,19 @@ def translated() -> Iterator[None]:
         raise LedgerUnavailable(f"The database is away: {str(error) or 'it does not answer'}.") from error
 
 
+def driver_failed(error: Exception) -> DBAPIError:
+    """Dress an error of PostgreSQL's driver, used by itself, as SQLAlchemy would have done."""
+    return DBAPIError("", None, error, hide_parameters=True)
+
+
 def _away(error: DBAPIError) -> str | None:
     """Say why the database is away; None if it is not."""
     if isinstance(error.orig, sqlite3.Error):
         return _AWAY_CODES.get(getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY)
     state = getattr(error.orig, "sqlstate", None)
-    if state is None or error.connection_invalidated:
-        # The driver's own errors: a connection that broke in the middle, or never came about.
-        return "the connection broke" if error.connection_invalidated or _is_broken(error) else None
-    if state.startswith(_AWAY_CLASSES) or state in _AWAY_STATES:
+    if error.connection_invalidated or (not state and _is_broken(error)):
+        return "the connection broke"  # the driver's own words: in the middle, or before there was one
+    if state and (state.startswith(_AWAY_CLASSES) or state in _AWAY_STATES):
         return f"it answers {state}"
     return None
 

@@ -4,16 +4,15 @@ A shape keeps some of the dimensions. Rows are added up once with all of them, b
 longer grain is added up from that, so that the work follows how many different things happened, not how many.
 """
 
-from collections.abc import Iterable
+import struct
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import add
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
-from askonce.domain.ledger import CallRow, CountKind, CountRow, Record
-
-PaidKind = Literal["answered", "uncounted", "failed", "abandoned"]
-Kind = PaidKind | CountKind
+from askonce.domain.ledger import CallRow, CountRow, Record
+from askonce.domain.reports import PaidKind
+from askonce.ledger.words import are_clean, clean
 
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
@@ -35,12 +34,19 @@ SHAPES: Final = (
     FULL,
 )
 
-# start, tenant, key, door, provider, model, kind
-Place = tuple[int, str, str, str, str, str, str]
-# In the order of the columns of `usage` from `count` on.
-Sums = list[int]
-# grain, shape, then a `Place`, then the sums
-CubeRow = tuple[int | str, ...]
+# tenant, key, door, provider, model, kind
+Place = tuple[str, str, str, str, str, str]
+Spot = tuple[int, Place]  # when a grain begins, and what happened
+# All sums of one place in one integer, side by side: adding two of them adds all. A lane of 96 bits holds the sum of
+# four thousand million values of 64 bits, so that no lane runs over into the next.
+Sums = int
+_LANES = 14
+_pack = struct.Struct("<" + "Q4x" * _LANES).pack
+_unpack = struct.Struct("<" + "QI" * _LANES).unpack
+_BYTES = 12 * _LANES
+_MOST = 2**63 - 1  # what a column holds; a sum that would be larger stays there
+# Of which larger shape a shape is added up: fewer things to add than in the whole.
+_PARENTS: Final = {DOOR: TENANT | DOOR, PROVIDER | MODEL: TENANT | PROVIDER | MODEL}
 
 
 def paid_kind(row: CallRow) -> PaidKind:
@@ -50,17 +56,26 @@ def paid_kind(row: CallRow) -> PaidKind:
     return row.ending
 
 
-def additions(records: Iterable[Record]) -> list[CubeRow]:
-    """Return what records add to `usage`, in the order of its key: who locks in one order never waits in a circle."""
-    whole = _by_hour(records)
-    found: list[CubeRow] = []
-    for shape in SHAPES:
-        hours = _keep(shape, whole) if shape != FULL else whole
-        days = _merge(((place[0] - place[0] % DAY_MS, *place[1:]), sums) for place, sums in hours.items())
-        months = _merge(((month_of(place[0]), *place[1:]), sums) for place, sums in days.items())
-        for grain, part in ((HOURS, hours), (DAYS, days), (MONTHS, months)):
-            found += [(grain, shape, *place, *sums) for place, sums in part.items()]
-    found.sort()
+class Addition(NamedTuple):
+    """Hold what is to be added to one row of `usage`; `values` stand in the order of its columns from `count` on."""
+
+    grain: int
+    shape: int
+    start_ms: int
+    place: Place
+    values: list[int]
+
+
+def additions(records: Iterable[Record]) -> list[Addition]:
+    """Return what records add to `usage`, no row of it twice."""
+    cubes = {FULL: _by_hour(records)}
+    for shape in reversed(SHAPES[:-1]):
+        cubes[shape] = _keep(shape, cubes[_PARENTS.get(shape, FULL)])
+    found: list[Addition] = []
+    for shape, hours in cubes.items():
+        days = _lengthen(hours, _day_of)
+        for grain, part in ((HOURS, hours), (DAYS, days), (MONTHS, _lengthen(days, month_of))):
+            found += [Addition(grain, shape, start, place, _values(sums)) for (start, place), sums in part.items()]
     return found
 
 
@@ -76,24 +91,39 @@ def month_after(at_ms: int) -> int:
     return month_of(month_of(at_ms) + 32 * DAY_MS)
 
 
-def _by_hour(records: Iterable[Record]) -> dict[Place, Sums]:
-    found: dict[Place, Sums] = {}
+def _day_of(at_ms: int) -> int:
+    return at_ms - at_ms % DAY_MS
+
+
+def _by_hour(records: Iterable[Record]) -> dict[Spot, Sums]:
+    found: dict[Spot, Sums] = {}
     for row in records:
         if isinstance(row, CallRow):
             origin = row.origin
             hour = row.at_ms - row.at_ms % HOUR_MS
-            place = (hour, origin.tenant, origin.key_id, origin.door, row.provider, row.model, paid_kind(row))
-            _add(found, place, _worth_of_call(row))
+            place = (origin.tenant, origin.key_id, origin.door, row.provider, row.model, paid_kind(row))
+            found[hour, place] = found.get((hour, place), 0) + _packed(*_worth_of_call(row))
         elif isinstance(row, CountRow):
             at_ms = row.minute * MINUTE_MS
             hour = at_ms - at_ms % HOUR_MS
-            counted = (hour, row.tenant, row.key_id, row.door, row.provider, row.model, row.kind)
-            _add(found, counted, [row.count, 0, row.saved_nano, 0, 0, 0, 0, 0, 0, row.saved_tokens, 0, 0, 0, 0])
+            counted = (row.tenant, row.key_id, row.door, row.provider, row.model, row.kind)
+            worth = _packed(row.count, 0, row.saved_nano, 0, 0, 0, 0, 0, 0, row.saved_tokens, 0, 0, 0, 0)
+            found[hour, counted] = found.get((hour, counted), 0) + worth
+    words = {word for _, place in found for word in place}
+    return found if are_clean(words) else _cleaned(found)
+
+
+def _cleaned(part: dict[Spot, Sums]) -> dict[Spot, Sums]:
+    found: dict[Spot, Sums] = {}
+    for (start, place), sums in part.items():
+        tenant, key, door, provider, model, kind = (clean(word) for word in place)
+        spot = (start, (tenant, key, door, provider, model, kind))
+        found[spot] = found.get(spot, 0) + sums
     return found
 
 
-def _worth_of_call(row: CallRow) -> Sums:
-    return [
+def _worth_of_call(row: CallRow) -> tuple[int, ...]:
+    return (
         1,
         row.cost_nano,
         0,
@@ -104,41 +134,48 @@ def _worth_of_call(row: CallRow) -> Sums:
         row.cache_write_tokens,
         row.reasoning_tokens,
         0,
-        int(row.estimated),
+        row.estimated,
         row.took_ms,
-        int(row.first_token_ms > 0),
+        row.first_token_ms > 0,
         row.first_token_ms,
-    ]
-
-
-def _keep(shape: int, whole: dict[Place, Sums]) -> dict[Place, Sums]:
-    kept = [bool(shape & bit) for bit in DIMENSIONS.values()]
-    tenant, key, door, provider, model = kept
-    return _merge(
-        (
-            (
-                place[0],
-                place[1] if tenant else "",
-                place[2] if key else "",
-                place[3] if door else "",
-                place[4] if provider else "",
-                place[5] if model else "",
-                place[6],
-            ),
-            sums,
-        )
-        for place, sums in whole.items()
     )
 
 
-def _merge(parts: Iterable[tuple[Place, Sums]]) -> dict[Place, Sums]:
-    found: dict[Place, Sums] = {}
-    for place, sums in parts:
-        _add(found, place, sums)
+def _packed(*values: int) -> Sums:
+    try:
+        return int.from_bytes(_pack(*values), "little")
+    except struct.error:  # below nothing, or more than a column holds: no measurement of ours
+        return int.from_bytes(_pack(*(min(max(value, 0), _MOST) for value in values)), "little")
+
+
+def _values(sums: Sums) -> list[int]:
+    lanes = _unpack(sums.to_bytes(_BYTES, "little"))
+    if any(lanes[1::2]) or max(lanes) > _MOST:
+        return [min(low + (high << 64), _MOST) for low, high in zip(lanes[::2], lanes[1::2], strict=True)]
+    return list(lanes[::2])
+
+
+def _keep(shape: int, whole: dict[Spot, Sums]) -> dict[Spot, Sums]:
+    """Add up over the dimensions that a shape does not keep."""
+    keeps = [bool(shape & bit) for bit in DIMENSIONS.values()]
+    kept = {place: _only(place, keeps) for place in {place for _, place in whole}}
+    found: dict[Spot, Sums] = {}
+    for (start, place), sums in whole.items():
+        spot = (start, kept[place])
+        found[spot] = found.get(spot, 0) + sums
     return found
 
 
-def _add(found: dict[Place, Sums], place: Place, sums: Sums) -> None:
-    """Add to what stands at a place; lists that came in are never changed."""
-    known = found.get(place)
-    found[place] = sums if known is None else list(map(add, known, sums))
+def _only(place: Place, keeps: list[bool]) -> Place:
+    tenant, key, door, provider, model = (word if keep else "" for word, keep in zip(place[:-1], keeps, strict=True))
+    return tenant, key, door, provider, model, place[-1]
+
+
+def _lengthen(part: dict[Spot, Sums], start_of: Callable[[int], int]) -> dict[Spot, Sums]:
+    """Add up over a longer grain."""
+    starts = {start: start_of(start) for start in {start for start, _ in part}}
+    found: dict[Spot, Sums] = {}
+    for (start, place), sums in part.items():
+        spot = (starts[start], place)
+        found[spot] = found.get(spot, 0) + sums
+    return found

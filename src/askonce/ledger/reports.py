@@ -1,0 +1,166 @@
+"""Sums over any time, grouped and narrowed as one likes, from `usage` alone.
+
+The smallest shape that knows what is asked for, in the longest grains that fit: a year is twelve months, whatever
+happened in it. Everything of one answer is read in one transaction, so that its parts agree.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Row, Select, cast, func, literal, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from askonce.domain.errors import Detail, Invalid
+from askonce.domain.reports import (
+    ROWS_MAX,
+    Figures,
+    Group,
+    Narrow,
+    RequestPage,
+    RequestQuestion,
+    UsageQuestion,
+    UsageReport,
+    UsageRow,
+)
+from askonce.ledger.cubes import DAY_MS, DIMENSIONS, DOOR, HOURS, KEY, MODEL, MONTHS, PROVIDER, SHAPES, TENANT, month_of
+from askonce.ledger.engine import reading
+from askonce.ledger.listing import request_page
+from askonce.ledger.schema import Wide
+from askonce.ledger.spans import Span, spans, whole_hours
+from askonce.ledger.tables import places, usage
+
+TIMES = ("hour", "day", "month")
+YEARS_MAX_MS = 100 * 366 * DAY_MS
+_COLUMN = {"tenant": "tenant", "key": "key_id", "door": "door", "provider": "provider", "model": "model"}
+_BIT = {"tenant": TENANT, "key": KEY, "door": DOOR, "provider": PROVIDER, "model": MODEL}
+_SUMS = [column for column in usage.columns if column.name not in ("grain", "shape", "start_ms", "place")]
+# What a kind's number of requests and its avoided cost are called in an answer.
+_COUNTS = {"answered": "misses", "exact": "hits"}
+_SAVINGS = {"exact": "saved_exact_nano", "coalesced": "saved_coalesced_nano", "resumed": "saved_resumed_nano"}
+
+
+class SqlReports:
+    """Read the ledger's tables."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def usage(self, question: UsageQuestion) -> UsageReport:
+        """Return sums."""
+        return await usage_report(self._engine, question)
+
+    async def requests(self, question: RequestQuestion) -> RequestPage:
+        """Return a page of requests."""
+        return await request_page(self._engine, question)
+
+
+async def usage_report(engine: AsyncEngine, question: UsageQuestion) -> UsageReport:
+    """Answer a question. Raises `Invalid` and `LedgerUnavailable`."""
+    _check(question)
+    start_ms, end_ms = whole_hours(question.start_ms, question.end_ms)
+    async with reading(engine) as connection:
+        rows, cut = await _grouped(connection, question, spans(start_ms, end_ms, question.by))
+        total = await _total(connection, question.narrow, spans(start_ms, end_ms, ()))
+    return UsageReport(start_ms, end_ms, rows, total, cut)
+
+
+def _check(question: UsageQuestion) -> None:
+    if not 0 <= question.start_ms <= question.end_ms <= question.start_ms + YEARS_MAX_MS:
+        problem = "the end lies before the start, or a hundred years behind it"
+        raise Invalid(f"The range of the report cannot be: {problem}.", details=(Detail("end", problem),))
+    if len([group for group in question.by if group in TIMES]) > 1 or len(set(question.by)) != len(question.by):
+        problem = "each group once, and one of hour, day and month"
+        raise Invalid(f"The report cannot be grouped like that: {problem}.", details=(Detail("by", problem),))
+
+
+async def _total(connection: AsyncConnection, narrow: Narrow, parts: list[Span]) -> Figures:
+    figures = Figures()
+    for row in (await connection.execute(_query((), narrow, parts))).all() if parts else ():
+        _add(figures, row)
+    return figures
+
+
+async def _grouped(
+    connection: AsyncConnection, question: UsageQuestion, parts: list[Span]
+) -> tuple[tuple[UsageRow, ...], bool]:
+    """Return one row per group, and whether there were more."""
+    if not parts:
+        return (), False
+    if not question.by:
+        figures = await _total(connection, question.narrow, parts)
+        return (UsageRow(figures),), False
+    found: dict[tuple[Any, ...], Figures] = {}
+    names = ["at_ms" if group in TIMES else _COLUMN[group] for group in question.by]
+    stream = await connection.stream(_query(question.by, question.narrow, parts))
+    async for row in stream:
+        group = tuple(row[: len(names)])
+        if group not in found and len(found) == ROWS_MAX:
+            await stream.close()
+            return _rows(names, found), True
+        _add(found.setdefault(group, Figures()), row)
+    return _rows(names, found), False
+
+
+def _rows(names: list[str], found: dict[tuple[Any, ...], Figures]) -> tuple[UsageRow, ...]:
+    return tuple(UsageRow(figures, **dict(zip(names, group, strict=True))) for group, figures in found.items())
+
+
+def _query(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> Select[Any]:
+    """Ask for the groups' columns, then the kind, then the sums."""
+    shape = _shape(by, narrow)
+    every = union_all(*(_part(part, shape, by, narrow) for part in parts)).subquery()
+    groups = [every.c.at_ms if group in TIMES else places.c[_COLUMN[group]] for group in by]
+    sums = [cast(func.sum(every.c[column.name]), Wide).label(column.name) for column in _SUMS]
+    return (
+        select(*groups, places.c.kind, *sums)
+        .join_from(every, places, places.c.id == every.c.place)
+        .group_by(*groups, places.c.kind)
+        .order_by(*groups, places.c.kind)
+    )
+
+
+def _shape(by: tuple[Group, ...], narrow: Narrow) -> int:
+    """Choose the smallest shape that keeps all that is asked for."""
+    asked = 0
+    for group in by:
+        asked |= _BIT.get(group, 0)
+    for name, bit in DIMENSIONS.items():
+        if getattr(narrow, name) is not None:
+            asked |= bit
+    return next(shape for shape in SHAPES if shape & asked == asked)
+
+
+def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Select[Any]:
+    wanted = [
+        usage.c.grain == part.grain,
+        usage.c.shape == shape,
+        usage.c.start_ms >= part.start_ms,
+        usage.c.start_ms < part.end_ms,
+    ]
+    named = [places.c[name] == value for name in DIMENSIONS if (value := getattr(narrow, name)) is not None]
+    if named:
+        wanted.append(usage.c.place.in_(select(places.c.id).where(places.c.shape == shape, *named)))
+    return select(_label(part, by).label("at_ms"), usage.c.place, *_SUMS).where(*wanted)
+
+
+def _label(part: Span, by: tuple[Group, ...]) -> ColumnElement[int]:
+    """Say which hour, day or month a sum belongs to; 0 if nobody asks."""
+    if "hour" in by:
+        return usage.c.start_ms
+    if "day" in by:
+        return usage.c.start_ms - usage.c.start_ms % DAY_MS if part.grain == HOURS else usage.c.start_ms
+    if "month" in by:
+        return usage.c.start_ms if part.grain == MONTHS else cast(literal(month_of(part.start_ms)), Wide)
+    return cast(literal(0), Integer)
+
+
+def _add(figures: Figures, row: Row[Any]) -> None:
+    """Add one kind's sums to those of its group."""
+    sums = row._mapping
+    name = _COUNTS.get(row.kind, row.kind)
+    setattr(figures, name, getattr(figures, name) + sums["count"])
+    for column in _SUMS:
+        if column.name not in ("count", "saved_nano"):
+            setattr(figures, column.name, getattr(figures, column.name) + sums[column.name])
+    if row.kind in _SAVINGS:
+        saving = _SAVINGS[row.kind]
+        setattr(figures, saving, getattr(figures, saving) + sums["saved_nano"])
