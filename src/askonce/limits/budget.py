@@ -33,6 +33,7 @@ ESTIMATE_MAX = 1 << 45
 _LIVE = struct.Struct("<B4q")  # 1, until, the estimate; the meters' keys follow
 _LAPSED = struct.Struct("<Bq")  # 0, since
 _UNTIL = struct.Struct("<q")
+_pack, _unpack = ROW.pack, ROW.unpack  # bound once: a call with three accounts needs them twelve times
 
 
 class Store(Protocol):
@@ -57,7 +58,7 @@ def reserve(store: Store, plan: Plan, estimate: Amounts, reservation: bytes, unt
     full = False
     for meter in plan.meters:
         stored = store.get(meter.key)
-        row = fresh(meter, NOTHING) if stored is None else ROW.unpack(stored)
+        row = fresh(meter, NOTHING) if stored is None else _unpack(stored)
         rows.append(row)
         for place, amount, _, _ in meter.caps:
             need = estimate[place]
@@ -67,7 +68,7 @@ def reserve(store: Store, plan: Plan, estimate: Amounts, reservation: bytes, unt
         return _refusal(plan, rows, estimate)
     requests, tokens, nano = estimate if max(estimate) <= ESTIMATE_MAX else _bounded(estimate)
     for meter, (end, u, v, w, r, s, t, a, b, c) in zip(plan.meters, rows, strict=True):
-        store.put(meter.key, ROW.pack(end, u, v, w, r + requests, s + tokens, t + nano, a, b, c))
+        store.put(meter.key, _pack(end, u, v, w, r + requests, s + tokens, t + nano, a, b, c))
     store.put(reservation, _LIVE.pack(1, until_ns, requests, tokens, nano) + plan.keys)
     return None
 
@@ -84,7 +85,7 @@ def settle(store: Store, plan: Plan, reservation: bytes, actual: Amounts) -> lis
     for meter in plan.meters:
         stored = store.get(meter.key)
         # Only books that began anew know a reservation's meter no more; nothing is left reserved then.
-        row = fresh(meter, (requests, tokens, nano)) if stored is None else ROW.unpack(stored)
+        row = fresh(meter, (requests, tokens, nano)) if stored is None else _unpack(stored)
         end, u, v, w, r, s, t, a, b, c = row
         if end:
             u, v, w = u + more_requests, v + more_tokens, w + more_nano
@@ -95,7 +96,7 @@ def settle(store: Store, plan: Plan, reservation: bytes, actual: Amounts) -> lis
                     found, (a, b, c) = _alerts(meter, (u, v, w), row[ALERTED:])
                     alerts += found
                     break
-        store.put(meter.key, ROW.pack(end, u, v, w, r - requests, s - tokens, t - nano, a, b, c))
+        store.put(meter.key, _pack(end, u, v, w, r - requests, s - tokens, t - nano, a, b, c))
     return alerts
 
 
@@ -106,7 +107,7 @@ def tell(store: Store, plan: Plan) -> list[Statement]:
         balances, in_flight = [], 0
         for meter in [meter for meter in plan.meters if meter.account is account]:
             stored = store.get(meter.key)
-            row = fresh(meter, NOTHING) if stored is None else ROW.unpack(stored)
+            row = fresh(meter, NOTHING) if stored is None else _unpack(stored)
             for cap in meter.caps:
                 used, reserved = row[USED + cap.metric], row[RESERVED + cap.metric]
                 if cap.budget is None:
@@ -213,8 +214,8 @@ def _give_back(store: Store, reservation: bytes) -> bool:
     for key in keys_in(held[_LIVE.size :]):
         row = store.get(key)
         if row is not None:
-            end, u, v, w, r, s, t, *alerted = ROW.unpack(row)
-            store.put(key, ROW.pack(end, u, v, w, r - requests, s - tokens, t - nano, *alerted))
+            end, u, v, w, r, s, t, *alerted = _unpack(row)
+            store.put(key, _pack(end, u, v, w, r - requests, s - tokens, t - nano, *alerted))
     return True
 
 
