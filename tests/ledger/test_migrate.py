@@ -1,12 +1,15 @@
 """The tables' shape, step by step."""
 
 import asyncio
+import importlib
+import pkgutil
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from sqlalchemy import Connection, text
 from tests.ledger.ledgerworld import Place, batch, call, count, no_audit, rows_of
 
+import askonce.ledger
 from askonce.ledger import tables
 from askonce.ledger.engine import writing
 from askonce.ledger.migrate import NOTHING, VERSIONS, LedgerTooNew, context, migrate, revert, scripts, step_of
@@ -15,6 +18,9 @@ from askonce.ledger.writer import SqlLedger
 
 
 def test_steps_make_what_the_tables_say(place: Place) -> None:
+    for module in pkgutil.iter_modules(askonce.ledger.__path__):
+        importlib.import_module(f"askonce.ledger.{module.name}")  # a table is known once its module was read
+
     def compare(connection: Connection) -> list[object]:
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SET LOCAL search_path TO {SCHEMA}"))

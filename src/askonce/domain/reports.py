@@ -101,7 +101,10 @@ class UsageRow(Struct, frozen=True):
 
 
 class UsageReport(Struct, frozen=True):
-    """Answer with groups in the order of `by`, and the sums of all, also of those past `ROWS_MAX` (`cut`)."""
+    """Answer with groups in the order of `by`, and the sums of all, also of those past `ROWS_MAX` (`cut`).
+
+    Without groups there are no rows, only the total.
+    """
 
     start_ms: int
     end_ms: int

@@ -7,7 +7,7 @@ than the databases' work.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import Column, Table
@@ -87,9 +87,9 @@ def _array_of(column: Column[Any]) -> str:
 def _clean(column: Sequence[Value]) -> Sequence[Value]:
     """Take out what a database cannot hold, so that no one row stops the books for ever."""
     if isinstance(column[0], str):
-        words = [value for value in column if isinstance(value, str)]
+        words = cast(Sequence[str], column)
         return column if are_clean(words) else [clean(word) for word in words]
-    numbers = [value for value in column if isinstance(value, int)]
+    numbers = cast(Sequence[int], column)
     if max(numbers) > _MOST or min(numbers) < _LEAST:
         return [max(_LEAST, min(_MOST, value)) for value in numbers]
     return column

@@ -5,7 +5,7 @@ longer grain is added up from that, so that the work follows how many different 
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -40,11 +40,12 @@ Spot = tuple[int, Place]  # when a grain begins, and what happened
 # All sums of one place in one integer, side by side: adding two of them adds all. A lane of 96 bits holds the sum of
 # four thousand million values of 64 bits, so that no lane runs over into the next.
 Sums = int
-_LANES = 14
-_pack = struct.Struct("<" + "Q4x" * _LANES).pack
-_unpack = struct.Struct("<" + "QI" * _LANES).unpack
-_BYTES = 12 * _LANES
+_LANES, _LANE = 14, 12
+_BYTES = _LANES * _LANE
 _MOST = 2**63 - 1  # what a column holds; a sum that would be larger stays there
+_TOO_LARGE = sum(((1 << 96) - 1 - _MOST) << (96 * lane) for lane in range(_LANES))
+_lanes = struct.Struct("<" + "Q4x" * _LANES)
+_pack, _unpack = _lanes.pack, _lanes.unpack
 # Of which larger shape a shape is added up: fewer things to add than in the whole.
 _PARENTS: Final = {DOOR: TENANT | DOOR, PROVIDER | MODEL: TENANT | PROVIDER | MODEL}
 
@@ -63,7 +64,7 @@ class Addition(NamedTuple):
     shape: int
     start_ms: int
     place: Place
-    values: list[int]
+    values: Sequence[int]
 
 
 def additions(records: Iterable[Record]) -> list[Addition]:
@@ -148,11 +149,12 @@ def _packed(*values: int) -> Sums:
         return int.from_bytes(_pack(*(min(max(value, 0), _MOST) for value in values)), "little")
 
 
-def _values(sums: Sums) -> list[int]:
-    lanes = _unpack(sums.to_bytes(_BYTES, "little"))
-    if any(lanes[1::2]) or max(lanes) > _MOST:
-        return [min(low + (high << 64), _MOST) for low, high in zip(lanes[::2], lanes[1::2], strict=True)]
-    return list(lanes[::2])
+def _values(sums: Sums) -> Sequence[int]:
+    packed = sums.to_bytes(_BYTES, "little")
+    if not sums & _TOO_LARGE:
+        return _unpack(packed)
+    lanes = (packed[start : start + _LANE] for start in range(0, _BYTES, _LANE))
+    return [min(int.from_bytes(lane, "little"), _MOST) for lane in lanes]
 
 
 def _keep(shape: int, whole: dict[Spot, Sums]) -> dict[Spot, Sums]:
@@ -167,8 +169,15 @@ def _keep(shape: int, whole: dict[Spot, Sums]) -> dict[Spot, Sums]:
 
 
 def _only(place: Place, keeps: list[bool]) -> Place:
-    tenant, key, door, provider, model = (word if keep else "" for word, keep in zip(place[:-1], keeps, strict=True))
-    return tenant, key, door, provider, model, place[-1]
+    tenant, key, door, provider, model = keeps
+    return (
+        place[0] if tenant else "",
+        place[1] if key else "",
+        place[2] if door else "",
+        place[3] if provider else "",
+        place[4] if model else "",
+        place[5],
+    )
 
 
 def _lengthen(part: dict[Spot, Sums], start_of: Callable[[int], int]) -> dict[Spot, Sums]:

@@ -123,7 +123,11 @@ def _sqlite(file: SqliteFile, bounds: Bounds) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # `begin` below says when a transaction begins, not the driver
-        _settle(connection)
+        try:
+            _settle(connection)
+        except BaseException:
+            connection.close()  # it has a thread, and nobody else knows of it yet
+            raise
         until = entry.info["until"] = [float("inf")]
         await_(connection.driver_connection.set_progress_handler(lambda: time.monotonic() > until[0], SQLITE_STEPS))
 
@@ -132,7 +136,9 @@ def _sqlite(file: SqliteFile, bounds: Bounds) -> AsyncEngine:
         options = connection.get_execution_options()
         hurry = bounds.statement_s + LOCK_S
         connection.info["until"][0] = float("inf") if options.get(UNHURRIED) else time.monotonic() + hurry
-        connection.exec_driver_sql("BEGIN" if options.get(READS) else "BEGIN IMMEDIATE")
+        reads = options.get(READS, False)
+        connection.exec_driver_sql(f"PRAGMA query_only = {int(reads)}")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
 

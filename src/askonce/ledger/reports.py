@@ -4,6 +4,8 @@ The smallest shape that knows what is asked for, in the longest grains that fit:
 happened in it. Everything of one answer is read in one transaction, so that its parts agree.
 """
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, Row, Select, cast, func, literal, select, union_all
@@ -29,10 +31,27 @@ from askonce.ledger.spans import Span, spans, whole_hours
 from askonce.ledger.tables import places, usage
 
 TIMES = ("hour", "day", "month")
+LINES_MAX = 4 * ROWS_MAX  # of the database: a group has one for each kind, and seldom more than four
 YEARS_MAX_MS = 100 * 366 * DAY_MS
 _COLUMN = {"tenant": "tenant", "key": "key_id", "door": "door", "provider": "provider", "model": "model"}
 _BIT = {"tenant": TENANT, "key": KEY, "door": DOOR, "provider": PROVIDER, "model": MODEL}
-_SUMS = [column for column in usage.columns if column.name not in ("grain", "shape", "start_ms", "place")]
+# Sums that mean the same whatever the kind, and are called in an answer as they are in the table.
+_COMMON = (
+    "cost_nano",
+    "saved_prompt_cache_nano",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "saved_tokens",
+    "estimated",
+    "took_ms",
+    "first_tokens",
+    "first_token_ms",
+)
+_KIND = -len(_COMMON) - 3  # where a line names its kind; number and avoided cost follow
+_SUMS = [usage.c[name] for name in ("count", "saved_nano", *_COMMON)]
 # What a kind's number of requests and its avoided cost are called in an answer.
 _COUNTS = {"answered": "misses", "exact": "hits"}
 _SAVINGS = {"exact": "saved_exact_nano", "coalesced": "saved_coalesced_nano", "resumed": "saved_resumed_nano"}
@@ -73,35 +92,30 @@ def _check(question: UsageQuestion) -> None:
 
 
 async def _total(connection: AsyncConnection, narrow: Narrow, parts: list[Span]) -> Figures:
-    figures = Figures()
-    for row in (await connection.execute(_query((), narrow, parts))).all() if parts else ():
-        _add(figures, row)
-    return figures
+    return _figures((await connection.execute(_query((), narrow, parts))).all()) if parts else Figures()
 
 
 async def _grouped(
     connection: AsyncConnection, question: UsageQuestion, parts: list[Span]
 ) -> tuple[tuple[UsageRow, ...], bool]:
     """Return one row per group, and whether there were more."""
-    if not parts:
+    if not parts or not question.by:
         return (), False
-    if not question.by:
-        figures = await _total(connection, question.narrow, parts)
-        return (UsageRow(figures),), False
-    found: dict[tuple[Any, ...], Figures] = {}
+    width = len(question.by)
+    rows = await connection.execute(_query(question.by, question.narrow, parts).limit(LINES_MAX + 1))
+    groups: dict[tuple[int | str, ...], list[Row[Any]]] = {}
+    read = rows.all()
+    for row in read:
+        groups.setdefault(row[:width], []).append(row)
+    cut = len(read) > LINES_MAX
+    if cut:
+        groups.popitem()  # its rest was not read
     names = ["at_ms" if group in TIMES else _COLUMN[group] for group in question.by]
-    stream = await connection.stream(_query(question.by, question.narrow, parts))
-    async for row in stream:
-        group = tuple(row[: len(names)])
-        if group not in found and len(found) == ROWS_MAX:
-            await stream.close()
-            return _rows(names, found), True
-        _add(found.setdefault(group, Figures()), row)
-    return _rows(names, found), False
-
-
-def _rows(names: list[str], found: dict[tuple[Any, ...], Figures]) -> tuple[UsageRow, ...]:
-    return tuple(UsageRow(figures, **dict(zip(names, group, strict=True))) for group, figures in found.items())
+    found = [
+        UsageRow(_figures(lines), **dict(zip(names, group, strict=True)))  # type: ignore[arg-type]  # by their names
+        for group, lines in islice(groups.items(), ROWS_MAX)
+    ]
+    return tuple(found), cut or len(groups) > ROWS_MAX
 
 
 def _query(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> Select[Any]:
@@ -153,14 +167,15 @@ def _label(part: Span, by: tuple[Group, ...]) -> ColumnElement[int]:
     return cast(literal(0), Integer)
 
 
-def _add(figures: Figures, row: Row[Any]) -> None:
-    """Add one kind's sums to those of its group."""
-    sums = row._mapping
-    name = _COUNTS.get(row.kind, row.kind)
-    setattr(figures, name, getattr(figures, name) + sums["count"])
-    for column in _SUMS:
-        if column.name not in ("count", "saved_nano"):
-            setattr(figures, column.name, getattr(figures, column.name) + sums[column.name])
-    if row.kind in _SAVINGS:
-        saving = _SAVINGS[row.kind]
-        setattr(figures, saving, getattr(figures, saving) + sums["saved_nano"])
+def _figures(lines: Sequence[Row[Any]]) -> Figures:
+    """Add up a group's lines, one for each kind."""
+    if not lines:
+        return Figures()
+    common = map(sum, zip(*(line[-len(_COMMON) :] for line in lines), strict=True))
+    values = dict(zip(_COMMON, common, strict=True))
+    for line in lines:
+        kind, count, saved = line[_KIND : _KIND + 3]
+        values[_COUNTS.get(kind, kind)] = count
+        if kind in _SAVINGS:
+            values[_SAVINGS[kind]] = saved
+    return Figures(**values)
