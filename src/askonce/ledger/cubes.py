@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from askonce.domain.ledger import CallRow, CountRow, Record
-from askonce.domain.reports import PaidKind
+from askonce.domain.reports import Narrow, PaidKind
 from askonce.ledger.words import are_clean, clean
 
 HOUR_MS: Final = 3_600_000
@@ -55,6 +55,20 @@ def paid_kind(row: CallRow) -> PaidKind:
     if row.ending == "answered":
         return "answered" if row.counted else "uncounted"
     return row.ending
+
+
+def named(narrow: Narrow) -> dict[str, str]:
+    """Return the dimensions that are asked for, each with its value."""
+    values = {name: getattr(narrow, name) for name in DIMENSIONS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def shape_with(dimensions: Iterable[str]) -> int:
+    """Choose the smallest shape that keeps these dimensions."""
+    asked = 0
+    for name in dimensions:
+        asked |= DIMENSIONS[name]
+    return next(shape for shape in SHAPES if shape & asked == asked)
 
 
 class Addition(NamedTuple):

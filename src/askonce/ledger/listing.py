@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.errors import Detail, Invalid
 from askonce.domain.reports import PAGE_MAX, PaidKind, RequestPage, RequestQuestion, RequestRow
-from askonce.ledger.cubes import DIMENSIONS, FULL, HOUR_MS, HOURS
+from askonce.ledger.cubes import HOUR_MS, HOURS, named, shape_with
 from askonce.ledger.engine import reading
 from askonce.ledger.schema import Wide
 from askonce.ledger.tables import calls, places, samples, usage
@@ -73,12 +73,14 @@ async def _calls(connection: AsyncConnection, question: RequestQuestion, after: 
 
 async def _hours(connection: AsyncConnection, question: RequestQuestion, after: Cursor, size: int) -> Sequence[int]:
     """Return hours in which there is something, the latest first: as many as can be needed."""
-    named = [places.c[name] == value for name in DIMENSIONS if (value := getattr(question.narrow, name)) is not None]
-    named.append(places.c.kind.in_([kind for kind in question.kinds or PAID if kind in PAID]))
-    some = select(places.c.id).where(places.c.shape == FULL, *named)
+    some = named(question.narrow)
+    shape = shape_with(some)
+    kinds = [kind for kind in question.kinds or PAID if kind in PAID]
+    of_these = [places.c[name] == value for name, value in some.items()]
+    known = select(places.c.id).where(places.c.shape == shape, places.c.kind.in_(kinds), *of_these)
     hours = (
         select(usage.c.start_ms)
-        .where(usage.c.grain == HOURS, usage.c.shape == FULL, usage.c.place.in_(some))
+        .where(usage.c.grain == HOURS, usage.c.shape == shape, usage.c.place.in_(known))
         .where(usage.c.start_ms > question.start_ms - HOUR_MS, usage.c.start_ms <= after.at_ms)
         .distinct()
         .order_by(usage.c.start_ms.desc())
@@ -94,10 +96,7 @@ def _wanted(table: Table, question: RequestQuestion, after: Cursor) -> list[Colu
         table.c.at_ms <= after.at_ms,  # for the planner, which does not see it in the comparison of three
         tuple_(table.c.at_ms, table.c.source, table.c.number) < tuple_(*(literal(part, Wide) for part in after)),
     ]
-    for name in DIMENSIONS:
-        value = getattr(question.narrow, name)
-        if value is not None:
-            wanted.append(table.c[name] == value)
+    wanted += [table.c[name] == value for name, value in named(question.narrow).items()]
     if question.kinds:
         wanted.append(table.c.kind.in_(question.kinds))
     if question.request_id:

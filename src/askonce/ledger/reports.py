@@ -23,7 +23,7 @@ from askonce.domain.reports import (
     UsageReport,
     UsageRow,
 )
-from askonce.ledger.cubes import DAY_MS, DIMENSIONS, DOOR, HOURS, KEY, MODEL, MONTHS, PROVIDER, SHAPES, TENANT, month_of
+from askonce.ledger.cubes import DAY_MS, HOURS, MONTHS, month_of, named, shape_with
 from askonce.ledger.engine import reading
 from askonce.ledger.listing import request_page
 from askonce.ledger.schema import Wide
@@ -34,7 +34,6 @@ TIMES = ("hour", "day", "month")
 LINES_MAX = 4 * ROWS_MAX  # of the database: a group has one for each kind, and seldom more than four
 YEARS_MAX_MS = 100 * 366 * DAY_MS
 _COLUMN = {"tenant": "tenant", "key": "key_id", "door": "door", "provider": "provider", "model": "model"}
-_BIT = {"tenant": TENANT, "key": KEY, "door": DOOR, "provider": PROVIDER, "model": MODEL}
 # Sums that mean the same whatever the kind, and are called in an answer as they are in the table.
 _COMMON = (
     "cost_nano",
@@ -120,7 +119,7 @@ async def _grouped(
 
 def _query(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> Select[Any]:
     """Ask for the groups' columns, then the kind, then the sums."""
-    shape = _shape(by, narrow)
+    shape = shape_with([*(_COLUMN[group] for group in by if group not in TIMES), *named(narrow)])
     every = union_all(*(_part(part, shape, by, narrow) for part in parts)).subquery()
     groups = [every.c.at_ms if group in TIMES else places.c[_COLUMN[group]] for group in by]
     sums = [cast(func.sum(every.c[column.name]), Wide).label(column.name) for column in _SUMS]
@@ -132,17 +131,6 @@ def _query(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> Select[A
     )
 
 
-def _shape(by: tuple[Group, ...], narrow: Narrow) -> int:
-    """Choose the smallest shape that keeps all that is asked for."""
-    asked = 0
-    for group in by:
-        asked |= _BIT.get(group, 0)
-    for name, bit in DIMENSIONS.items():
-        if getattr(narrow, name) is not None:
-            asked |= bit
-    return next(shape for shape in SHAPES if shape & asked == asked)
-
-
 def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Select[Any]:
     wanted = [
         usage.c.grain == part.grain,
@@ -150,9 +138,9 @@ def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Sele
         usage.c.start_ms >= part.start_ms,
         usage.c.start_ms < part.end_ms,
     ]
-    named = [places.c[name] == value for name in DIMENSIONS if (value := getattr(narrow, name)) is not None]
-    if named:
-        wanted.append(usage.c.place.in_(select(places.c.id).where(places.c.shape == shape, *named)))
+    if some := named(narrow):
+        of_these = [places.c[name] == value for name, value in some.items()]
+        wanted.append(usage.c.place.in_(select(places.c.id).where(places.c.shape == shape, *of_these)))
     return select(_label(part, by).label("at_ms"), usage.c.place, *_SUMS).where(*wanted)
 
 
