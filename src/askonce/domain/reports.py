@@ -1,6 +1,6 @@
 """What people ask the ledger, and what it answers. Times are epoch milliseconds (UTC), money is nano-dollars."""
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from msgspec import Struct
 
@@ -9,6 +9,7 @@ from askonce.domain.ledger import CountKind
 # How calls that reached a provider are counted; `uncounted` were answered in mode `off`.
 PaidKind = Literal["answered", "uncounted", "failed", "abandoned"]
 Kind = PaidKind | CountKind
+KINDS: tuple[Kind, ...] = (*get_args(PaidKind), *get_args(CountKind))
 Group = Literal["hour", "day", "month", "tenant", "key", "door", "provider", "model"]
 
 PAGE_MAX = 200  # requests on one page
@@ -37,7 +38,7 @@ class UsageQuestion(Struct, frozen=True):
     narrow: Narrow = Narrow()
 
 
-class Figures(Struct):
+class Figures(Struct, gc=False):
     """Hold sums. Requests by how they ended, money, tokens of every kind, times of paid calls added up.
 
     `misses`: answered by a provider and counted as such; `uncounted`: answered in mode `off`. Refusals are counted
@@ -56,10 +57,10 @@ class Figures(Struct):
     unauthorized: int = 0
     forbidden: int = 0
     refused: int = 0
-    cost_nano: int = 0
     saved_exact_nano: int = 0
     saved_coalesced_nano: int = 0
     saved_resumed_nano: int = 0
+    cost_nano: int = 0
     saved_prompt_cache_nano: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -88,7 +89,7 @@ class Figures(Struct):
         return self.saved_exact_nano + self.saved_coalesced_nano + self.saved_resumed_nano
 
 
-class UsageRow(Struct, frozen=True):
+class UsageRow(Struct, frozen=True, gc=False):
     """Hold the sums of one group. What is not grouped by is "", and `at_ms` 0."""
 
     figures: Figures
