@@ -37,8 +37,9 @@ from askonce.localmodel import status as local_status
 from askonce.localmodel.resolve import OnDisk, presumed_name, resolve
 from askonce.providers import catalog
 from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
+from askonce.providers.embeddings import OpenAIProvider
 from askonce.providers.fleet import Berth, Fleet, LocalWord
-from askonce.providers.gemini import GeminiProvider
+from askonce.providers.gemini_embeddings import GoogleProvider
 from askonce.providers.http import Http, Limits
 from askonce.providers.messages import Counter, MessagesProvider
 from askonce.providers.named import doubt
@@ -61,6 +62,7 @@ from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
+from askonce.wire.openai_embeddings import EMBEDDINGS
 
 _log = logs.get("askonce.config")
 
@@ -180,6 +182,7 @@ class Gateway:
                 "generate": AskDoor(NATIVE, desk),
                 "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
                 "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
+                "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                 "count_tokens": self._count_door(desk.intake),
             },
             cache=CacheDoors(state.answers, state.books, clock),
@@ -280,9 +283,9 @@ def _providers(config: Config, http: Http) -> dict[str, tuple[Provider, ...]]:
 
 # Who speaks a vendor's shape.
 _SPEAKERS: dict[catalog.Shape, Callable[[catalog.Vendor, Endpoint, Http, Limits], Provider]] = {
-    "openai": ChatProvider,
+    "openai": OpenAIProvider,
     "anthropic": MessagesProvider,
-    "gemini": GeminiProvider,
+    "gemini": GoogleProvider,
 }
 
 

@@ -37,6 +37,7 @@ from askonce.state.memory import MemoryState
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
+from askonce.wire.openai_embeddings import EMBEDDINGS
 
 MINUTE_NS = 60_000_000_000
 
@@ -155,6 +156,7 @@ class World:
                     "generate": AskDoor(NATIVE, desk),
                     "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
                     "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
+                    "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                     "count_tokens": CountDoor(
                         Counter({"fake": self.provider}, 10.0),
                         lambda ask: self.route(ask).candidates[0],

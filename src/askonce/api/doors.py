@@ -13,6 +13,7 @@ from askonce.wire.anthropic_door import MessageReply, TokenCount
 from askonce.wire.anthropic_read import CountBody, MessagesBody
 from askonce.wire.native import GenerateBody
 from askonce.wire.openai_door import ChatBody
+from askonce.wire.openai_embeddings import EmbeddingBody, EmbeddingList
 from askonce.wire.openai_reply import ChatCompletion
 
 Scope = Literal["open", "use"]
@@ -107,6 +108,16 @@ DOORS: tuple[Door, ...] = (
         reply=MessageReply,
         errors=tuple(_ASKING.split()),
         stream=_MESSAGE_EVENTS,
+    ),
+    Door(
+        "POST",
+        "/v1/embeddings",
+        "embeddings",
+        "Make vectors of texts, in OpenAI's shape; the same texts again are free.",
+        limit="llm",
+        body=EmbeddingBody,
+        reply=EmbeddingList,
+        errors=tuple(_ASKING.split()),
     ),
     Door(
         "POST",

@@ -76,7 +76,7 @@ _HEADERS = (
 
 
 def _headers(door: Door) -> dict[str, Any]:
-    kinds = {"all", *(["limited"] if door.limit != "none" else []), *(["asking"] if door.stream else [])}
+    kinds = {"all", *(["limited"] if door.limit != "none" else []), *(["asking"] if door.limit == "llm" else [])}
     return {name: {"description": says, "schema": {"type": "string"}} for name, says, kind in _HEADERS if kind in kinds}
 
 
@@ -88,7 +88,7 @@ def _parameters(door: Door) -> list[dict[str, Any]]:
         _, components = msgspec.json.schema_components([door.query])
         properties = components[door.query.__name__]["properties"]
         found += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
-    if door.stream:
+    if door.limit == "llm":
         found.append(_header_parameter("Cache-Control", "no-cache, no-store, only-if-cached, max-age=N; the body wins"))
     found.append(_header_parameter("X-Request-Id", "an id of your own, kept if it is short and harmless"))
     return found
