@@ -20,8 +20,10 @@ def flight() -> tuple[Flight, list[Flight]]:
 
 
 async def listen(seat: Seat, heard: list[str]) -> list[str]:
-    async for piece in seat.pieces():
-        heard.append(piece.text if isinstance(piece, Delta) else "")
+    while (pieces := await seat.more()) is not None:
+        heard.extend(piece.text for piece in pieces if isinstance(piece, Delta))
+        if not pieces:
+            heard.append("")
     return heard
 
 

@@ -370,14 +370,12 @@ class World:
         outcome = await self.set_out(ask)
         if isinstance(outcome, Entry):
             return [outcome.open().text]
-        pieces = outcome.pieces()
         try:
-            async for piece in pieces:
-                heard.append(piece.text if isinstance(piece, Delta) else "")
+            while (pieces := await outcome.more()) is not None:
+                heard.extend([piece.text if isinstance(piece, Delta) else "" for piece in pieces] or [""])
             arrival = await outcome.arrival()
             return heard or [arrival.entry.open().text]
         finally:
-            await pieces.aclose()  # type: ignore[attr-defined]
             outcome.leave()
 
     async def set_out(self, ask: Ask) -> Entry | Joined:

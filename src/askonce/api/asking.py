@@ -1,7 +1,7 @@
 """The doors that ask: one handler for every shape of question, with that shape's codec."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -108,34 +108,36 @@ class AskDoor:
 
     async def _live(self, asked: Asked, joined: Joined, headers: Headers) -> StreamReply:
         """Begin a stream once its first piece is there; until then a failure is an ordinary reply."""
-        pieces = joined.pieces()
         try:
-            first = await unless_left(asked.request.receive, _first(pieces))
+            first = await unless_left(asked.request.receive, _first(joined))
         except BaseException:
             joined.leave()
             raise
         headers.append((b"cache-status", cache_status(joined.state, 0, False).encode()))
         headers.append((ROUTE, route_header(joined.candidate, joined.attempts_begun)))
-        events = self._events(asked, joined, _resumed(first, pieces))
-        return StreamReply(_stream_headers(headers), events, joined.leave)
+        return StreamReply(_stream_headers(headers), self._events(asked, joined, first), joined.leave)
 
     async def _events(
-        self, asked: Asked, joined: Joined, pieces: AsyncIterator[Piece | None]
+        self, asked: Asked, joined: Joined, pieces: Sequence[Piece] | None
     ) -> AsyncGenerator[bytes, None]:
+        """Write what comes as it comes: pieces that are there together go out together."""
         request, ask = asked.request, asked.ask
         writer = self._codec.writer(ask)
         candidate = joined.candidate
         now_ms = self._clock.wall_ms()
         started = Facts(joined.state, 0, 0, request.id, ask, candidate.provider, candidate.model, now_ms=now_ms)
+        begun = writer.start(started)
         try:
-            yield writer.start(started)
-            async for piece in pieces:
-                yield writer.piece(piece) if piece is not None else writer.still_here()
+            while pieces is not None:
+                written = b"".join(map(writer.piece, pieces)) if pieces else writer.still_here()
+                yield begun + written
+                begun = b""
+                pieces = await joined.more()
             arrival = await joined.arrival()
-            yield writer.done(arrival.entry, self._facts(asked, arrival, joined.attempts))
+            yield begun + writer.done(arrival.entry, self._facts(asked, arrival, joined.attempts))
         except AskonceError as error:
             self._note(error)
-            yield writer.error(error, request.id)
+            yield begun + writer.error(error, request.id)
 
     def _note(self, error: AskonceError) -> None:
         if error.status >= 500:
@@ -198,19 +200,12 @@ def _stream_headers(headers: Headers) -> Headers:
     ]
 
 
-async def _first(pieces: AsyncIterator[Piece | None]) -> Piece | None:
-    """Return the first piece; None if the flight ends without any."""
-    async for piece in pieces:
-        if piece is not None:
-            return piece
+async def _first(joined: Joined) -> Sequence[Piece] | None:
+    """Return the first pieces; None if the flight ends without any."""
+    while (pieces := await joined.more()) is not None:
+        if pieces:
+            return pieces
     return None
-
-
-async def _resumed(first: Piece | None, rest: AsyncIterator[Piece | None]) -> AsyncIterator[Piece | None]:
-    if first is not None:
-        yield first
-    async for piece in rest:
-        yield piece
 
 
 def _nothing() -> None:

@@ -7,7 +7,7 @@ nobody does, the upstream call is hung up, or read to its end within a bound whe
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine, Sequence
 
 from msgspec import Struct
 
@@ -81,9 +81,12 @@ class Joined:
             return None if self.attempts is None else len(self.attempts)
         return len(self.attempts) + 1
 
-    def pieces(self) -> AsyncIterator[Piece | None]:
-        """Yield every piece from the first on (None where only time passed); raises what the flight failed with."""
-        return self._seat.pieces()
+    async def more(self) -> Sequence[Piece] | None:
+        """Wait for the next pieces (none where only time passed); None at the end. Raises what the flight failed with.
+
+        If cancelled, nothing was taken.
+        """
+        return await self._seat.more()
 
     async def arrival(self) -> Arrival:
         """Wait for the whole answer and book what it spared. Call it once. Raises what the flight failed with."""

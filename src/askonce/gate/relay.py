@@ -10,6 +10,7 @@ asked, the ending is settled and landed all the same (`unbroken`), exactly once.
 """
 
 import asyncio
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -198,7 +199,7 @@ class Relay:
         watch = _Watch()
         code = FlightLost.code  # of a call that was hung up
         try:
-            answer = await self._listen(aloft, target, deadline_s)
+            answer = await self._dispatch.ask(aloft.plan.ask.call, target, deadline_s, partial(self._pass_on, aloft))
             code = ""
             return answer
         except AskonceError as error:
@@ -218,18 +219,6 @@ class Relay:
             raise wrapped from error
         finally:
             aloft.tried = (*aloft.tried, Tried(target.candidate, target.key + 1, watch.ms(), code))
-
-    async def _listen(self, aloft: Aloft, target: Target, deadline_s: float) -> Answer:
-        """Pass on what comes until the whole answer is there; hangs up in any case."""
-        pieces = self._dispatch.ask(aloft.plan.ask.call, target, deadline_s)
-        try:
-            async for piece in pieces:
-                if isinstance(piece, Answer):
-                    return piece
-                await self._pass_on(aloft, piece)
-        finally:
-            await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
-        raise InternalError(UNEXPECTED)  # `ask` ends with an answer or an error
 
     async def _pass_on(self, aloft: Aloft, piece: Piece) -> None:
         aloft.flight.append(piece)

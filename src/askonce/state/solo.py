@@ -30,6 +30,10 @@ class Aloft:
         self.presence: dict[str, int] = {}  # who follows, until when unless renewed
         self.changed: asyncio.Event | None = None  # made by the first follower
 
+    def leads(self, now_ns: int) -> bool:
+        """Say whether its lease runs."""
+        return self.landing is None and self.expires_ns > now_ns
+
     def wake(self) -> None:
         """Let the followers look."""
         if self.changed is not None:
@@ -86,18 +90,20 @@ class SoloFlights:
 
     async def append(self, flight: bytes, generation: int, pieces: Sequence[Piece]) -> None:
         """Log pieces and prolong the lease; ignored when the generation leads no more."""
-        aloft = self._led(flight, generation)
-        if aloft is not None:
+        now_ns = self._hangar.clock.steady_ns()
+        aloft = self._hangar.find(flight, generation)
+        if aloft is not None and aloft.leads(now_ns):
             aloft.pieces.extend(pieces)
-            aloft.expires_ns = self._hangar.clock.steady_ns() + LEASE_NS
+            aloft.expires_ns = now_ns + LEASE_NS
             aloft.wake()
 
     async def renew(self, flight: bytes, generation: int) -> bool:
         """Prolong the lease; False if it was lost."""
-        aloft = self._led(flight, generation)
-        if aloft is None:
+        now_ns = self._hangar.clock.steady_ns()
+        aloft = self._hangar.find(flight, generation)
+        if aloft is None or not aloft.leads(now_ns):
             return False
-        aloft.expires_ns = self._hangar.clock.steady_ns() + LEASE_NS
+        aloft.expires_ns = now_ns + LEASE_NS
         return True
 
     async def land(self, flight: bytes, generation: int, landing: Landing) -> None:
@@ -136,13 +142,6 @@ class SoloFlights:
                 await _change(aloft)
         finally:
             aloft.presence.pop(self._owner, None)
-
-    def _led(self, flight: bytes, generation: int) -> Aloft | None:
-        """Return the flight while its lease runs."""
-        aloft = self._hangar.find(flight, generation)
-        if aloft is None or aloft.landing is not None or aloft.expires_ns <= self._hangar.clock.steady_ns():
-            return None
-        return aloft
 
 
 async def _change(aloft: Aloft) -> None:

@@ -5,6 +5,7 @@ vendors differ, the place names them. Readers are tolerant: fields that we do no
 sense counts as absent. What is not an answer at all raises `ProviderFailed`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -99,7 +100,8 @@ class Gathering:
         if portion.text and not repeated:
             self._texts.append(portion.text)
             pieces.append(Delta(portion.text))
-        pieces += [piece for delta in portion.calls if (piece := self._call(delta)) is not None]
+        if portion.calls:
+            pieces += [piece for delta in portion.calls if (piece := self._call(delta)) is not None]
         self._customs += portion.customs
         self._annotations += portion.annotations
         self._details += portion.details
@@ -263,11 +265,11 @@ def _decode(data: bytes | str, who: str) -> tuple[bool, Portion]:
         body = _body.decode(data)
     except (msgspec.DecodeError, UnicodeError):
         raise ProviderFailed(f"{who} sent an answer that makes no sense.") from None
-    if bytes(body.error) not in (b"", b"null"):
+    if body.error is not _ABSENT and bytes(body.error) != b"null":
         raise ProviderFailed(f"{who} broke the answer off with an error of its own.")
-    choice = next((choice for choice in body.choices or () if choice.index == 0), None)
-    groq = body.x_groq.usage if body.x_groq else _ABSENT
-    usage = read_usage(bytes(body.usage) or bytes(groq))
+    said = body.x_groq.usage if body.usage is _ABSENT and body.x_groq else body.usage
+    usage = None if said is _ABSENT else read_usage(bytes(said))
+    choice = _first(body.choices or ())
     if choice is None:
         return False, Portion("", None, usage, body.model or "")
     if choice.finish_reason == "error":  # OpenRouter's mark for an upstream that failed in the middle
@@ -275,7 +277,17 @@ def _decode(data: bytes | str, who: str) -> tuple[bool, Portion]:
     return True, _portion(choice.message or choice.delta or _NOTHING, choice, usage, body.model or "")
 
 
+def _first(choices: Sequence[_Choice]) -> _Choice | None:
+    """Return the choice number 0, which nearly always is the first."""
+    for choice in choices:
+        if choice.index == 0:
+            return choice
+    return None
+
+
 def _portion(message: _Message, choice: _Choice, usage: Usage | None, version: str) -> Portion:
+    if isinstance(message.content, str) and message == _Message(content=message.content):  # nearly every piece
+        return Portion(message.content, finish_reason(choice.finish_reason), usage, version)
     text, thinking = _words(message)
     calls = _calls(message) if message.tool_calls or message.function_call else ()
     return Portion(
