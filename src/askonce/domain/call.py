@@ -144,8 +144,12 @@ class CacheWish(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """Hold a whole request for an answer: the question, who should answer, and the wishes about the cache."""
+    """Hold a whole request for an answer: the question, who should answer, and the wishes about the cache.
+
+    `echo` is what the reply repeats of the request, as the door's own codec wrote it for itself.
+    """
 
     call: Call
     routing: RoutingWish
     cache: CacheWish
+    echo: bytes = b""
