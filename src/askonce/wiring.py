@@ -63,6 +63,7 @@ from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
+from askonce.wire.responses_door import RESPONSES
 
 _log = logs.get("askonce.config")
 
@@ -179,10 +180,11 @@ class Gateway:
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
             windows=self._threshold,
             asking={
-                "generate": AskDoor(NATIVE, desk),
+                "generate": AskDoor(NAT                VE, desk),
                 "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
+                "responses": AskDoor(RESPONSES, desk, voice_of("/v1/responses")),
                 "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
-                "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
+                "embeddings": AskDoor(EMBEDD                NGS, desk, voice_of("/v1/embeddings")),
                 "count_tokens": self._count_door(desk.intake),
             },
             cache=CacheDoors(state.answers, state.books, clock),

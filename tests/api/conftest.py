@@ -38,6 +38,7 @@ from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
+from askonce.wire.responses_door import RESPONSES
 
 MINUTE_NS = 60_000_000_000
 
@@ -153,10 +154,11 @@ class World:
                 admission=Admission(self.keys, (), open_to_all=False),
                 windows=self.state.windows,
                 asking={
-                    "generate": AskDoor(NATIVE, desk),
+                    "generate": AskDoor(NAT                    VE, desk),
                     "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
+                    "responses": AskDoor(RESPONSES, desk, voice_of("/v1/responses")),
                     "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
-                    "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
+                    "embeddings": AskDoor(EMBEDD                    NGS, desk, voice_of("/v1/embeddings")),
                     "count_tokens": CountDoor(
                         Counter({"fake": self.provider}, 10.0),
                         lambda ask: self.route(ask).candidates[0],

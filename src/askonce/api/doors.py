@@ -15,6 +15,8 @@ from askonce.wire.native import GenerateBody
 from askonce.wire.openai_door import ChatBody
 from askonce.wire.openai_embeddings import EmbeddingBody, EmbeddingList
 from askonce.wire.openai_reply import ChatCompletion
+from askonce.wire.responses_door import ResponsesBody
+from askonce.wire.responses_reply import ResponseReply
 
 Scope = Literal["open", "use"]
 LimitClass = Literal["llm", "standard", "none"]
@@ -97,6 +99,16 @@ DOORS: tuple[Door, ...] = (
         reply=ChatCompletion,
         errors=tuple(_ASKING.split()),
         stream=_CHUNKS,
+    ),
+    Door(
+        "POST",
+        "/v1/responses",
+        "responses",
+        "Answer a conversation, in the shape of OpenAI's Responses, without its memory; the same question is free.",
+        limit="llm",
+        body=ResponsesBody,
+        reply=ResponseReply,
+        errors=tuple(_ASKING.split()),
     ),
     Door(
         "POST",
