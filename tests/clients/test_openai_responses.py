@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -11,8 +12,12 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.responses import FunctionToolParam, Response, ResponseInputParam
 from pydantic import BaseModel
+from tests.clients.backstage import KEY as HOUSE_KEY
+from tests.clients.backstage import stage
 from tests.clients.serving import already, served
-from tests.clients.test_openai_client import CALLING, KEY, TOLD, USAGE, Scripted, keyed, script
+from tests.clients.test_openai_client import CALLING, KEY, TOLD, USAGE, Scripted, keyed, relayed, script
+from tests.providers.anthropic_upstream import both, text_block, tool_block
+from tests.providers.upstream import completion, reply
 
 from askonce.providers.script import Play, ScriptedError
 
@@ -193,3 +198,78 @@ def test_what_needs_the_vendors_own_endpoint_is_refused_by_name() -> None:
         ask.responses.create(model="m", input="Hi", previous_response_id="resp_1", tools=[{"type": "web_search"}])
     assert raised.value.param == "tools[0]"
     assert "previous_response_id" in raised.value.message
+
+
+def test_a_question_reaches_a_vendor_as_a_chat_completion() -> None:
+    with relayed(reply(200, completion("Hello"))) as (ask, up):
+        told = ask.responses.create(
+            model="m",
+            instructions="Be brief.",
+            input=[
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "input_text", "text": "What?"},
+                        {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
+                    ],
+                }
+            ],
+            tools=TOOLS,
+            tool_choice={"type": "function", "name": "look"},
+            text={"format": {"type": "json_object"}, "verbosity": "low"},
+            reasoning={"effort": "low", "summary": "auto"},
+            include=["reasoning.encrypted_content"],
+            max_output_tokens=5,
+            temperature=0.5,
+            store=False,
+            metadata={"a": "b"},
+            user="me",
+        )
+    assert told.output_text == "Hello"
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}
+    function = {name: value for name, value in TOOLS[0].items() if name != "type"}
+    assert up.seen[0].json == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "What?"}, image]},
+        ],
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": {"type": "function", "function": {"name": "look"}},
+        "response_format": {"type": "json_object"},
+        "verbosity": "low",
+        "reasoning_effort": "low",
+        "max_tokens": 5,
+        "temperature": 0.5,
+        "store": False,
+        "user": "me",
+    }
+
+
+@pytest.mark.process
+def test_thinking_of_another_shape_comes_back_to_its_vendor_with_its_signature(tmp_path: Path) -> None:
+    thinking = {"type": "thinking", "thinking": "let me see", "signature": "EqQB"}
+    called = both(thinking, text_block("I look"), tool_block("toolu_1", "look", {"place": "Rome"}), stop="tool_use")
+    with stage(tmp_path) as house, OpenAI(base_url=f"{house.url}/v1", api_key=HOUSE_KEY, max_retries=0) as ask:
+        for stream in (False, True):
+            vendor = house.play(called, both(text_block("Sun.")))
+            items: ResponseInputParam = [{"role": "user", "content": f"Look {stream}"}]
+            asked: dict[str, Any] = {"model": "claude-haiku-4-5", "max_output_tokens": 2000, "tools": TOOLS}
+            asked["reasoning"] = {"effort": "low"}
+
+            def turn(asked: dict[str, Any] = asked, items: Any = items, stream: bool = stream) -> Response:
+                if not stream:
+                    return ask.responses.create(**asked, input=items)  # type: ignore[no-any-return]
+                with ask.responses.stream(**asked, input=items) as events:
+                    return events.get_final_response()
+
+            first = turn()
+            assert [item.type for item in first.output] == ["reasoning", "message", "function_call"]
+            items += first.output  # type: ignore[arg-type]
+            items.append({"type": "function_call_output", "call_id": "toolu_1", "output": "sun"})
+            assert turn().output_text == "Sun."
+            assert vendor.seen[1].json["messages"][1]["content"] == [
+                thinking,
+                {"type": "text", "text": "I look"},
+                {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"place": "Rome"}},
+            ]

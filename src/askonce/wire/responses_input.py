@@ -23,6 +23,7 @@ from askonce.wire.responses_seals import read_seal
 _SPEAKERS: tuple[str, ...] = tuple(role for role in get_args(Role) if role != "tool")
 _BOOKKEEPING = frozenset(("id", "status", "phase", "created_by", "parsed_arguments"))
 REFUSAL = f"{FIELD}refusal"
+_NOT_KEPT = "nothing is kept between requests, so send the item itself (most clients do if they send store: false)"
 _OWN_ENDPOINT = "needs the vendor's own endpoint, which is not asked here"
 
 # What a part of a message may say besides its type; annotations and logprobs are those of an answer that comes back.
@@ -148,7 +149,7 @@ class _Reading:
 
     def reference(self, item: Json, field: str) -> None:
         """Refuse what stands for something that is remembered elsewhere."""
-        self._findings.wrong(field, "is item_reference, but nothing is kept between requests: send the item itself")
+        self._findings.wrong(field, f"is item_reference: {_NOT_KEPT}")
 
     def _turn_of_message(self) -> _Turn:
         """Return the turn that a message belongs to: a new one, with what was thought last, where words ended it."""

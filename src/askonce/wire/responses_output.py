@@ -275,6 +275,12 @@ class Output:
         self._open = []
         return begun + b"".join(ends)
 
+    def break_off(self) -> None:
+        """Leave what is open as it stands."""
+        for item in self._open:
+            item.status = INCOMPLETE
+        self._open = []
+
     def items(self) -> bytes:
         """Return all items, encoded."""
         return b"[%b]" % b",".join(item.whole() for item in self._items)

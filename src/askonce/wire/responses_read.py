@@ -125,8 +125,9 @@ def _read_as_chat(chat: Json, tenant: str, wish: CacheWish, findings: Findings) 
 
 def _as_chat(fields: Json, findings: Findings) -> Json:
     """Say the fields as chat completions say them, without those that end here."""
-    for name, (harmless, problem) in _REFUSED.items():
-        if name in fields and fields.pop(name) not in harmless:
+    for name in sorted(_REFUSED.keys() & fields.keys()):
+        harmless, problem = _REFUSED[name]
+        if fields.pop(name) not in harmless:
             findings.wrong(name, problem)
     _check_include(fields.pop("include", []), findings)
     if not isinstance(fields.pop("metadata", {}), dict):
@@ -138,7 +139,8 @@ def _as_chat(fields: Json, findings: Findings) -> Json:
         fields["max_completion_tokens"] = fields.pop("max_output_tokens")
     if "tool_choice" in fields:
         fields["tool_choice"] = _choice(fields["tool_choice"], findings)
-    return fields | _text(fields.pop("text", {}), findings) | _reasoning(fields.pop("reasoning", {}), findings)
+    renamed = _text(fields.pop("text", {}), findings) | _reasoning(fields.pop("reasoning", {}), findings)
+    return fields | renamed
 
 
 def _check_include(value: object, findings: Findings) -> None:
@@ -146,7 +148,7 @@ def _check_include(value: object, findings: Findings) -> None:
         findings.wrong("include", "must be a list")
         return
     for name in value:
-        if name not in _SHOWN:
+        if not isinstance(name, str) or name not in _SHOWN:
             findings.wrong("include", f"holds {str(name)[:NAMED_MAX]}, which is not offered here")
 
 
@@ -232,4 +234,9 @@ def _tool(item: object, index: int, findings: Findings) -> Tool | ForeignTool | 
             findings.wrong(f"{field}.{name[:NAMED_MAX]}", "is not known here")
     function = {name: item[name] for name in _TOOL_FIELDS if item.get(name) is not None}
     marks = {name: item[name] for name in MARKS & item.keys()}
-    return read_tool({"type": "function", "function": function} | marks, index, findings)
+    found = Findings()
+    tool = read_tool({"type": "function", "function": function} | marks, index, found)
+    for problem in found.problems:
+        findings.wrong(problem.field.replace(".function", ""), problem.problem)
+    findings.asides += found.asides
+    return tool

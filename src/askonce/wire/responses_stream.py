@@ -72,6 +72,7 @@ class EventWriter:
         code = _BUSY if error.code in _BUSY_CODES else _INVALID if error.status < 500 else _FAILED
         failed = b""
         if self._head:
+            self._output.break_off()
             told = _encode({"code": code, "message": error.message})
             failed = self._response(
                 b"response.failed", _UNFINISHED % (b"failed", told, self._model, self._output.items())
