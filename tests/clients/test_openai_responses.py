@@ -166,6 +166,30 @@ def test_chat_and_responses_share_one_answer() -> None:
     assert provider.calls == 1
 
 
+def test_clients_of_both_doors_share_one_call_in_flight() -> None:
+    provider = script(Play(chunks=("Hel", "lo"), delay_ms=200))
+    world = keyed()
+    world.limits.clear()
+
+    async def story(address: str) -> list[str]:
+        async with AsyncOpenAI(base_url=f"{address}/v1", api_key=KEY, max_retries=0) as ask:
+
+            async def one(number: int) -> str:
+                if number % 3 == 0:
+                    return (await ask.responses.create(model="m", input="Hi")).output_text
+                if number % 3 == 1:
+                    async with ask.responses.stream(model="m", input="Hi") as events:
+                        return (await events.get_final_response()).output_text
+                chat = await ask.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hi"}])
+                return chat.choices[0].message.content or ""
+
+            return await asyncio.gather(*map(one, range(18)))
+
+    with served(world, already(provider)) as address:
+        assert asyncio.run(story(address)) == ["Hello"] * 18
+    assert provider.calls == 1
+
+
 def test_an_answer_that_was_cut_off_says_so() -> None:
     with client(script(Play(text="Hel", finish="length"))) as ask:
         plain = ask.responses.create(model="m", input="Hi")

@@ -319,7 +319,10 @@ def test_an_answer_comes_back_as_chat_would_bring_it(answer: Answer) -> None:
 
 def test_a_list_that_seals_reasoning_comes_back_as_it_was() -> None:
     (message,) = ask(input=plain(DETAILED)["output"]).call.messages
-    assert message == Message("assistant", DETAILED.parts)
+    thinking, text, details = DETAILED.parts
+    assert message == Message("assistant", (thinking, details, text))
+    reply = json.loads(CHAT.render(stored(DETAILED), chat_facts(asked())))["choices"][0]["message"]
+    assert asked(messages=[reply]).call.messages == (message,)
 
 
 def test_a_rendition_has_the_requests_id_put_in() -> None:

@@ -49,7 +49,8 @@ def chat(**fields: Any) -> Ask:
 def output(text: str) -> dict[str, Any]:
     """Return a message as it was put out, with all that clients send back of it."""
     part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-    return {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [part]}
+    kept = {"id": "msg_1", "status": "completed", "phase": "commentary"}
+    return {"type": "message", **kept, "role": "assistant", "content": [part]}
 
 
 def thought(text: str, **more: Any) -> dict[str, Any]:
@@ -124,7 +125,7 @@ ONE: list[Any] = [
                 HI,
                 thought("Where?", status="completed"),
                 output("Let me look."),
-                {**LOOKS, "id": "fc_1", "status": "completed"},
+                {**LOOKS, "id": "fc_1", "status": "completed", "parsed_arguments": {"place": "Rome"}},
                 WAITS,
                 {"type": "function_call_output", "call_id": "c1", "output": "sun"},
                 {"type": "function_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": ""}]},
@@ -276,6 +277,19 @@ ONE: list[Any] = [
     ),
     pytest.param(
         {
+            "input": [
+                {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "A", "format": "wav"}}]}
+            ]
+        },
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "A", "format": "wav"}}]}
+            ]
+        },
+        id=f"{CREATE} (audio)",
+    ),
+    pytest.param(
+        {
             "user": "me",
             "metadata": {"a": "b"},
             "store": True,
@@ -335,6 +349,14 @@ def test_marks_stand_where_chat_has_them() -> None:
     call = read(instructions="x", input=[{"role": "user", "content": [text, text]}]).call
     raw = canonical_json({"mode": "explicit"})
     assert call.asides == tuple(Aside(("messages", 1, "content", at, "prompt_cache_breakpoint"), raw) for at in (0, 1))
+
+
+def test_marks_of_items_stand_beside_their_messages() -> None:
+    mark: dict[str, Any] = {"cache_control": {}}
+    call = read(input=[HI | mark, output("x") | mark, LOOKS | mark, HI | mark]).call
+    assert [aside.at[1] for aside in call.asides] == [0, 1, 1, 2]
+    assert {aside.at[2] for aside in call.asides} == {"cache_control"}
+    assert all(aside.json == canonical_json({}) for aside in call.asides)
 
 
 def test_marks_of_tools_stand_beside_them() -> None:
@@ -417,6 +439,8 @@ def test_an_unknown_field_is_passed_on_to_this_shape() -> None:
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
         ({"input": [{"type": "function_call", "call_id": "c", "name": "x", "arguments": {}}]}, "input[0]"),
         ({"input": [LOOKS | {"namespace": "x"}]}, "input[0].namespace"),
+        ({"input": [{"role": "user", "content": [{"type": "refusal", "refusal": "No."}]}]}, "input[0]"),
+        ({"input": [{"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}] * 2}]}, "input[0]"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
         ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output"),
         ({"input": [thought("x", encrypted_content="gAAAAA")]}, "input[0].encrypted_content"),

@@ -16,13 +16,12 @@ from msgspec import Struct
 
 from askonce.domain.call import Message, Role
 from askonce.domain.content import Foreign, Image, Part, Text, ToolCall, ToolResult, as_parts, canonical_json, plain
-from askonce.wire.openai_messages import FIELD
+from askonce.wire.openai_answers import REFUSAL
 from askonce.wire.openai_parts import MARKS, NAMED_MAX, SHAPE, Findings, Json, named, read_part
 from askonce.wire.responses_seals import read_seal
 
 _SPEAKERS: tuple[str, ...] = tuple(role for role in get_args(Role) if role != "tool")
 _BOOKKEEPING = frozenset(("id", "status", "phase", "created_by", "parsed_arguments"))
-REFUSAL = f"{FIELD}refusal"
 _NOT_KEPT = "nothing is kept between requests, so send the item itself (most clients do if they send store: false)"
 _OWN_ENDPOINT = "needs the vendor's own endpoint, which is not asked here"
 
@@ -31,8 +30,11 @@ _PART_FIELDS = {
     "input_text": frozenset(("text",)),
     "output_text": frozenset(("text", "annotations", "logprobs", "parsed")),
     "input_image": frozenset(("image_url", "detail", "file_id")),
+    "input_audio": frozenset(("input_audio",)),
     "refusal": frozenset(("refusal",)),
 }
+# What chat completions call parts, and what they are called here.
+_RENAMED = {"text": "input_text or output_text", "image_url": "input_image"}
 # What a call and its result may say only in the way that asks for nothing.
 _HARMLESS: dict[str, Any] = {"caller": {"type": "direct"}, "async": False}
 
@@ -44,10 +46,10 @@ class _Turn(Struct):
     said: list[Part] = []
     late: list[Part] = []
     calls: list[ToolCall] = []
-    fields: list[Foreign] = []
+    refusals: list[Part] = []
 
     def parts(self) -> tuple[Part, ...]:
-        return (*self.thoughts, *self.late, *self.said, *self.calls, *self.fields)
+        return (*self.thoughts, *self.late, *self.said, *self.calls, *self.refusals)
 
 
 def read_input(value: object, instructions: str, findings: Findings) -> tuple[Message, ...]:
@@ -99,11 +101,18 @@ class _Reading:
         content = item.pop("content", None)
         if role == "assistant":
             turn = self._turn_of_message()
-            parts = self._content(content, field, len(turn.said))
-            self._share_out(parts, turn, turn.said)
+            for part in self._content(content, field, len(turn.said)):
+                if isinstance(part, Foreign) and part.kind == REFUSAL:
+                    turn.refusals.append(part)
+                elif part != Text(""):  # no text is no part
+                    turn.said.append(part)
+            if len(turn.refusals) > 1:
+                self._findings.wrong(field, "refuses a second time in one turn")
         else:
             self._end_turn()
             parts = self._content(content, field, 0)
+            if any(isinstance(part, Foreign) and part.kind == REFUSAL for part in parts):
+                self._findings.wrong(field, "holds a refusal, which only the assistant's message can")
             self.messages.append(Message(cast(Role, role), plain(parts) if parts else ""))
         self._look_at_rest(item, field)
 
@@ -144,7 +153,9 @@ class _Reading:
             self._findings.wrong(f"{field}.encrypted_content", problem)
         elif found:
             turn = self._open_turn()
-            self._share_out(found, turn, turn.late if turn.said else turn.thoughts)
+            for part in found:
+                late = turn.said and not isinstance(part, Foreign)  # a list of seals is that of its whole turn
+                (turn.late if late else turn.thoughts).append(part)
         self._look_at_rest(item, field)
 
     def reference(self, item: Json, field: str) -> None:
@@ -154,7 +165,7 @@ class _Reading:
     def _turn_of_message(self) -> _Turn:
         """Return the turn that a message belongs to: a new one, with what was thought last, where words ended it."""
         turn = self._open_turn()
-        if turn.calls or not (turn.said or any(part.kind == REFUSAL for part in turn.fields)):
+        if turn.calls or not (turn.said or turn.refusals):
             return turn
         late, turn.late = turn.late, []
         self._end_turn()
@@ -166,14 +177,6 @@ class _Reading:
         if self._turn is None:
             self._turn = _Turn()
         return self._turn
-
-    def _share_out(self, parts: tuple[Part, ...], turn: _Turn, place: list[Part]) -> None:
-        """Put fields of the message among its fields, and all else in its place."""
-        for part in parts:
-            if isinstance(part, Foreign) and part.kind.startswith(FIELD):
-                turn.fields.append(part)
-            else:
-                place.append(part)
 
     def _end_turn(self) -> None:
         if self._turn is not None:
@@ -198,24 +201,31 @@ class _Reading:
         if not isinstance(item, dict) or not isinstance(kind, str):
             self._findings.wrong(field, "must be a part with a type, such as input_text")
             return None
-        known = _PART_FIELDS.get(kind)
-        if known is None:
-            self._findings.wrong(field, f"is {kind[:NAMED_MAX]}, which {_OWN_ENDPOINT}")
+        if kind not in _PART_FIELDS:
+            name = _RENAMED.get(kind)
+            cure = (
+                f"the name in chat completions: send {name}" if name else f"{kind[:NAMED_MAX]}, which {_OWN_ENDPOINT}"
+            )
+            self._findings.wrong(field, f"is {cure}")
             return None
         told = {name: value for name, value in item.items() if value is not None and name != "type"}
         marks = {name: told.pop(name) for name in MARKS & told.keys()}
-        for name in sorted(told.keys() - known):
+        for name in sorted(told.keys() - _PART_FIELDS[kind]):
             self._findings.wrong(f"{field}.{name[:NAMED_MAX]}", "is not known in a part of this type")
         if kind == "refusal":
             return self._refusal(told.get("refusal"), field)
+        said = self._as_chat(kind, told, field)
+        where = ("messages", len(self.messages), "content", place)
+        return None if said is None else read_part(said | marks, field, where, self._findings)
+
+    def _as_chat(self, kind: str, told: Json, field: str) -> Json | None:
         if kind == "input_image":
-            said = self._image(told, field)
-            if said is None:
-                return None
-        else:
-            said = {"type": "text", "text": told.get("text")}
-        turn = ("messages", len(self.messages), "content", place)
-        return read_part(said | marks, field, turn, self._findings)
+            return self._image(told, field)
+        return (
+            {"type": kind, kind: told.get(kind)}
+            if kind == "input_audio"
+            else {"type": "text", "text": told.get("text")}
+        )
 
     def _image(self, told: Json, field: str) -> Json | None:
         url, detail = told.get("image_url"), told.get("detail", "")
