@@ -24,10 +24,10 @@ from askonce.wire.responses_door import NAME, RESPONSES
 from askonce.wire.sse import Decoder
 
 # Where the shapes come from.
-OBJECT = "https://platform.openai.com/docs/api-reference/responses/object"
-EVENTS = "https://platform.openai.com/docs/api-reference/responses-streaming"
-REASONING = "https://platform.openai.com/docs/guides/reasoning"
-CALLS = "https://platform.openai.com/docs/guides/function-calling"
+OBJECT = "https://developers.openai.com/api/reference/resources/responses/methods/retrieve"
+EVENTS = "https://developers.openai.com/api/reference/resources/responses/streaming-events"
+REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
+CALLS = "https://developers.openai.com/api/docs/guides/function-calling"
 
 NOW_MS = 1_800_000_000_000
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)

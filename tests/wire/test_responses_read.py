@@ -19,13 +19,13 @@ from askonce.wire.openai_read import read_chat
 from askonce.wire.responses_read import read_response
 
 # Where the shapes come from.
-CREATE = "https://platform.openai.com/docs/api-reference/responses/create"
-MIGRATE = "https://platform.openai.com/docs/guides/migrate-to-responses"
-CALLS = "https://platform.openai.com/docs/guides/function-calling"
-REASONING = "https://platform.openai.com/docs/guides/reasoning"
-IMAGES = "https://platform.openai.com/docs/guides/images-vision"
-SCHEMAS = "https://platform.openai.com/docs/guides/structured-outputs"
-STATE = "https://platform.openai.com/docs/guides/conversation-state"
+CREATE = "https://developers.openai.com/api/reference/resources/responses/methods/create"
+MIGRATE = "https://developers.openai.com/api/docs/guides/migrate-to-responses"
+CALLS = "https://developers.openai.com/api/docs/guides/function-calling"
+REASONING = "https://developers.openai.com/api/docs/guides/reasoning"
+IMAGES = "https://developers.openai.com/api/docs/guides/images-vision"
+SCHEMAS = "https://developers.openai.com/api/docs/guides/structured-outputs"
+STATE = "https://developers.openai.com/api/docs/guides/conversation-state"
 
 WHO = [Candidate("p", "m")]
 HI = {"role": "user", "content": "Hi"}
