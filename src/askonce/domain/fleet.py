@@ -4,6 +4,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from askonce.domain.call import Kind
 from askonce.domain.money import Price
 
 PartStatus = Literal["ok", "degraded", "down", "off"]
@@ -20,6 +21,7 @@ class ModelInfo(Struct, frozen=True):
     capabilities: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     note: str = ""
+    kind: Kind = "chat"
 
 
 class ProviderInfo(Struct, frozen=True):
