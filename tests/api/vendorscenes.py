@@ -42,7 +42,13 @@ class Scene:
     name: str
     calls: tuple[Json, ...] = ()
     status: int = 200
+    words: tuple[str, ...] = WORDS
     breaks: str = ""  # "first": before the first byte; "cut": in the middle; "politely": as if that were the end
+
+    @property
+    def text(self) -> str:
+        """Return all words."""
+        return "".join(self.words)
 
     def __str__(self) -> str:
         return self.name
@@ -167,15 +173,14 @@ class OpenAIShape(OverHttp):
 
     def whole(self, scene: Scene) -> Json:
         calls = [self._call(call, json.dumps(call["input"])) for call in scene.calls]
-        message = {"role": "assistant", "content": TEXT} | ({"tool_calls": calls} if calls else {})
+        message = {"role": "assistant", "content": scene.text} | ({"tool_calls": calls} if calls else {})
         choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}
         return completion("", choices=[choice], usage=self.usage)
 
     def events(self, scene: Scene) -> list[bytes]:
-        deltas: list[Json] = [{"role": "assistant", "content": ""}, {"content": WORDS[0]}]
+        deltas: list[Json] = [{"role": "assistant", "content": ""}, *({"content": word} for word in scene.words)]
         if scene.breaks:
-            return [self._chunk(delta) for delta in deltas]
-        deltas.append({"content": WORDS[1]})
+            return [self._chunk(delta) for delta in deltas[:2]]
         for index, call in enumerate(scene.calls):
             given = json.dumps(call["input"])
             deltas.append({"tool_calls": [{"index": index} | self._call(call, "")]})
@@ -209,12 +214,15 @@ class AnthropicShape(OverHttp):
     def whole(self, scene: Scene) -> Json:
         calls = [anthropic_upstream.tool_block(**_renamed(call)) for call in scene.calls]
         stop = "tool_use" if calls else "end_turn"
-        return anthropic_upstream.message(anthropic_upstream.text_block(TEXT), *calls, stop=stop, usage=self.usage)
+        return anthropic_upstream.message(
+            anthropic_upstream.text_block(scene.text), *calls, stop=stop, usage=self.usage
+        )
 
     def events(self, scene: Scene) -> list[bytes]:
         events = anthropic_upstream.events_of(self.whole(scene))
         words = [at for at, event in enumerate(events) if event["type"] == "content_block_delta"]
-        return [anthropic_upstream.sent(event) for event in (events[: words[0] + 1] if scene.breaks else events)]
+        heard = events[: words[0] + 1] if scene.breaks else events
+        return [b"event: %b\n%b" % (event["type"].encode(), _data(event)) for event in heard]
 
     def error(self, status: int) -> Json:
         return {"type": "error", "error": {"type": "some_error", "message": SENTENCE}, "request_id": "req_1"}
@@ -236,10 +244,10 @@ class GeminiShape(OverHttp):
         return ":streamGenerateContent" in seen.path
 
     def whole(self, scene: Scene) -> Json:
-        return gemini_upstream.response({"text": TEXT}, *map(self._call, scene.calls), usageMetadata=self.usage)
+        return gemini_upstream.response({"text": scene.text}, *map(self._call, scene.calls), usageMetadata=self.usage)
 
     def events(self, scene: Scene) -> list[bytes]:
-        said = [gemini_upstream.response({"text": word}, finish=None, usageMetadata=self.usage) for word in WORDS]
+        said = [gemini_upstream.response({"text": word}, finish=None, usageMetadata=self.usage) for word in scene.words]
         last = gemini_upstream.response(*map(self._call, scene.calls), usageMetadata=self.usage)
         return [_data(event) for event in (said[:1] if scene.breaks else [*said, last])]
 
@@ -272,7 +280,7 @@ class ScriptedShape:
             wait = RETRY_AFTER_S if scene.status in (429, 500) else None
             return Scripted(error=ScriptedError(scene.status, message="It went wrong", retry_after_s=wait))
         return Scripted(
-            chunks=WORDS,
+            chunks=scene.words,
             tool_calls=tuple(ScriptedCall(call["name"], call["input"], call["id"]) for call in scene.calls),
             usage=ScriptedUsage(PROMPT_TOKENS, COMPLETION_TOKENS, CACHED_TOKENS),
             cut_after={"first": 0, "cut": 1, "politely": 1}.get(scene.breaks),
@@ -280,7 +288,7 @@ class ScriptedShape:
 
 
 def _data(event: Json) -> bytes:
-    return b"data: " + json.dumps(event).encode() + b"\n\n"
+    return b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
 
 
 def _renamed(call: Json) -> Json:
