@@ -13,6 +13,7 @@ from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
 from askonce.api.doors import DOORS
+from askonce.api.model_lists import ModelDoors
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
@@ -176,16 +177,19 @@ class Gateway:
     def _services(self, road: Road) -> Services:
         config, state, clock = self._config, self._state, self._clock
         desk = Desk(road, clock, self._observer, Intake(config.body_limit_bytes, self._slow_bodies))
+        models = ModelDoors(self._fleet, self._threshold, clock)
         return Services(
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
             windows=self._threshold,
             asking={
-                "generate": AskDoor(NAT                VE, desk),
+                "generate": AskDoor(NATIVE, desk),
                 "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
                 "responses": AskDoor(RESPONSES, desk, voice_of("/v1/responses")),
                 "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
-                "embeddings": AskDoor(EMBEDD                NGS, desk, voice_of("/v1/embeddings")),
+                "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                 "count_tokens": self._count_door(desk.intake),
+                "model_list": models,
+                "model_object": models,
             },
             cache=CacheDoors(state.answers, state.books, clock),
             fleet=FleetDoors(self._fleet, self),

@@ -12,6 +12,7 @@ from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
 from askonce.api.doors import DOORS
+from askonce.api.model_lists import ModelDoors
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
@@ -20,7 +21,7 @@ from askonce.cache.policy import Policy
 from askonce.domain.answer import Answer, Delta
 from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.errors import AskonceError, StoreUnavailable, UnknownModel
-from askonce.domain.fleet import ModelInfo, PartHealth, ProviderInfo
+from askonce.domain.fleet import ModelInfo, Offer, PartHealth, ProviderInfo
 from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Paid, PaidRecord, Spared
 from askonce.domain.usage import Usage
@@ -138,6 +139,7 @@ class World:
         self.defects: list[BaseException] = []
         self.failures: list[AskonceError] = []
         self.slow_bodies = SlowBodies(30.0)
+        self.named: tuple[Offer, ...] = (Offer("m", "fake", "m"),)
         self.parts: tuple[PartHealth, ...] = (PartHealth("state", "ok", needed=True),)
 
     def build(self) -> App:
@@ -149,16 +151,17 @@ class World:
         road = Road(self, Policy(True, 3600), self.state.threshold, answering, self.clock)
         intake = Intake(self.body_limit, self.slow_bodies)
         desk = Desk(road, self.clock, self, intake)
+        models = ModelDoors(self, self.state.windows, self.clock)
         return App(
             Services(
                 admission=Admission(self.keys, (), open_to_all=False),
                 windows=self.state.windows,
                 asking={
-                    "generate": AskDoor(NAT                    VE, desk),
+                    "generate": AskDoor(NATIVE, desk),
                     "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
                     "responses": AskDoor(RESPONSES, desk, voice_of("/v1/responses")),
                     "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
-                    "embeddings": AskDoor(EMBEDD                    NGS, desk, voice_of("/v1/embeddings")),
+                    "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                     "count_tokens": CountDoor(
                         Counter({"fake": self.provider}, 10.0),
                         lambda ask: self.route(ask).candidates[0],
@@ -166,6 +169,8 @@ class World:
                         intake,
                         self.clock,
                     ),
+                    "model_list": models,
+                    "model_object": models,
                 },
                 cache=CacheDoors(self.state.answers, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
@@ -228,6 +233,10 @@ class World:
     async def models(self) -> tuple[ModelInfo, ...]:
         """List one model."""
         return (ModelInfo("fake", "m", default=True, price=self.price("", "", "")),)
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """Offer what the test set."""
+        return self.named
 
     async def providers(self) -> tuple[ProviderInfo, ...]:
         """List one provider."""

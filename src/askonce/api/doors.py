@@ -11,6 +11,7 @@ from askonce.api import bodies
 from askonce.domain.errors import Detail, Invalid
 from askonce.wire.anthropic_door import MessageReply, TokenCount
 from askonce.wire.anthropic_read import CountBody, MessagesBody
+from askonce.wire.model_lists import ModelObject, ModelObjects, ModelsQuery
 from askonce.wire.native import GenerateBody
 from askonce.wire.openai_door import ChatBody
 from askonce.wire.openai_embeddings import EmbeddingBody, EmbeddingList
@@ -40,6 +41,7 @@ class Door(Struct, frozen=True):
     query: type[Struct] | None = None
     reply: type[Struct] | None = None
     media: str = "application/json"
+    deep: bool = False  # may `{key}` hold slashes?
     errors: tuple[str, ...] = ()
     stream: tuple[tuple[str, str], ...] = ()  # events of a streamed reply: name, what it holds
 
@@ -182,6 +184,24 @@ DOORS: tuple[Door, ...] = (
         reply=bodies.Deleted,
         errors=("invalid_request", "store_unavailable"),
     ),
+    Door(
+        "GET",
+        "/v1/models",
+        "model_list",
+        "List what can be asked, in OpenAI's shape; with the header anthropic-version in Anthropic's.",
+        query=ModelsQuery,
+        reply=ModelObjects,
+        errors=("invalid_request",),
+    ),
+    Door(
+        "GET",
+        "/v1/models/{key}",
+        "model_object",
+        "Look at one model, in the same shapes.",
+        reply=ModelObject,
+        errors=("unknown_model",),
+        deep=True,
+    ),
     Door("GET", "/llm/models", "models", "List what can be asked now.", reply=bodies.ModelList),
     Door("GET", "/llm/providers", "providers", "List providers and how they are.", reply=bodies.ProviderList),
     Door("GET", "/health", "health", "Say that this process is alive.", "open", "none", reply=bodies.Health),
@@ -205,22 +225,31 @@ class DoorMap:
     def __init__(self, doors: tuple[Door, ...]) -> None:
         self._exact = {(d.method, d.path): Match(d) for d in doors if "{" not in d.path}
         self._prefixed = {(d.method, d.path.partition("{")[0]): d for d in doors if "{" in d.path}
+        self._deep = [prefix for (_, prefix), door in self._prefixed.items() if door.deep]
 
     def find(self, method: str, path: str) -> Match | None:
         """Return the door, or None."""
         match = self._exact.get((method, path))
         if match is not None:
             return match
-        head, slash, key = path.rpartition("/")
-        door = self._prefixed.get((method, head + slash))
+        prefix, key = self._split(path)
+        door = self._prefixed.get((method, prefix))
         return Match(door, key) if door is not None and key else None
 
     def methods(self, path: str) -> list[str]:
         """Return the methods that a path has; none if there is no such path."""
         exact = [method for method, known in self._exact if known == path]
-        head, slash, key = path.rpartition("/")
-        keyed = [method for method, prefix in self._prefixed if key and prefix == head + slash]
+        before, key = self._split(path)
+        keyed = [method for method, prefix in self._prefixed if key and prefix == before]
         return exact or keyed
+
+    def _split(self, path: str) -> tuple[str, str]:
+        """Part a path before its key."""
+        for prefix in self._deep:
+            if path.startswith(prefix):
+                return prefix, path.removeprefix(prefix)
+        head, slash, key = path.rpartition("/")
+        return head + slash, key
 
 
 def read_query(kind: type[Struct], query: bytes) -> Struct:

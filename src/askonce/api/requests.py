@@ -32,6 +32,7 @@ _READ = frozenset(
         b"x-forwarded-for",
         b"accept",
         b"anthropic-beta",
+        b"anthropic-version",
     )
 )
 # These are lists by their definition; of all others a second line is a contradiction.

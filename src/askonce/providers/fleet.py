@@ -11,13 +11,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from askonce.domain.clock import Clock
-from askonce.domain.fleet import ModelInfo, ProviderInfo
+from askonce.domain.fleet import ModelInfo, Offer, ProviderInfo
 from askonce.domain.money import Price
 from askonce.domain.ports import Provider
 from askonce.providers.abilities import abilities, makes_vectors
 from askonce.providers.catalog import LOCAL, SCRIPTED, Vendor
 from askonce.providers.price_file import PriceFile
 from askonce.routing.health import Health
+from askonce.routing.offers import offered
 from askonce.routing.roster import Member, Roster
 
 PROBE_COUNTS_S = 10  # so long a probe's word counts
@@ -133,6 +134,10 @@ class Fleet:
             if berth.provider is not None:
                 found += self._models_of(berth)
         return tuple(found)
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """List the names that callers may send as `model` now."""
+        return offered(await self.models(), self.roster())
 
     async def providers(self) -> tuple[ProviderInfo, ...]:
         """List all providers; those that are configured are probed, which is never a paid call."""

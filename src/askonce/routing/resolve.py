@@ -31,7 +31,7 @@ MAX_COMPARED = 400  # names compared for a suggestion; each costs some 20 µs
 LIKENESS = 0.6  # difflib's own threshold for "close"
 
 # What vendors put behind a name for one state of a model: a date, or the word for the newest.
-_VERSION = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d|latest)$")
+VERSION = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d|latest)$")
 
 
 class Pool(Struct, frozen=True):
@@ -194,7 +194,7 @@ def _lists(names: Sequence[str], name: str) -> bool:
     """Say whether a name is in a list, or is a state of one that is."""
     if name in names:
         return True
-    plain = _VERSION.sub("", name)
+    plain = VERSION.sub("", name)
     return plain != name and plain in names
 
 
