@@ -168,7 +168,8 @@ def cut(data: bytes, cuts: Sequence[int]) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
 
 
-words = st.text(st.characters(codec="utf-8", exclude_characters="`~"), min_size=1, max_size=8)
+# No fences, and no line ends that `code` would spell its own way.
+words = st.text(st.characters(codec="utf-8", exclude_characters="`~\r"), min_size=1, max_size=8)
 said = st.lists(words, min_size=1, max_size=4).map(tuple).filter(lambda some: "".join(some).strip())
 cities = st.text(st.characters(codec="utf-8"), max_size=8)
 
