@@ -286,7 +286,7 @@ def _first(choices: Sequence[_Choice]) -> _Choice | None:
 
 
 def _portion(message: _Message, choice: _Choice, usage: Usage | None, version: str) -> Portion:
-    if isinstance(message.content, str) and message == _Message(content=message.content):  # nearly every piece
+    if isinstance(message.content, str) and message == _Message(message.content):  # nearly every piece
         return Portion(message.content, finish_reason(choice.finish_reason), usage, version)
     text, thinking = _words(message)
     calls = _calls(message) if message.tool_calls or message.function_call else ()
