@@ -180,9 +180,8 @@ def _ask(fields: dict[str, Any], tenant: str, wish: CacheWish) -> Ask:
 
 
 def _messages(given: object, findings: Findings) -> tuple[Message, ...]:
-    items: list[object] = given if isinstance(given, list) else [given]
-    if items and _is_tokens(items):
-        items = [items]  # one list of tokens
+    alone = _is_text(given) or _is_tokens(given)
+    items: list[object] = [given] if alone else given if isinstance(given, list) else []
     if 0 < len(items) <= INPUTS_CEILING and all(_is_text(item) or _is_tokens(item) for item in items):
         return tuple(map(_message, items))
     findings.wrong("input", f"must be a text, a list of tokens, or a list of 1 to {INPUTS_CEILING} of them, none empty")
