@@ -38,7 +38,7 @@ from askonce.localmodel import status as local_status
 from askonce.localmodel.resolve import OnDisk, presumed_name, resolve
 from askonce.providers import catalog
 from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
-from askonce.providers.embeddings import OpenAIProvider
+from askonce.providers.embeddings import OpenAIProvider, input_tokens
 from askonce.providers.fleet import Berth, Fleet, LocalWord
 from askonce.providers.gemini_embeddings import GoogleProvider
 from askonce.providers.http import Http, Limits
@@ -239,6 +239,8 @@ class _TokenMeter:
 
     async def usage(self, call: Call, model: str, text: str) -> Usage:
         """Return estimated tokens."""
+        if call.kind == "embedding":
+            return Usage(input_tokens(call), 0, estimated=True)
         *prompt, answer = estimate([*(text_of(message.content) for message in call.messages), text])
         return Usage(sum(prompt), answer, estimated=True)
 

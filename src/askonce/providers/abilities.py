@@ -40,7 +40,7 @@ _VECTORS = re.compile(
 )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)  # the price table has some 1,500 names, all of which are looked at every second
 def makes_vectors(model: str) -> bool:
     """Say whether a model's name tells that it makes embeddings, and therefore does not talk."""
     name = model.lower()

@@ -49,7 +49,7 @@ def answer_of(call: Call, vectors: Foreign, usage: Usage | None, names: tuple[st
     return Answer(
         text="",
         finish="stop",
-        usage=usage or Usage(_tokens(call), 0, estimated=True),
+        usage=usage or Usage(input_tokens(call), 0, estimated=True),
         provider=provider,
         model=model,
         model_version=version or model,
@@ -60,8 +60,8 @@ def answer_of(call: Call, vectors: Foreign, usage: Usage | None, names: tuple[st
     )
 
 
-def _tokens(call: Call) -> int:
-    """Count the inputs' tokens: a list of tokens exactly, a text by its length."""
+def input_tokens(call: Call) -> int:
+    """Count the tokens of an embedding's inputs: a list of tokens exactly, a text by its length."""
     texts = [message.content for message in call.messages if isinstance(message.content, str)]
     lists = [part for message in call.messages for part in message.content if isinstance(part, Foreign)]
     return sum(estimate(texts)) + sum(bytes(part.json).count(b",") + 1 for part in lists)

@@ -18,7 +18,7 @@ from askonce.domain.clock import Clock
 from askonce.domain.money import Price, Rate
 
 DAY_S = 86_400
-MAX_REMEMBERED = 1024  # distinct names asked for by one process; each costs a walk over up to 900 rules
+MAX_REMEMBERED = 4096  # distinct names asked for, or listed at once; each costs a walk over up to 900 rules
 
 FREE = Price(Rate(0), Rate(0))
 

@@ -12,7 +12,7 @@ from askonce.domain.call import Call, Message
 from askonce.domain.content import Foreign
 from askonce.domain.errors import ProviderRejected
 from askonce.providers.script import MAX_DIMENSIONS
-from askonce.wire.vectors import part_of_numbers
+from askonce.wire.vectors import in_base64, part_of
 
 _HALF = 2**31
 
@@ -29,8 +29,11 @@ def vectors(call: Call, dimensions: int) -> Foreign:
         dimensions = msgspec.json.decode(value)
     if dimensions > MAX_DIMENSIONS:
         raise ProviderRejected(f"The scripted provider makes at most {MAX_DIMENSIONS} dimensions.")
-    made = [Raw(msgspec.json.encode(vector(_bytes_of(message), dimensions))) for message in call.messages]
-    return part_of_numbers(made, "The scripted provider")
+    rows = [
+        {"object": "embedding", "index": at, "embedding": in_base64(vector(_bytes_of(message), dimensions))}
+        for at, message in enumerate(call.messages)
+    ]
+    return part_of(Raw(msgspec.json.encode(rows)), len(rows), "The scripted provider")
 
 
 def vector(text: bytes, dimensions: int) -> list[float]:

@@ -57,6 +57,11 @@ def rows_of(answer: Answer, wanted: Encoding | None) -> bytes:
     raise ProviderFailed(f"{answer.provider} answered without embeddings.")
 
 
+def in_base64(vector: Sequence[float]) -> str:
+    """Write a vector as base64 of 32-bit floats. Raises `OverflowError` for a number that none holds."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
 def _converted(rows: Raw, convert: Any) -> bytes:
     """Write rows with their embeddings converted; what is no vector of floats stays as it is."""
     changed = []
@@ -69,8 +74,7 @@ def _converted(rows: Raw, convert: Any) -> bytes:
 
 
 def _as_base64(numbers: Raw) -> str:
-    vector = _floats.decode(numbers)
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    return in_base64(_floats.decode(numbers))
 
 
 def _as_numbers(text: Raw) -> tuple[float, ...]:
