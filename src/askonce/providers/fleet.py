@@ -164,6 +164,7 @@ class Fleet:
         vendor = berth.vendor
         own = _is_ones_own(vendor) or vendor.name == SCRIPTED
         listed = (*berth.models, *self._discovered.get(vendor.name, ())) if own else ()
+        default = self._default_of(berth)  # known before the price table is there
         return Member(
             name=vendor.name,
             title=vendor.title,
@@ -173,7 +174,7 @@ class Fleet:
             open_ended=vendor.name != LOCAL,
             stands_in=False,
             also=tuple(model for model in listed if model not in names.vectors),
-            unfit=tuple(model for model in names.words if model not in listed),
+            unfit=tuple(model for model in dict.fromkeys((default, *names.words)) if model and model not in listed),
         )
 
     def _default_of(self, berth: Berth) -> str:
