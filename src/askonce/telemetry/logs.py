@@ -41,6 +41,7 @@ _SECRET_TEXT = re.compile(
     r"\b(?:sk|xai|gsk|AIza|ghp|pk|rk)[-_][A-Za-z0-9_\-]{6,}|\bAIza[A-Za-z0-9_\-]{20,}"
     r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/=\-]{6,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
+_NUMBERS = (int, float, type(None))
 _MIN_SECRET = len("://u:p@")  # the shortest text that holds something like a key
 
 
@@ -110,7 +111,7 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _clean(name: str, value: object, depth: int) -> object:
-    if isinstance(value, int | float | None):  # a number tells nothing, whatever its name
+    if isinstance(value, _NUMBERS):  # tells nothing, whatever its name
         return value
     if _is_secret(name):
         return REDACTED
