@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 from askonce.cache.fingerprint import fingerprints
 from askonce.cache.policy import Policy, fresh_after_ms
-from askonce.domain.answer import Answer, Delta, Entry, FinishReason
+from askonce.domain.answer import Answer, Delta, Entry, FinishReason, Piece
 from askonce.domain.call import Ask, CacheMode, CacheWish, Call, Candidate, Message, Params, RoutingWish
 from askonce.domain.caller import Caller
+from askonce.domain.content import Part
 from askonce.domain.errors import AskonceError, StoreUnavailable, unsent
 from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Paid, PaidRecord, Spared, Totals
@@ -98,7 +99,7 @@ class Line:
         self.provider = provider
         self.closed = False
         self._said = ""
-        self._moves: asyncio.Queue[Delta | Answer | BaseException | None] = asyncio.Queue()
+        self._moves: asyncio.Queue[Piece | Answer | BaseException | None] = asyncio.Queue()
 
     def say(self, *texts: str) -> None:
         """Send pieces."""
@@ -106,11 +107,17 @@ class Line:
             self._said += text
             self._moves.put_nowait(Delta(text))
 
-    def finish(self, text: str = "", finish: FinishReason = "stop", provider: str = "") -> None:
+    def send(self, *pieces: Piece) -> None:
+        """Send pieces of any kind."""
+        for piece in pieces:
+            self._moves.put_nowait(piece)
+
+    def finish(self, text: str = "", finish: FinishReason = "stop", provider: str = "", *parts: Part) -> None:
         """Send the whole answer, which is what was said before if that was anything."""
         whole = self._said or text or "an answer"
         who = provider or self.provider
-        self._moves.put_nowait(Answer(whole, finish, self.usage, who, self.model, "m-1-2024", took_ms=7))
+        told = Answer(whole, finish, self.usage, who, self.model, "m-1-2024", took_ms=7, parts=parts)
+        self._moves.put_nowait(told)
 
     def fail(self, error: BaseException) -> None:
         """Break off."""
@@ -120,7 +127,7 @@ class Line:
         """End without an answer."""
         self._moves.put_nowait(None)
 
-    async def moves(self) -> AsyncIterator[Delta | Answer]:
+    async def moves(self) -> AsyncIterator[Piece | Answer]:
         """Yield what is played."""
         try:
             while (move := await self._moves.get()) is not None:
@@ -139,17 +146,21 @@ class Vendor:
         self.drains = self.drains_plain = drains
         self.lines: list[Line] = []
 
-    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
+    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
         """Open a line."""
         assert 0 < deadline_s <= TOTAL_S
         line = Line(call, model, self.name)
         self.lines.append(line)
+        self.opened(line)
         moves = line.moves()
         try:
             async for move in moves:
                 yield move
         finally:
             await moves.aclose()  # type: ignore[attr-defined]
+
+    def opened(self, line: Line) -> None:
+        """Do nothing about a new line: tests play by hand, unless they say otherwise."""
 
     async def probe(self) -> str:
         """Say that all is well."""
