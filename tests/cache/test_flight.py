@@ -79,6 +79,38 @@ def test_pieces_come_before_the_failure_and_the_failure_reaches_all() -> None:
     asyncio.run(main())
 
 
+def test_who_fell_behind_gets_all_that_is_there_at_once() -> None:
+    async def main() -> None:
+        one, _ = flight()
+        seat = one.take_seat(pays=True)
+        pieces = [Delta("a"), Delta("b"), Delta("c")]
+        for piece in pieces:
+            one.append(piece)
+        assert await seat.more() == pieces
+        one.nudge()
+        one.append(Delta("d"))
+        one.land(ENTRY)
+        assert await seat.more() == [Delta("d")]
+        assert await seat.more() is None
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_wait_has_taken_nothing() -> None:
+    async def main() -> None:
+        one, _ = flight()
+        seat = one.take_seat(pays=True)
+        waiting = asyncio.ensure_future(seat.more())
+        await rounds()
+        one.append(Delta("a"))
+        waiting.cancel()
+        await rounds()
+        assert waiting.cancelled()
+        assert await seat.more() == [Delta("a")]
+
+    asyncio.run(main())
+
+
 def test_the_first_ending_counts() -> None:
     one, _ = flight()
     one.land(ENTRY)

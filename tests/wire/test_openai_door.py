@@ -238,6 +238,17 @@ def test_a_stream_that_breaks_ends_with_the_error() -> None:
         decode_piece(last.data, "V")
 
 
+@pytest.mark.parametrize("model", ["m", "\0", 'a "\0" b'])
+@pytest.mark.parametrize("usage", [False, True])
+def test_chunks_of_text_are_like_all_others(model: str, usage: bool) -> None:
+    ask = asked(stream=True, stream_options={"include_usage": usage})
+    writer = CHAT.writer(ask)
+    writer.start(msgspec.structs.replace(facts(ask), model=model))
+    writer.piece(ThinkingDelta("Hm"))
+    thought, text = writer.piece(ThinkingDelta("a\0é")), writer.piece(Delta("a\0é"))
+    assert text == thought.replace(b'"reasoning_content"', b'"content"')
+
+
 def test_signs_of_life_are_comments() -> None:
     assert Decoder().feed(CHAT.writer(asked()).still_here()) == []
 
