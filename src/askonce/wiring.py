@@ -33,7 +33,7 @@ from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
-from askonce.gate.settle import Settlement
+from askonce.gate.settle import Settlement, Stores
 from askonce.localmodel import status as local_status
 from askonce.localmodel.resolve import OnDisk, presumed_name, resolve
 from askonce.providers import catalog
@@ -169,7 +169,8 @@ class Gateway:
         flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock), "0:solo")
         outlets = Outlets(self._providers, _places(config))
         dispatch = Dispatch(outlets, self._prices, config.deadlines.total_s, self._health, random.random)
-        settlement = Settlement(state.answers, state.books, policy, clock, self._observer)
+        stores = Stores(state.answers, state.promises, state.books)
+        settlement = Settlement(stores, policy, clock, self._observer)
         relay = Relay(flights, state.answers, dispatch, settlement, _TokenMeter())
         answering = Answering(relay, flights, dispatch, settlement, self._observer)
         return answering, Road(self._router, policy, self._threshold, answering, clock)

@@ -30,7 +30,7 @@ from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
-from askonce.gate.settle import Settlement
+from askonce.gate.settle import Settlement, Stores
 from askonce.providers.messages import Counter
 from askonce.routing.health import Health
 from askonce.routing.route import Route
@@ -145,7 +145,8 @@ class World:
     def build(self) -> App:
         """Wire everything; call it inside a running loop."""
         dispatch = Dispatch(Outlets({"fake": (self.provider,)}), self, 10.0, Health(self.clock), lambda: 0.5)
-        settlement = Settlement(self.state.answers, self.state.books, Policy(True, 3600), self.clock, self)
+        stores = Stores(self.state.answers, self.state.promises, self.state.books)
+        settlement = Settlement(stores, Policy(True, 3600), self.clock, self)
         relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, self)
         answering = Answering(relay, self.state.flights, dispatch, settlement, self)
         road = Road(self, Policy(True, 3600), self.state.threshold, answering, self.clock)

@@ -20,10 +20,10 @@ from askonce.gate.dispatch import Dispatch, Outlets
 from askonce.gate.pipeline import Road, Router
 from askonce.gate.plan import Plan
 from askonce.gate.relay import Relay
-from askonce.gate.settle import Settlement
+from askonce.gate.settle import Settlement, Stores
 from askonce.routing.health import Health
 from askonce.routing.route import Route
-from askonce.state.memory import MemoryAnswers, MemoryBooks, MemoryThreshold, MemoryWindows
+from askonce.state.memory import MemoryAnswers, MemoryBooks, MemoryPromises, MemoryThreshold, MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
 
 T = TypeVar("T")
@@ -312,6 +312,7 @@ class Sky:
         self.clock = LoopClock()
         self.hangar = Hangar(self.clock)
         self.answers = MemoryAnswers(self.clock, 64 << 20)
+        self.promises = MemoryPromises(self.clock, 8 << 20)
         self.books = MemoryBooks(self.clock, self.answers)
         self.windows = MemoryWindows(self.clock)
 
@@ -344,7 +345,8 @@ class World:
         self.router = router or OneRouter()
         outlets = outlets or Outlets({"vendor": (self.vendor,)})
         dispatch = Dispatch(outlets, OnePrice(hook), TOTAL_S, self.health, lambda: 0.5)
-        self.settlement = Settlement(answers, books, policy, clock, self.notes)
+        promises: Any = Gate(self.sky.promises, hook)
+        self.settlement = Settlement(Stores(answers, promises, books), policy, clock, self.notes)
         relay = Relay(flights, answers, dispatch, self.settlement, Guess(hook))
         self.answering = Answering(relay, flights, dispatch, self.settlement, self.notes)
         self.road = Road(self.router, policy, threshold, self.answering, clock)

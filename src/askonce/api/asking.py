@@ -26,11 +26,14 @@ from askonce.routing.route import Route, Tried
 from askonce.wire.asides import with_headers
 from askonce.wire.cache_headers import cache_status, read_cache_control
 from askonce.wire.door import Codec, Facts
+from askonce.wire.retry_key import read_retry_key
 
 T = TypeVar("T")
 
 # Tells who answered, and after how many attempts: `openai:gpt-4o; attempts=2`.
 ROUTE = b"x-askonce-route"
+# Tells that this very request was answered before, and how (Stripe's header).
+REPLAYED = (b"idempotent-replayed", b"true")
 
 
 class Intake(Struct, frozen=True):
@@ -76,6 +79,9 @@ class AskDoor:
         ask = self._codec.read(body, caller.tenant, read_cache_control(request.text(b"cache-control")))
         if self._passes:
             ask = with_headers(ask, request.named(self._passes))
+        name = request.headers.get(b"idempotency-key")
+        if name is not None:
+            ask = replace(ask, retry_key=read_retry_key(name))
         admitted = await self._road.travel(ask, caller, window, self._codec, request.id)
         now_ms = self._clock.wall_ms()
         headers = limit_headers(admitted.window, admitted.verdict, now_ms)
@@ -83,9 +89,14 @@ class AskDoor:
             headers += self._limits(admitted.window, admitted.verdict, now_ms)
         asked = Asked(request, ask, admitted.route)
         if isinstance(admitted.outcome, Entry):
+            if admitted.replayed:
+                headers.append(REPLAYED)
             return self._hit(asked, admitted.outcome, headers, now_ms)
         try:
-            return await self._reply(asked, admitted.outcome, headers)
+            reply = await self._reply(asked, admitted.outcome, headers)
+            if isinstance(admitted.outcome, Joined) and admitted.outcome.replayed:
+                reply.headers.append(REPLAYED)
+            return reply
         except AskonceError as error:
             self._note(error)
             if isinstance(admitted.outcome, Joined) and admitted.outcome.attempts:

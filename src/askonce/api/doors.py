@@ -67,10 +67,10 @@ _MESSAGE_EVENTS = (
     ("error", "the error body: the last event of a stream that broke"),
 )
 _ASKING = (
-    "malformed_request invalid_request max_cost_exceeded context_window_exceeded content_refused "
-    "provider_rejected_request unknown_model cache_miss body_too_large unsupported_media_type request_timeout "
-    "provider_error provider_auth_failed provider_rate_limited provider_unavailable provider_not_configured "
-    "model_loading model_unavailable provider_timeout draining flight_lost"
+    "malformed_request invalid_request idempotency_key_reused max_cost_exceeded context_window_exceeded "
+    "content_refused provider_rejected_request unknown_model cache_miss body_too_large unsupported_media_type "
+    "request_timeout provider_error provider_auth_failed provider_rate_limited provider_unavailable "
+    "provider_not_configured model_loading model_unavailable provider_timeout draining flight_lost"
 )
 
 _COUNTING = (

@@ -28,6 +28,7 @@ _READ = frozenset(
         b"content-length",
         b"content-encoding",
         b"cache-control",
+        b"idempotency-key",
         b"x-request-id",
         b"x-forwarded-for",
         b"accept",

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from askonce.domain.call import Call, Candidate, ForeignTool, Tool
+from askonce.domain.call import Ask, Call, Candidate, ForeignTool, Tool
 from askonce.domain.content import canonical_json
 
 # Raise it when a change makes old keys mean something else; old entries are then never found again.
@@ -65,6 +65,11 @@ def _sorted(json: bytes) -> Raw:
 @functools.lru_cache(maxsize=REMEMBERED)
 def _remembered(json: bytes) -> Raw:
     return canonical_json(msgspec.json.decode(json))
+
+
+def asked_digest(ask: Ask) -> bytes:
+    """Return a digest (32 bytes) of what a caller asked and of whom, whoever is to answer."""
+    return hashlib.sha256(b"asked" + _encoder.encode((_asked(ask.call), ask.routing))).digest()
 
 
 def fingerprints(call: Call, candidates: Sequence[Candidate]) -> Fingerprints:

@@ -1,11 +1,32 @@
 """What is kept, how long, and which entries a request accepts."""
 
+from msgspec import Struct
+
 from askonce.domain.answer import KEPT_FINISHES, Answer
 from askonce.domain.call import CacheMode, CacheWish
+from askonce.domain.caller import Caller
 from askonce.domain.content import Foreign, Text, Thinking, text_of
 
 # An answer larger than this is passed on but not kept: it would push out thousands of ordinary ones.
 KEPT_TEXT_LIMIT = 8 << 20
+
+
+class Unsaid(Struct, frozen=True):
+    """Say what is done with a request that says nothing about the cache: mode `off` at some doors, for some callers.
+
+    `doors` are paths; `callers` are tenants, or single keys as `key-` and their public id.
+    """
+
+    doors: frozenset[str] = frozenset()
+    callers: frozenset[str] = frozenset()
+
+    def mode(self, path: str, caller: Caller) -> CacheMode:
+        """Return the mode of a request that names none."""
+        if path in self.doors or (
+            self.callers and (caller.tenant in self.callers or f"key-{caller.key_id}" in self.callers)
+        ):
+            return "off"
+        return "default"
 
 
 class Policy:

@@ -146,10 +146,12 @@ class CacheWish(Struct, frozen=True):
 class Ask(Struct, frozen=True):
     """Hold a whole request for an answer: the question, who should answer, and the wishes about the cache.
 
-    `echo` is what the reply repeats of the request, as the door's own codec wrote it for itself.
+    `echo` is what the reply repeats of the request, as the door's own codec wrote it for itself. `retry_key` is the
+    caller's name for this request, by which its retries are known; "" where there is none.
     """
 
     call: Call
     routing: RoutingWish
     cache: CacheWish
     echo: bytes = b""
+    retry_key: str = ""

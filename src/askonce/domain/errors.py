@@ -49,6 +49,12 @@ class Invalid(AskonceError):
     status, code, title = 400, "invalid_request", "Invalid request"
 
 
+class KeyReused(AskonceError):
+    """Refuse an `Idempotency-Key` that its caller has used for another question."""
+
+    status, code, title = 400, "idempotency_key_reused", "Idempotency key reused"
+
+
 class MaxCostExceeded(AskonceError):
     """Refuse a call whose estimated cost is over the caller's `maxCost`, before anything is paid."""
 

@@ -107,6 +107,38 @@ class Answers(Protocol):
         ...
 
 
+class Promise(Struct, frozen=True):
+    """Name one request of one caller, whose retries are to be told the same: `key` who asked and by what name,
+    `question` what was asked. Digests of 32 bytes."""
+
+    key: bytes
+    question: bytes
+
+
+class Kept(Struct, frozen=True):
+    """Hold a promise that has come true, until `expires_ms` (epoch milliseconds)."""
+
+    promise: Promise
+    entry: Entry
+    expires_ms: int
+
+
+class Promises(Protocol):
+    """Keep what callers were told under their own names for it, apart from the stored answers: neither a purge nor a
+    newer answer to the same question changes it."""
+
+    async def find(self, key: bytes) -> Kept | None:
+        """Return what is kept under a promise's key and has not expired."""
+        ...
+
+    async def keep(self, kept: Kept) -> bool:
+        """Keep it, the oldest giving way where room is needed; False if there is no room for it.
+
+        What is kept under its key already, and has not expired, stays: the first answer is the promise.
+        """
+        ...
+
+
 class Windows(Protocol):
     """Admit requests that look nothing up."""
 

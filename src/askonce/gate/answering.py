@@ -3,6 +3,7 @@
 All identical questions of this process sit in one flight; flights of several processes find each other through their
 leases (see `relay`). A flight belongs to the house: it goes on while anybody waits, here or in another process. When
 nobody does, the upstream call is hung up, or read to its end within a bound where the vendor charges for it anyway.
+Where a request was named (`Idempotency-Key`), its flight goes on to its end all the same: its retry is expected.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from askonce.cache.flight import Flight, Seat
 from askonce.domain.answer import CacheState, Entry, Piece
 from askonce.domain.call import Candidate
 from askonce.domain.errors import Draining, StoreUnavailable
-from askonce.domain.ports import Flights, Observer
+from askonce.domain.ports import Flights, Observer, Promise
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
 from askonce.gate.relay import STOPPING, Aloft, Relay
@@ -61,6 +62,11 @@ class Joined:
             return "coalesced"
         mode = self._aloft.plan.mode
         return mode if mode in ("refresh", "off") else "miss"
+
+    @property
+    def replayed(self) -> bool:
+        """Say whether the answer is one that this very request was given before."""
+        return self._aloft.replayed
 
     @property
     def candidate(self) -> Candidate:
@@ -136,15 +142,28 @@ class Answering:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
+    async def kept(self, promise: Promise) -> Entry | None:
+        """Return what this very request was answered before. Raises `KeyReused`."""
+        return await self._settlement.kept(promise)
+
+    async def replay(self, entry: Entry) -> None:
+        """Book an answer that is told again."""
+        await self._settlement.spared(entry.tenant, entry, coalesced=False)
+
+    async def promise(self, promise: Promise, entry: Entry) -> None:
+        """Keep an answer from the store for the retries of the request that found it."""
+        await self._settlement.promise(promise, entry)
+
     def is_aloft(self, flight: bytes) -> bool:
         """Say whether the question is being answered in this process, so that joining costs nothing."""
         return self._joinable(flight) is not None
 
     def seat(self, plan: Plan) -> Joined:
         """Join the flight of this question, or make one leave. Raises `Draining`. Never suspends."""
-        aloft = None if plan.mode == "off" else self._joinable(plan.keys.flight)
+        aloft = None if plan.is_alone else self._joinable(plan.keys.flight)
         if aloft is not None:
             aloft.deserted_at = None
+            aloft.promise(plan.promise)
             aloft.fresh_after_ms = max(aloft.fresh_after_ms, plan.fresh_after_ms)
             return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement)
         if self._draining:
@@ -159,8 +178,9 @@ class Answering:
     def _depart(self, plan: Plan) -> Joined:
         flight = Flight(plan.keys.flight, self._deserted)
         aloft = Aloft(flight, plan, plan.fresh_after_ms)
+        aloft.promise(plan.promise)
         seat = flight.take_seat(pays=True)
-        if plan.mode != "off":
+        if not plan.is_alone:
             self._aloft[flight.key] = aloft
         self._tasks[flight] = aloft
         aloft.task = self._spawn(self._fly(aloft))
@@ -184,8 +204,8 @@ class Answering:
             self._spawn(self._consider(aloft))
 
     async def _consider(self, aloft: Aloft) -> None:
-        """Abandon a flight that nobody waits for."""
-        if self._occupied(aloft) or await self._followed(aloft) or self._occupied(aloft):
+        """Abandon a flight that nobody waits for, and nobody will come back for."""
+        if aloft.promises or self._occupied(aloft) or await self._followed(aloft) or self._occupied(aloft):
             return
         plan = aloft.plan
         drains = aloft.leads and self._dispatch.drains(plan.ask.call, aloft.candidate)

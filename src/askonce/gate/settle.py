@@ -1,26 +1,44 @@
 """Settlement: every ending is stored if it may be, booked exactly once, and then shown to those who watch.
 
 The answer is stored before it is booked: a process killed between the two has kept what was paid for. Store away:
-open. The answer still reaches its callers; what could not be booked is reported to the observer.
+open. The answer still reaches its callers, though nobody is promised anything; what could not be booked is reported
+to the observer.
 """
 
+from msgspec import Struct
+
 from askonce.cache.policy import Policy
+from askonce.cache.promise import PROMISED_S
 from askonce.domain.answer import Answer, Entry, pack
 from askonce.domain.clock import Clock
-from askonce.domain.errors import AskonceError, InternalError, StoreUnavailable
+from askonce.domain.errors import AskonceError, Detail, InternalError, KeyReused, StoreUnavailable
 from askonce.domain.outcome import Ending, Paid, PaidRecord, Spared
-from askonce.domain.ports import Answers, Books, Observer
+from askonce.domain.ports import Answers, Books, Kept, Observer, Promise, Promises
 from askonce.gate.plan import Plan
 
 UNEXPECTED = "Something unexpected happened here. It has been logged; the operator finds it by the request id."
+
+REUSED = (
+    "This Idempotency-Key was used for another question within the last day. Repeat that question to get its answer, "
+    "or send a new key."
+)
+
+
+class Stores(Struct, frozen=True):
+    """Hold where endings are kept."""
+
+    answers: Answers
+    promises: Promises
+    books: Books
 
 
 class Settlement:
     """Bring endings into the store and the books."""
 
-    def __init__(self, answers: Answers, books: Books, policy: Policy, clock: Clock, observer: Observer) -> None:
-        self._answers = answers
-        self._books = books
+    def __init__(self, stores: Stores, policy: Policy, clock: Clock, observer: Observer) -> None:
+        self._answers = stores.answers
+        self._promises = stores.promises
+        self._books = stores.books
         self._policy = policy
         self._clock = clock
         self._observer = observer
@@ -72,6 +90,25 @@ class Settlement:
         """Book an answer that cost nothing because another call had paid for it."""
         tokens = entry.prompt_tokens + entry.completion_tokens
         await self._book(Spared(tenant, "coalesced" if coalesced else "exact", entry.cost_nano, tokens))
+
+    async def kept(self, promise: Promise) -> Entry | None:
+        """Return what this very request was answered before. Raises `KeyReused` where its name stood for another."""
+        try:
+            kept = await self._promises.find(promise.key)
+        except StoreUnavailable:
+            return None
+        if kept is None:
+            return None
+        if kept.promise.question != promise.question:
+            raise KeyReused(REUSED, details=[Detail("Idempotency-Key", "was used for another question")])
+        return kept.entry
+
+    async def promise(self, promise: Promise, entry: Entry) -> None:
+        """Keep an answer for the retries of a request, whatever becomes of the entry."""
+        try:
+            await self._promises.keep(Kept(promise, entry, self._clock.wall_ms() + 1000 * PROMISED_S))
+        except StoreUnavailable:
+            return  # a retry asks anew, as if it had come without a name
 
     def entry(self, plan: Plan, answer: Answer) -> Entry:
         """Make the entry of an answer, rendered for the door that asked."""

@@ -10,7 +10,7 @@ from askonce.cache import entry as codec
 from askonce.domain.answer import Entry
 from askonce.domain.clock import Clock
 from askonce.domain.outcome import Paid, Spared, Totals
-from askonce.domain.ports import Entered, Filters, Knock, Page, Verdict, Window
+from askonce.domain.ports import Entered, Filters, Kept, Knock, Page, Verdict, Window
 from askonce.limits import window as rule
 from askonce.state import tally
 from askonce.state.solo import Hangar, SoloFlights
@@ -18,6 +18,7 @@ from askonce.state.solo import Hangar, SoloFlights
 # Some 30 MB. Only a flood from very many addresses has more at once, and only while the shared store is away.
 WINDOWS_MAX = 100_000
 CAPACITY_BYTES = 64 << 20  # enough for tests and demonstrations
+PROMISES_SHARE = 8  # of that room, one part for promises: as on disk
 
 
 class MemoryState:
@@ -25,6 +26,7 @@ class MemoryState:
 
     def __init__(self, clock: Clock, owner: str = "0:memory", capacity_bytes: int = CAPACITY_BYTES) -> None:
         self.answers = MemoryAnswers(clock, capacity_bytes)
+        self.promises = MemoryPromises(clock, capacity_bytes // PROMISES_SHARE)
         self.windows = MemoryWindows(clock)
         self.books = MemoryBooks(clock, self.answers)
         self.threshold = MemoryThreshold(self.windows, self.answers, self.books)
@@ -136,6 +138,39 @@ def matches(entry: Entry, filters: Filters, now_ms: int) -> bool:
         and filters.model in ("", entry.model)
         and (filters.older_than_s is None or now_ms - entry.stored_ms > filters.older_than_s * 1000)
     )
+
+
+class MemoryPromises:
+    """Keep what was promised in order of time; the oldest goes first when room is needed."""
+
+    def __init__(self, clock: Clock, capacity_bytes: int) -> None:
+        self._clock = clock
+        self._capacity = capacity_bytes
+        self._records: dict[bytes, tuple[Kept, int]] = {}
+        self._size = 0
+
+    async def find(self, key: bytes) -> Kept | None:
+        """Return what is kept under a promise's key and has not expired."""
+        kept, _ = self._records.get(key, (None, 0))
+        return kept if kept is not None and kept.expires_ms > self._clock.wall_ms() else None
+
+    async def keep(self, kept: Kept) -> bool:
+        """Keep it unless something is kept there; False if it is larger than everything that may be kept."""
+        if await self.find(kept.promise.key) is not None:
+            return True
+        size = len(codec.encode(kept.entry))
+        if size > self._capacity:
+            return False
+        self._remove(kept.promise.key)
+        while self._size + size > self._capacity:
+            self._remove(next(iter(self._records)))
+        self._records[kept.promise.key] = (kept, size)
+        self._size += size
+        return True
+
+    def _remove(self, key: bytes) -> None:
+        _, size = self._records.pop(key, (None, 0))
+        self._size -= size
 
 
 class MemoryBooks:

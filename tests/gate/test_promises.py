@@ -1,0 +1,346 @@
+"""A request that its caller named is paid for once, whatever its retries find: an answer, or a call in the air."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from tests.gate.gate_world import (
+    CALLER,
+    COST_NANO,
+    START_MS,
+    TENANT,
+    Plain,
+    Sky,
+    World,
+    away,
+    codes,
+    dawdle,
+    play,
+    promptly,
+    question,
+    rounds,
+    start,
+)
+
+from askonce.cache.promise import PROMISED_S
+from askonce.domain.answer import Entry
+from askonce.domain.call import Ask, CacheMode
+from askonce.domain.caller import Caller
+from askonce.domain.errors import KeyReused, ProviderRejected
+from askonce.domain.outcome import Spared
+from askonce.domain.ports import Filters, Window
+from askonce.gate.pipeline import Admitted
+
+HOOKS = pytest.mark.parametrize("hook", [promptly, dawdle])
+MODES = pytest.mark.parametrize("mode", ["default", "refresh", "off"])
+WAYS = pytest.mark.parametrize("stream", [False, True])
+
+
+def named(prompt: str = "hello", key: str = "k-1", **more: Any) -> Ask:
+    return replace(question(prompt, **more), retry_key=key)
+
+
+async def travel(world: World, ask: Ask, caller: Caller = CALLER, window: Window | None = None) -> Admitted:
+    return await world.road.travel(ask, caller, window, Plain(), "req-2")
+
+
+async def answered(world: World, ask: Ask, text: str = "an answer") -> None:
+    """Ask and let the provider answer."""
+    number = len(world.vendor.lines)
+    client = start(world.ask(ask))
+    (await world.vendor.call(number)).finish(text)
+    await client
+
+
+async def retold(world: World, ask: Ask) -> str:
+    """Ask again; the answer comes without a call and is known to be a repetition."""
+    before = len(world.vendor.lines)
+    admitted = await travel(world, ask)
+    assert isinstance(admitted.outcome, Entry)
+    assert admitted.replayed
+    assert len(world.vendor.lines) == before
+    return admitted.outcome.open().text
+
+
+@HOOKS
+@MODES
+@WAYS
+def test_a_finished_request_is_told_the_same_again_and_nothing_is_paid(
+    hook: Any, mode: CacheMode, stream: bool
+) -> None:
+    async def main() -> None:
+        world = World(hook=hook)
+        await answered(world, named(mode=mode))
+        assert await retold(world, named(mode=mode, stream=stream)) == "an answer"
+        assert world.spared() == [Spared(TENANT, "exact", COST_NANO, 15)]
+        totals = await world.totals()
+        assert (totals.hits, totals.misses + totals.uncounted) == (1, 1)
+        await world.close()
+
+    play(main())
+
+
+@HOOKS
+@MODES
+@WAYS
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_retry_joins_the_call_that_its_first_try_left_in_the_air(
+    hook: Any, mode: CacheMode, stream: bool, elsewhere: bool
+) -> None:
+    async def main() -> None:
+        sky = Sky()
+        one = World(sky, hook=hook)
+        two = World(sky, owner="2:two", hook=hook) if elsewhere else one
+        for world in {one, two}:
+            await world.answering.start()
+        first = start(one.stream(named(mode=mode, stream=stream)))
+        line = await one.vendor.call()
+        line.say("half ")
+        await rounds()
+        first.cancel()
+        await asyncio.sleep(10)  # its caller was cut off, and comes back after a while
+        assert not line.closed
+        again = start(two.stream(named(mode=mode, stream=stream)))
+        await rounds(30)
+        line.say("and half")
+        line.finish()
+        assert "".join(await again) == "half and half"
+        assert await retold(two, named(mode=mode)) == await retold(one, named(mode=mode)) == "half and half"
+        assert len(one.vendor.lines) == 1
+        assert not elsewhere or not two.vendor.lines
+        totals = await one.totals()
+        assert (totals.misses + totals.uncounted, totals.coalesced, totals.abandoned) == (1, 1, 0)
+        for world in {one, two}:
+            await world.close()
+
+    play(main())
+
+
+@MODES
+def test_a_named_call_flies_to_its_end_though_nobody_waits(mode: CacheMode) -> None:
+    async def main() -> None:
+        world = World()
+        await world.answering.start()
+        client = start(world.ask(named(mode=mode)))
+        line = await world.vendor.call()
+        client.cancel()
+        await asyncio.sleep(300)
+        line.finish("late")
+        await rounds(20)
+        assert world.answering.in_flight == 0
+        assert await retold(world, named(mode=mode)) == "late"
+        assert (await world.totals()).abandoned == 0
+        await world.close()
+
+    play(main())
+
+
+def test_a_named_follower_keeps_a_call_up_that_everybody_else_has_left() -> None:
+    async def main() -> None:
+        sky = Sky()
+        one, two = World(sky), World(sky, owner="2:two")
+        for world in (one, two):
+            await world.answering.start()
+        leader = start(one.ask(question()))
+        line = await one.vendor.call()
+        follower = start(two.ask(named()))
+        await asyncio.sleep(1)
+        follower.cancel()
+        leader.cancel()
+        await asyncio.sleep(30)
+        assert not line.closed
+        line.finish("for two")
+        await asyncio.sleep(1)
+        assert await retold(two, named()) == "for two"
+        for world in (one, two):
+            await world.close()
+
+    play(main())
+
+
+def test_everyone_who_joined_a_call_by_a_name_of_their_own_is_told_it_again() -> None:
+    async def main() -> None:
+        world = World()
+        clients = [start(world.ask(named(key=f"k-{number}"))) for number in range(5)]
+        (await world.vendor.call()).finish("shared")
+        await asyncio.gather(*clients)
+        await world.sky.answers.purge(TENANT, Filters())
+        assert {await retold(world, named(key=f"k-{number}")) for number in range(5)} == {"shared"}
+        await world.close()
+
+    play(main())
+
+
+def test_an_answer_from_the_store_is_promised_too_and_outlives_purge_and_refresh() -> None:
+    async def main() -> None:
+        world = World()
+        await answered(world, question(), "the first")
+        hit = await travel(world, named())
+        assert isinstance(hit.outcome, Entry)
+        assert not hit.replayed
+        await answered(world, question(mode="refresh"), "the second")
+        assert await retold(world, named()) == "the first"
+        await world.sky.answers.purge(TENANT, Filters())
+        assert await retold(world, named(mode="only")) == "the first"
+        await world.close()
+
+    play(main())
+
+
+def test_what_policy_does_not_keep_is_promised_all_the_same() -> None:
+    async def main() -> None:
+        world = World()
+        client = start(world.ask(named()))
+        (await world.vendor.call()).finish("filtered", "content_filter")
+        assert not (await client).stored
+        assert await retold(world, named()) == "filtered"
+        assert (await world.totals()).entries == 0
+        await world.close()
+
+    play(main())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [named("another"), named(model="m-2"), replace(named(), call=replace(named().call, tools=()), echo=b"x")],
+    ids=["prompt", "model", "same"],
+)
+def test_a_name_stands_for_one_question(other: Ask) -> None:
+    async def main() -> None:
+        world = World()
+        await answered(world, named())
+        if other.echo:  # what only the reply repeats makes no other question
+            assert await retold(world, other) == "an answer"
+        else:
+            with pytest.raises(KeyReused, match="another question"):
+                await travel(world, other)
+        await world.close()
+
+    play(main())
+
+
+def test_another_question_under_a_name_in_the_air_gets_its_own_answer_and_no_promise() -> None:
+    async def main() -> None:
+        world = World()
+        clients = [start(world.ask(named(prompt, mode="off"))) for prompt in ("one", "two")]
+        (await world.vendor.call(0)).finish("to one")
+        (await world.vendor.call(1)).finish("to two")
+        assert [(await client).entry.open().text for client in clients] == ["to one", "to two"]
+        assert await retold(world, named("one")) == "to one"
+        with pytest.raises(KeyReused):
+            await travel(world, named("two"))
+        await world.close()
+
+    play(main())
+
+
+@pytest.mark.parametrize("other", [Caller("key:b", TENANT, "b"), Caller("addr:10.0.0.1", TENANT)])
+def test_a_name_counts_for_one_caller_only(other: Caller) -> None:
+    async def main() -> None:
+        world = World()
+        await answered(world, named(mode="off"))
+        admitted = await travel(world, named("another", mode="off"), other)
+        assert not isinstance(admitted.outcome, Entry | Exception)
+        admitted.outcome.leave()
+        await world.close()
+
+    play(main())
+
+
+@MODES
+def test_a_failure_is_not_promised_and_the_retry_asks_anew(mode: CacheMode) -> None:
+    async def main() -> None:
+        world = World()
+        client = start(world.ask(named(mode=mode)))
+        (await world.vendor.call()).fail(ProviderRejected("no"))
+        assert codes(await asyncio.gather(client, return_exceptions=True)) == ["provider_rejected_request"]
+        await answered(world, named(mode=mode), "now")
+        assert await retold(world, named(mode=mode)) == "now"
+        await world.close()
+
+    play(main())
+
+
+@MODES
+def test_a_retry_leads_anew_when_the_process_that_asked_died(mode: CacheMode) -> None:
+    async def main() -> None:
+        sky = Sky()
+        dead, alive = World(sky), World(sky, owner="2:two")
+        first = start(dead.ask(named(mode=mode)))  # its leases are never renewed: nobody started it
+        await dead.vendor.call()
+        again = start(alive.ask(named(mode=mode)))
+        (await alive.vendor.call()).finish("after all")
+        assert (await again).entry.open().text == "after all"
+        assert await retold(alive, named(mode=mode)) == "after all"
+        first.cancel()
+        await alive.close()
+
+    play(main())
+
+
+@MODES
+def test_what_landed_between_looking_and_boarding_is_found(mode: CacheMode) -> None:
+    async def main() -> None:
+        sky = Sky()
+        one = World(sky)
+        landed = asyncio.Event()
+
+        async def wait(act: str) -> None:
+            if act == "board":
+                await landed.wait()
+
+        two = World(sky, owner="2:two", hook=wait)
+        late = start(two.ask(named(mode=mode)))
+        await rounds()
+        await answered(one, named(mode=mode), "the first")
+        landed.set()
+        arrival = await late
+        assert (arrival.state, arrival.entry.open().text) == ("hit", "the first")
+        assert two.vendor.lines == []
+        await one.close()
+        await two.close()
+
+    play(main())
+
+
+def test_a_promise_is_kept_for_a_day() -> None:
+    async def main() -> None:
+        world = World()
+        await answered(world, named(mode="off"))
+        await asyncio.sleep(PROMISED_S - 10)
+        assert await retold(world, named(mode="off")) == "an answer"
+        await asyncio.sleep(10)
+        await answered(world, named(mode="off"), "a new one")
+        assert await retold(world, named(mode="off")) == "a new one"
+        assert world.sky.clock.wall_ms() > START_MS
+        await world.close()
+
+    play(main())
+
+
+def test_a_repetition_counts_in_its_window_and_a_reused_name_does_not() -> None:
+    async def main() -> None:
+        world = World()
+        window = Window("llm|addr:127.0.0.1", 2, 60_000_000_000)
+        await answered(world, named())
+        with pytest.raises(KeyReused):
+            await travel(world, named("another"), window=window)
+        told = await travel(world, named(), window=window)
+        assert told.verdict is not None
+        assert told.verdict.remaining == 1
+        await world.close()
+
+    play(main())
+
+
+@pytest.mark.parametrize("act", ["find", "keep"])
+@MODES
+def test_with_the_store_away_named_requests_are_answered_without_a_promise(act: str, mode: CacheMode) -> None:
+    async def main() -> None:
+        world = World(hook=away(act))
+        await answered(world, named(mode=mode))
+        await world.close()
+        assert world.notes.defects == []
+
+    play(main())
