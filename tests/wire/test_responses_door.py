@@ -16,7 +16,7 @@ from tests.wire.test_openai_door import facts as chat_facts
 
 from askonce.domain.answer import Answer, CacheState, Delta, Entry, Piece, ThinkingDelta, ToolDelta, pack
 from askonce.domain.call import Ask, CacheWish, Message
-from askonce.domain.content import Foreign, Text, Thinking, canonical_json
+from askonce.domain.content import Foreign, Text, Thinking, ToolCall, canonical_json
 from askonce.domain.errors import Detail, Invalid, ProviderBusy, ProviderFailed
 from askonce.wire.door import Facts
 from askonce.wire.openai_door import CHAT
@@ -150,6 +150,19 @@ def test_a_reply_repeats_its_request() -> None:
 
 
 CITED_HERE = {"type": "url_citation", "start_index": 0, "end_index": 1, "title": "x", "url": "https://x"}
+PATCH = {"name": "apply_patch", "input": "*** Begin\n"}
+PATCHING = Answer(
+    "So.", "tool_calls", USAGE, "p", "m", "m-1",
+    parts=(
+        Text("So."),
+        ToolCall("call_a", "look", "{}"),
+        Foreign("openai", "tool_calls", canonical_json({"id": "call_b", "type": "custom", "custom": PATCH})),
+        Foreign(
+            "openai", "tool_calls",
+            canonical_json({"id": "call_c", "type": "custom", "custom": {"name": "stop", "input": ""}}),
+        ),
+    ),
+)  # fmt: skip
 DETAILED = Answer(
     "4", "stop", USAGE, "p", "m", "m-1",
     parts=(Thinking("Hm"), Text("4"), Foreign("openai", "message.reasoning_details", canonical_json([{"a": 1}]))),
@@ -170,7 +183,22 @@ def call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
     return {"type": "function_call", "status": "completed"} | told
 
 
+def custom(call_id: str, name: str, text: str) -> dict[str, Any]:
+    told = {"call_id": call_id, "name": name, "input": text}
+    return {"type": "custom_tool_call", "status": "completed"} | told
+
+
 ITEMS = [
+    pytest.param(
+        PATCHING,
+        [
+            said("So."),
+            call("call_a", "look", "{}"),
+            custom("call_b", PATCH["name"], PATCH["input"]),
+            custom("call_c", "stop", ""),
+        ],
+        id=f"{CALLS} (custom tools)",
+    ),
     pytest.param(THOUGHT, [thought("Hm"), said("4")], id=REASONING),
     pytest.param(CALLING, [call("call_a", "look", '{"at": 1}'), call("call_b", "wait", "")], id=CALLS),
     pytest.param(
@@ -276,6 +304,33 @@ def test_thoughts_and_calls_stream_in_this_order() -> None:
     once = [kind for kind in first if kind != "reasoning_summary_text.delta"]
     once.insert(2, "reasoning_summary_text.delta")
     assert kinds(streamed(answer, [], "hit"))[2:-1] == [*once, *begins, *ends, *second, *end]
+
+
+def test_calls_of_custom_tools_stream_in_this_order() -> None:
+    """Source: EVENTS (response.custom_tool_call_input)."""
+    told = streamed(PATCHING, [Delta("So."), ToolDelta(0, "call_a", "look", "{}")])
+    at = kinds(told).index("custom_tool_call_input.delta")
+    place = {"item_id": "ctc_rq1_2", "output_index": 2}
+    item = {"id": "ctc_rq1_2"} | custom("call_b", PATCH["name"], PATCH["input"])
+    events = [{k: v for k, v in event.items() if k != "sequence_number"} for event in told[at - 1 : at + 3]]
+    assert events == [
+        {
+            "type": "response.output_item.added",
+            "output_index": 2,
+            "item": item | {"status": "in_progress", "input": ""},
+        },
+        {"type": "response.custom_tool_call_input.delta", **place, "delta": PATCH["input"]},
+        {"type": "response.custom_tool_call_input.done", **place, "input": PATCH["input"]},
+        {"type": "response.output_item.done", "output_index": 2, "item": item},
+    ]
+    assert kinds(told)[at + 3 :] == [
+        "output_item.added", "custom_tool_call_input.done", "output_item.done", "completed",
+    ]  # fmt: skip
+
+
+def test_calls_of_custom_tools_come_back_as_chat_would_bring_them() -> None:
+    reply = json.loads(CHAT.render(stored(PATCHING), chat_facts(asked())))["choices"][0]["message"]
+    assert asked(messages=[reply]).call.messages == ask(input=plain(PATCHING)["output"]).call.messages
 
 
 def test_calls_that_come_side_by_side_are_each_whole() -> None:

@@ -13,6 +13,7 @@ from askonce.cache.fingerprint import fingerprints
 from askonce.domain.call import Aside, Ask, CacheWish, Candidate, Message
 from askonce.domain.content import Image, Text, Thinking, ToolCall, ToolResult, canonical_json
 from askonce.domain.errors import Invalid, Malformed
+from askonce.wire.anthropic import encode_call as encode_messages
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.openai import Dialect, encode_call
 from askonce.wire.openai_read import read_chat
@@ -36,6 +37,15 @@ LOOKS = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": 
 LOOKED = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": ROME}}
 WAITS = {"type": "function_call", "call_id": "c2", "name": "wait", "arguments": "{}"}
 WAITED = {"id": "c2", "type": "function", "function": {"name": "wait", "arguments": "{}"}}
+GRAMMAR = {"syntax": "lark", "definition": "start: /.+/"}
+PATCH: dict[str, Any] = {
+    "type": "custom",
+    "name": "apply_patch",
+    "description": "Patch.",
+    "format": {"type": "grammar", **GRAMMAR},
+}
+PATCHES = {"type": "custom_tool_call", "call_id": "c3", "name": "apply_patch", "input": "*** Begin\n"}
+PATCHED = {"id": "c3", "type": "custom", "custom": {"name": "apply_patch", "input": "*** Begin\n"}}
 
 
 def read(**fields: Any) -> Ask:
@@ -147,6 +157,74 @@ ONE: list[Any] = [
             ]
         },
         id=f"{CALLS} (a loop)",
+    ),
+    pytest.param(
+        {
+            "tools": [
+                PATCH,
+                {"type": "custom", "name": "say", "format": {"type": "text"}},
+                {"type": "custom", "name": "x"},
+            ],
+            "tool_choice": {"type": "custom", "name": "apply_patch"},
+        },
+        {
+            "tools": [
+                {
+                    "type": "custom",
+                    "custom": {
+                        "name": "apply_patch",
+                        "description": "Patch.",
+                        "format": {"type": "grammar", "grammar": GRAMMAR},
+                    },
+                },
+                {"type": "custom", "custom": {"name": "say", "format": {"type": "text"}}},
+                {"type": "custom", "custom": {"name": "x"}},
+            ],
+            "tool_choice": {"type": "custom", "custom": {"name": "apply_patch"}},
+        },
+        id=f"{CALLS} (custom tools)",
+    ),
+    pytest.param(
+        {
+            "tool_choice": {
+                "type": "allowed_tools",
+                "mode": "required",
+                "tools": [{"type": "custom", "name": "apply_patch"}, {"type": "function", "name": "look"}],
+            }
+        },
+        {
+            "tool_choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {
+                    "mode": "required",
+                    "tools": [
+                        {"type": "custom", "custom": {"name": "apply_patch"}},
+                        {"type": "function", "function": {"name": "look"}},
+                    ],
+                },
+            }
+        },
+        id=f"{CALLS} (allowed custom tools)",
+    ),
+    pytest.param(
+        {
+            "input": [
+                HI,
+                PATCHES | {"id": "ctc_1", "status": "completed"},
+                LOOKS,
+                {"type": "custom_tool_call_output", "call_id": "c3", "output": "Done."},
+                {"type": "function_call_output", "call_id": "c1", "output": "sun"},
+            ]
+        },
+        {
+            "messages": [
+                HI,
+                {"role": "assistant", "content": None, "tool_calls": [PATCHED, LOOKED]},
+                {"role": "tool", "tool_call_id": "c3", "content": "Done."},
+                {"role": "tool", "tool_call_id": "c1", "content": "sun"},
+            ]
+        },
+        id=f"{CALLS} (a loop with a custom tool)",
     ),
     pytest.param(
         {"input": [HI, LOOKS, output("So."), {"type": "function_call_output", "call_id": "c1", "output": "sun"}]},
@@ -292,6 +370,7 @@ ONE: list[Any] = [
         {
             "user": "me",
             "metadata": {"a": "b"},
+            "client_metadata": {"x-codex-installation-id": "i"},
             "store": True,
             "prompt_cache_key": "k",
             "safety_identifier": "s",
@@ -400,7 +479,7 @@ def test_an_unknown_field_is_passed_on_to_this_shape() -> None:
         *(
             ({"tools": [{"type": kind}]}, "tools[0]")
             for kind in "web_search file_search computer_use_preview code_interpreter mcp image_generation "
-            "local_shell shell apply_patch custom namespace tool_search".split()
+            "local_shell shell apply_patch namespace tool_search".split()
         ),
         ({"tools": [{"type": "function", **FUNCTION, "defer_loading": True}]}, "tools[0].defer_loading"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
@@ -425,7 +504,16 @@ def test_an_unknown_field_is_passed_on_to_this_shape() -> None:
         ({"input": [3]}, "input[0]"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
         ({"input": [HI, {"type": "web_search_call", "id": "ws_1", "status": "completed"}]}, "input[1]"),
-        ({"input": [{"type": "custom_tool_call", "call_id": "c", "name": "x", "input": "y"}]}, "input[0]"),
+        ({"input": [{"type": "custom_tool_call", "call_id": "c", "name": "x", "input": {}}]}, "input[0]"),
+        ({"input": [PATCHES | {"namespace": "x"}]}, "input[0].namespace"),
+        ({"input": [{"type": "custom_tool_call_output", "output": "x"}]}, "input[0].call_id"),
+        ({"tools": [{"type": "custom"}]}, "tools[0].name"),
+        ({"tools": [PATCH | {"description": 3}]}, "tools[0].description"),
+        ({"tools": [PATCH | {"parameters": {}}]}, "tools[0].parameters"),
+        ({"tools": [PATCH | {"format": {"type": "grammar", "syntax": "lark"}}]}, "tools[0].format"),
+        ({"tools": [PATCH | {"format": {"type": "grammar", "syntax": 3, "definition": ""}}]}, "tools[0].format"),
+        ({"tools": [PATCH | {"format": "text"}]}, "tools[0].format"),
+        ({"client_metadata": "x"}, "client_metadata"),
         ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0]"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
         ({"input": [HI | {"name": "bob"}]}, "input[0].name"),
@@ -451,6 +539,43 @@ def test_what_cannot_be_carried_is_refused_by_name(fields: dict[str, Any], named
     with pytest.raises(Invalid) as raised:
         read(**fields)
     assert [detail.field for detail in raised.value.details] == [named]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cure"),
+    [
+        # https://developers.openai.com/codex/config-reference
+        ("web_search", 'web_search = "disabled"'),
+        ("image_generation", "image_generation = false"),
+        # https://openai.github.io/openai-agents-python/tools/
+        ("web_search_preview", "WebSearchTool"),
+        ("mcp", "HostedMCPTool"),
+        ("file_search", "FileSearchTool"),
+        ("code_interpreter", "CodeInterpreterTool"),
+        ("apply_patch", "custom tool"),
+        ("local_shell", "function"),
+        ("never_heard_of", "leave it out"),
+    ],
+)
+def test_a_tool_of_the_vendors_own_is_refused_with_a_cure(kind: str, cure: str) -> None:
+    with pytest.raises(Invalid) as raised:
+        read(tools=[{"type": kind}])
+    (detail,) = raised.value.details
+    assert detail.problem.startswith(f"is {kind}, which needs the vendor's own endpoint")
+    assert cure in detail.problem
+
+
+def test_a_custom_tool_is_refused_by_name_where_nobody_has_it() -> None:
+    """Source: https://platform.claude.com/docs/en/api/messages (tools take JSON)."""
+    asked = read(tools=[PATCH], input=[HI, PATCHES], max_output_tokens=9)
+    with pytest.raises(Invalid) as raised:
+        encode_messages(asked.call, "claude-haiku-4-5")
+    assert [detail.field for detail in raised.value.details] == ["messages.1.content.0", "tools.0"]
+
+
+def test_marks_of_custom_tools_stand_beside_them() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    assert read(tools=[PATCH | mark]).call.asides == chat(tools=[{"type": "custom", "custom": {}} | mark]).call.asides
 
 
 def test_all_problems_are_named_at_once() -> None:

@@ -38,7 +38,7 @@ class ResponsesBody(Struct, frozen=True):
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: int | None = None
-    tools: Annotated[list[dict[str, Any]] | None, Meta(description="functions only")] = None
+    tools: Annotated[list[dict[str, Any]] | None, Meta(description="functions and custom tools")] = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     text: Annotated[dict[str, Any] | None, Meta(description="format and verbosity")] = None

@@ -17,6 +17,7 @@ from msgspec import Struct
 from askonce.domain.call import Message, Role
 from askonce.domain.content import Foreign, Image, Part, Text, ToolCall, ToolResult, as_parts, canonical_json, plain
 from askonce.wire.openai_answers import REFUSAL
+from askonce.wire.openai_messages import CustomCall
 from askonce.wire.openai_parts import MARKS, NAMED_MAX, SHAPE, Findings, Json, named, read_part
 from askonce.wire.responses_seals import read_seal
 
@@ -45,7 +46,7 @@ class _Turn(Struct):
     thoughts: list[Part] = []
     said: list[Part] = []
     late: list[Part] = []
-    calls: list[ToolCall] = []
+    calls: list[ToolCall | Foreign] = []
     refusals: list[Part] = []
 
     def parts(self) -> tuple[Part, ...]:
@@ -125,12 +126,21 @@ class _Reading:
             self._findings.wrong(field, "must have a call_id, a name, and arguments as text")
         self._look_at_rest(item, field)
 
+    def custom_call(self, item: Json, field: str) -> None:
+        """Read a call of a custom tool, whose input is any text."""
+        call_id, name, text = item.pop("call_id", None), item.pop("name", None), item.pop("input", None)
+        if isinstance(call_id, str) and isinstance(name, str) and isinstance(text, str):
+            self._open_turn().calls.append(CustomCall(call_id, name, text).part())
+        else:
+            self._findings.wrong(field, "must have a call_id, a name, and an input as text")
+        self._look_at_rest(item, field)
+
     def result(self, item: Json, field: str) -> None:
-        """Read what a function said."""
+        """Read what a function or a custom tool said."""
         call_id, output = item.pop("call_id", None), item.pop("output", None)
         self._end_turn()
         if not isinstance(call_id, str):
-            self._findings.wrong(f"{field}.call_id", "must be the id of a function call")
+            self._findings.wrong(f"{field}.call_id", "must be the id of a call")
             return
         said: list[Text | Image] = []
         for part in self._content(output, field, 0, "output"):
@@ -257,6 +267,8 @@ _ITEMS = {
     "message": _Reading.message,
     "function_call": _Reading.call,
     "function_call_output": _Reading.result,
+    "custom_tool_call": _Reading.custom_call,
+    "custom_tool_call_output": _Reading.result,
     "reasoning": _Reading.reasoning,
     "item_reference": _Reading.reference,
 }

@@ -13,6 +13,7 @@ import msgspec
 
 from askonce.domain.answer import Delta, Piece, ThinkingDelta
 from askonce.domain.content import Thinking
+from askonce.wire.openai_messages import CustomCall
 from askonce.wire.openai_parts import Json
 from askonce.wire.responses_seals import write_details_seal, write_seal
 
@@ -199,6 +200,28 @@ class _Call(_Item):
         return head % (self.id, self.status, _encode(self.call_id), _encode(self.name), _encode(arguments))
 
 
+class _CustomCall(_Item):
+    """A call of a custom tool. No piece of an answer carries its input, so it comes whole."""
+
+    prefix = b"ctc"
+
+    def __init__(self, events: Events, request_id: bytes, number: int) -> None:
+        super().__init__(events, request_id, number)
+        self.call_id = self.name = self._input = ""
+
+    def put(self, text: str) -> bytes:
+        self._input = text
+        return self._tell(b"response.custom_tool_call_input.delta", b'"delta":%b' % _encode(text)) if text else b""
+
+    def finish(self) -> bytes:
+        return self._tell(b"response.custom_tool_call_input.done", b'"input":%b' % _encode(self._input))
+
+    def whole(self) -> bytes:
+        put = "" if self.status == IN_PROGRESS else self._input
+        head = b'{"id":"%b","type":"custom_tool_call","status":"%b","call_id":%b,"name":%b,"input":%b}'
+        return head % (self.id, self.status, _encode(self.call_id), _encode(self.name), _encode(put))
+
+
 def _text_part(text: str, annotations: Sequence[Json]) -> bytes:
     told = _encode(annotations) if annotations else b"[]"
     return b'{"type":"output_text","text":%b,"annotations":%b,"logprobs":[]}' % (_encode(text), told)
@@ -244,6 +267,12 @@ class Output:
         call = self._calls[piece.index] = _Call(self._events, self._request_id, len(self._items))
         call.call_id, call.name = piece.id, piece.name
         return self._begin(call) + call.add(piece.arguments)
+
+    def add_custom(self, call: CustomCall) -> bytes:
+        """Take in a call of a custom tool."""
+        item = _CustomCall(self._events, self._request_id, len(self._items))
+        item.call_id, item.name = call.id, call.name
+        return self._begin(item) + item.put(call.input)
 
     def refuse(self, words: str) -> bytes:
         """Take in that the model refused, with its words."""

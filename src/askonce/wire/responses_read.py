@@ -8,20 +8,19 @@ asked is asked through other endpoints, so whatever has a name in chat completio
   `store: false` is passed on. What needs a memory (`previous_response_id`, `conversation`, `background`, templates) or
   the vendor's own endpoint (its tools, `truncation`) is refused by name.
 - `metadata` comes back in the reply and goes nowhere else: chat completions take it only where they are stored.
+  `client_metadata`, which Codex sends, is about the client's own session and ends here: no vendor's chat knows it.
 - `reasoning.summary` and `include` ask to be shown what is always shown here, as far as a vendor tells it.
 - `strict` of a tool is what was sent. That its absence means true there and false in chat completions is left alone.
 """
 
 from typing import Any
 
-import msgspec
-
-from askonce.domain.call import Ask, CacheWish, Call, ForeignTool, Params, RoutingWish, Tool
-from askonce.domain.errors import Invalid, Malformed
-from askonce.wire.openai_parts import MARKS, NAMED_MAX, SHAPE, Findings, Json, read_tool
-from askonce.wire.openai_read import read_chat
+from askonce.domain.call import Ask, CacheWish, Call, RoutingWish
+from askonce.wire.openai_parts import NAMED_MAX, SHAPE, Findings, Json
+from askonce.wire.openai_read import Rest, read_object, read_rest
 from askonce.wire.responses_echo import echo_of
 from askonce.wire.responses_input import read_input
+from askonce.wire.responses_tools import choice_of, read_tools
 
 _STATELESS = "needs a memory, and nothing is kept between requests: send all items as input"
 # Fields that cannot be served, with the values that ask for nothing.
@@ -47,12 +46,6 @@ _SHOWN = frozenset(
     "web_search_call.action.sources computer_call_output.output.image_url code_interpreter_call.outputs".split()
 )
 _REASONING_HARMLESS = {"context": ("auto",), "mode": ("standard",)}
-_TOOL_FIELDS = ("name", "description", "parameters", "strict")
-_TOOL_HARMLESS: dict[str, tuple[object, ...]] = {
-    "defer_loading": (False,),
-    "async": (False,),
-    "allowed_callers": (["direct"],),
-}
 _SCHEMA_FIELDS = ("name", "schema", "strict", "description")
 
 # The names in chat completions of what goes by another name here, for what its reader finds wrong.
@@ -66,22 +59,7 @@ _HERE = {
 
 def read_response(body: bytes, tenant: str, wish: CacheWish) -> Ask:
     """Turn a body into a question. Raises `Malformed`, and `Invalid` with everything that is wrong."""
-    try:
-        fields = msgspec.json.decode(body)
-        if not isinstance(fields, dict):
-            raise Invalid("The body must be a JSON object.")
-        return _ask({name: value for name, value in fields.items() if value is not None}, tenant, wish)
-    except RecursionError:
-        raise Malformed("The body is nested too deep.") from None
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise _not_json(body, error) from None
-
-
-def _not_json(body: bytes, error: Exception) -> Malformed:
-    if not body.strip():
-        return Malformed("The body is empty. Send a JSON object with a model and an input.")
-    reason = str(error).removeprefix("JSON is malformed: ").partition(" - at `")[0]
-    return Malformed(f"The body is not valid JSON: {reason[:1].lower()}{reason[1:]}.")
+    return read_object(body, "a model and an input", lambda fields: _ask(fields, tenant, wish))
 
 
 def _ask(fields: Json, tenant: str, wish: CacheWish) -> Ask:
@@ -92,35 +70,30 @@ def _ask(fields: Json, tenant: str, wish: CacheWish) -> Ask:
         findings.wrong("instructions", "must be a text")
         instructions = ""
     messages = read_input(fields.pop("input", None), instructions, findings)
-    tools = _tools(fields.pop("tools", []), findings)
-    chat = _as_chat(fields, findings)
-    asked = _read_as_chat(chat, tenant, wish, findings)
+    tools = read_tools(fields.pop("tools", []), findings)
+    rest = _read_as_chat(_as_chat(fields, findings), findings)
     findings.refuse()
     call = Call(
         tenant=tenant,
         messages=messages,
-        params=asked.call.params,
-        stream=asked.call.stream,
+        params=rest.params,
+        stream=rest.stream,
         tools=tools,
         shape=SHAPE,
-        extra=asked.call.extra,
-        asides=(*asked.call.asides, *findings.asides),
+        extra=rest.extra,
+        asides=tuple(findings.asides),
     )
-    return Ask(call, asked.routing, wish, echo_of(sent))
+    return Ask(call, RoutingWish(model=rest.model), wish, echo_of(sent))
 
 
-def _read_as_chat(chat: Json, tenant: str, wish: CacheWish, findings: Findings) -> Ask:
+def _read_as_chat(chat: Json, findings: Findings) -> Rest:
     """Read what is said in the words of chat completions; what is wrong with it is noted in ours."""
-    nothing = Ask(Call(tenant, (), Params()), RoutingWish(), wish)
-    if not chat:
-        return nothing
-    try:
-        # The reader wants a conversation; this one stands for ours.
-        return read_chat(msgspec.json.encode(chat | {"messages": [{"role": "user", "content": ""}]}), tenant, wish)
-    except Invalid as refused:
-        for detail in refused.details:
-            findings.wrong(_HERE.get(detail.field, detail.field), detail.problem)
-        return nothing
+    found = Findings()
+    rest = read_rest(chat, found)
+    for problem in found.problems:
+        findings.wrong(_HERE.get(problem.field, problem.field), problem.problem)
+    findings.asides += found.asides
+    return rest
 
 
 def _as_chat(fields: Json, findings: Findings) -> Json:
@@ -132,15 +105,20 @@ def _as_chat(fields: Json, findings: Findings) -> Json:
     _check_include(fields.pop("include", []), findings)
     if not isinstance(fields.pop("metadata", {}), dict):
         findings.wrong("metadata", "must be an object")
+    if not isinstance(fields.pop("client_metadata", {}), dict):
+        findings.wrong("client_metadata", "must be an object")
     if fields.get("store") is True:
         del fields["store"]
     fields.pop("max_tool_calls", None)  # bounds the calls of tools that are refused
     if "max_output_tokens" in fields:
         fields["max_completion_tokens"] = fields.pop("max_output_tokens")
     if "tool_choice" in fields:
-        fields["tool_choice"] = _choice(fields["tool_choice"], findings)
-    renamed = _text(fields.pop("text", {}), findings) | _reasoning(fields.pop("reasoning", {}), findings)
-    return fields | renamed
+        fields["tool_choice"] = choice_of(fields["tool_choice"], findings)
+    if "text" in fields:
+        fields |= _text(fields.pop("text"), findings)
+    if "reasoning" in fields:
+        fields |= _reasoning(fields.pop("reasoning"), findings)
+    return fields
 
 
 def _check_include(value: object, findings: Findings) -> None:
@@ -191,52 +169,3 @@ def _reasoning(value: object, findings: Findings) -> Json:
         if told[name] not in _REASONING_HARMLESS.get(name, ()):
             findings.wrong(f"reasoning.{name[:NAMED_MAX]}", "is not offered here: leave it out")
     return {"reasoning_effort": told["effort"]} if "effort" in told else {}
-
-
-def _choice(value: Any, findings: Findings) -> Any:
-    """Say which tools to call as chat completions say it: names stand one level deeper there."""
-    if isinstance(value, str):
-        return value
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind == "function" and value.keys() == {"type", "name"}:
-        return _named(value)
-    if kind == "allowed_tools" and value.keys() == {"type", "mode", "tools"} and isinstance(value["tools"], list):
-        tools = [_named(tool) for tool in value["tools"] if isinstance(tool, dict) and tool.get("type") == "function"]
-        if len(tools) == len(value["tools"]):
-            return {"type": kind, kind: {"mode": value["mode"], "tools": tools}}
-    findings.wrong("tool_choice", "must be auto, none, required, or functions by name")
-    return None
-
-
-def _named(value: Json) -> Json:
-    return {"type": "function", "function": {"name": value.get("name")}}
-
-
-def _tools(value: object, findings: Findings) -> tuple[Tool | ForeignTool, ...]:
-    if not isinstance(value, list):
-        findings.wrong("tools", "must be a list")
-        return ()
-    tools = [_tool(item, at, findings) for at, item in enumerate(value)]
-    return tuple(tool for tool in tools if tool is not None)
-
-
-def _tool(item: object, index: int, findings: Findings) -> Tool | ForeignTool | None:
-    field = f"tools[{index}]"
-    kind = item.get("type") if isinstance(item, dict) else None
-    if not isinstance(item, dict) or not isinstance(kind, str):
-        findings.wrong(field, "must be a tool with a type, such as function")
-        return None
-    if kind != "function":
-        findings.wrong(field, f"is {kind[:NAMED_MAX]}, which needs the vendor's own endpoint, which is not asked here")
-        return None
-    for name in sorted(item.keys() - {"type", *_TOOL_FIELDS} - MARKS):
-        if item[name] is not None and item[name] not in _TOOL_HARMLESS.get(name, ()):
-            findings.wrong(f"{field}.{name[:NAMED_MAX]}", "is not known here")
-    function = {name: item[name] for name in _TOOL_FIELDS if item.get(name) is not None}
-    marks = {name: item[name] for name in MARKS & item.keys()}
-    found = Findings()
-    tool = read_tool({"type": "function", "function": function} | marks, index, found)
-    for problem in found.problems:
-        findings.wrong(problem.field.replace(".function", ""), problem.problem)
-    findings.asides += found.asides
-    return tool

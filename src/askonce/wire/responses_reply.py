@@ -12,6 +12,7 @@ from msgspec import Struct
 from askonce.domain.answer import Answer, Delta, FinishReason
 from askonce.domain.progress import Progress
 from askonce.domain.usage import Usage
+from askonce.wire.openai_messages import custom_call
 from askonce.wire.openai_parts import Json
 from askonce.wire.openai_reply import own_fields
 from askonce.wire.responses_output import COMPLETED, INCOMPLETE, Events, Output
@@ -52,6 +53,7 @@ def complete(answer: Answer, output: Output, progress: Progress) -> bytes:
         rest = [piece for piece in rest if not isinstance(piece, Delta)]
     output.in_order = True
     events = [output.add(piece) for piece in rest]
+    events += [output.add_custom(call) for part in answer.parts if (call := custom_call(part)) is not None]
     if refusal is not None:
         events.append(output.refuse(refusal))
     if "reasoning_details" in fields:
