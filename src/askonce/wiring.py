@@ -18,7 +18,7 @@ from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import voice_of
-from askonce.cache.policy import Policy
+from askonce.cache.policy import Policy, Unsaid
 from askonce.config.paths import prices_path, status_path
 from askonce.config.settings import Config, ProviderSettings, RateLimit
 from askonce.domain.call import Ask, Call, Candidate
@@ -177,7 +177,9 @@ class Gateway:
 
     def _services(self, road: Road) -> Services:
         config, state, clock = self._config, self._state, self._clock
-        desk = Desk(road, clock, self._observer, Intake(config.body_limit_bytes, self._slow_bodies))
+        intake = Intake(config.body_limit_bytes, self._slow_bodies)
+        unsaid = Unsaid(frozenset(config.cache_off_doors), frozenset(config.cache_off_keys))
+        desk = Desk(road, clock, self._observer, intake, unsaid)
         models = ModelDoors(self._fleet, self._threshold, clock)
         return Services(
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),

@@ -17,7 +17,7 @@ from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import voice_of
-from askonce.cache.policy import Policy
+from askonce.cache.policy import Policy, Unsaid
 from askonce.domain.answer import Answer, Delta
 from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.errors import AskonceError, StoreUnavailable, UnknownModel
@@ -135,6 +135,7 @@ class World:
             "refused": LimitRule(100, MINUTE_NS),
         }
         self.body_limit = 100_000
+        self.unsaid = Unsaid()
         self.records: list[PaidRecord] = []
         self.defects: list[BaseException] = []
         self.failures: list[AskonceError] = []
@@ -151,7 +152,7 @@ class World:
         answering = Answering(relay, self.state.flights, dispatch, settlement, self)
         road = Road(self, Policy(True, 3600), self.state.threshold, answering, self.clock)
         intake = Intake(self.body_limit, self.slow_bodies)
-        desk = Desk(road, self.clock, self, intake)
+        desk = Desk(road, self.clock, self, intake, self.unsaid)
         models = ModelDoors(self, self.state.windows, self.clock)
         return App(
             Services(

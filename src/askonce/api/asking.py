@@ -12,6 +12,7 @@ from askonce.api.replies import JSON, NO_SNIFF, NO_STORE, Headers, Reply, Stream
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import OURS, Voice
+from askonce.cache.policy import Unsaid
 from askonce.domain.answer import CacheState, Entry, Piece
 from askonce.domain.call import Ask, Candidate
 from askonce.domain.caller import Caller
@@ -50,6 +51,7 @@ class Desk(Struct, frozen=True):
     clock: Clock
     observer: Observer
     intake: Intake
+    unsaid: Unsaid = Unsaid()
 
 
 class Asked(Struct, frozen=True):
@@ -72,11 +74,13 @@ class AskDoor:
         self._road = desk.road
         self._clock = desk.clock
         self._observer = desk.observer
+        self._unsaid = desk.unsaid
 
     async def __call__(self, request: Request, caller: Caller, window: Window | None) -> Reply | StreamReply:
         """Answer one request. Raises what is refused before the admission; later errors are replies."""
         body = await request.json_body(self._intake.body_limit, self._intake.slow_bodies)
-        ask = self._codec.read(body, caller.tenant, read_cache_control(request.text(b"cache-control")))
+        unsaid = self._unsaid.mode(request.path, caller)
+        ask = self._codec.read(body, caller.tenant, read_cache_control(request.text(b"cache-control"), unsaid))
         if self._passes:
             ask = with_headers(ask, request.named(self._passes))
         name = request.headers.get(b"idempotency-key")

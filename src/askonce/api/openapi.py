@@ -72,6 +72,7 @@ _HEADERS = (
     ("Cache-Status", "how the answer came about (RFC 9211)", "asking"),
     ("Age", "seconds since the answer was stored", "asking"),
     ("X-Askonce-Route", "who answered, and after how many attempts", "asking"),
+    ("Idempotent-Replayed", "true where this very request was answered before (Idempotency-Key)", "asking"),
 )
 
 
@@ -90,6 +91,7 @@ def _parameters(door: Door) -> list[dict[str, Any]]:
         found += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
     if door.limit == "llm":
         found.append(_header_parameter("Cache-Control", "no-cache, no-store, only-if-cached, max-age=N; the body wins"))
+        found.append(_header_parameter("Idempotency-Key", "your name for this request: its retries are told the same"))
     found.append(_header_parameter("X-Request-Id", "an id of your own, kept if it is short and harmless"))
     return found
 
