@@ -16,6 +16,8 @@ import openai
 from anthropic.types import Message, RawMessageStreamEvent
 from anthropic.types.shared import ErrorResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response as WholeResponse
+from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 from tests.api.conftest import Response
 
@@ -23,6 +25,7 @@ KEY = "key-of-the-caller-0123456789"
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 MODEL, SYSTEM, PROMPT, TOOL, LIMIT = "m", "Be brief.", "Hi", "weather", 99
 _EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
+_ITEM_EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 Json = dict[str, Any]
 
@@ -138,11 +141,11 @@ class Chat:
         return Told(choice.message.content or "", calls, tokens, choice.finish_reason)
 
     def refused(self, reply: Response) -> str:
-        return self._sentence(reply.json)
+        return _openai_sentence(reply.json)
 
     def broken(self, reply: Response) -> tuple[str, str]:
         text, client = "", client_of(openai.OpenAI, httpx, reply)
-        self._sentence(json.loads(lines(reply)[-1].removeprefix("data: ")))
+        _openai_sentence(json.loads(lines(reply)[-1].removeprefix("data: ")))
         try:
             for chunk in client.chat.completions.create(model=MODEL, messages=[], stream=True):
                 text += "".join(choice.delta.content or "" for choice in chunk.choices)
@@ -153,10 +156,6 @@ class Chat:
     def _chunks(self, reply: Response) -> list[ChatCompletionChunk]:
         data = [line.removeprefix("data: ") for line in lines(reply)]
         return [ChatCompletionChunk.model_validate_json(one, strict=False) for one in data if one != "[DONE]"]
-
-    def _sentence(self, body: Json) -> str:
-        error = openai.types.ErrorObject.model_validate(body["error"], strict=False)
-        return error.message
 
 
 class Messages:
@@ -210,6 +209,55 @@ class Messages:
         return ErrorResponse.model_validate(body, strict=False).error.message
 
 
+class Responses:
+    """Ask as OpenAI's library does over its newer door."""
+
+    path, offers_tools = "/v1/responses", True
+
+    def body(self, *, tools: bool, stream: bool) -> Json:
+        told: Json = {"model": MODEL, "instructions": SYSTEM, "input": PROMPT, "max_output_tokens": LIMIT}
+        if tools:
+            told["tools"] = [{"type": "function", "name": TOOL, "description": "Tell it.", "parameters": PARAMETERS}]
+        return told | ({"stream": True} if stream else {})
+
+    def told(self, reply: Response, *, stream: bool) -> Told:
+        if stream:
+            kinds = [_ITEM_EVENT.validate_python(data, strict=False).type for _, data in events(reply)]
+            assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
+            with client_of(openai.OpenAI, httpx, reply).responses.stream(model=MODEL, input="") as streaming:
+                whole: WholeResponse = streaming.get_final_response()
+        else:
+            whole = WholeResponse.model_validate(reply.json, strict=False)
+        assert whole.status == "completed"
+        assert whole.usage is not None
+        assert whole.usage.total_tokens == whole.usage.input_tokens + whole.usage.output_tokens
+        called = [item for item in whole.output if item.type == "function_call"]
+        return Told(
+            whole.output_text,
+            tuple((item.call_id, item.name, json.loads(item.arguments)) for item in called),
+            (whole.usage.input_tokens, whole.usage.input_tokens_details.cached_tokens, whole.usage.output_tokens),
+            "tool_calls" if called else "stop",
+        )
+
+    def refused(self, reply: Response) -> str:
+        return _openai_sentence(reply.json)
+
+    def broken(self, reply: Response) -> tuple[str, str]:
+        text, client = "", client_of(openai.OpenAI, httpx, reply)
+        failed = next(data for name, data in events(reply) if name == "response.failed")
+        WholeResponse.model_validate(failed["response"], strict=False)
+        try:
+            for event in client.responses.create(model=MODEL, input="", stream=True):
+                text += event.delta if event.type == "response.output_text.delta" else ""
+        except openai.APIError as error:
+            return text, error.message
+        raise AssertionError("the library took a broken stream for a whole one")
+
+
+def _openai_sentence(body: Json) -> str:
+    return openai.types.ErrorObject.model_validate(body["error"], strict=False).message
+
+
 def lines(reply: Response) -> list[str]:
     """Return the lines of a stream that hold something."""
     return [line for line in reply.body.decode().split("\n") if line]  # and at no other break that Unicode knows
@@ -232,4 +280,4 @@ def client_of(library: Callable[..., Any], http: Any, reply: Response) -> Any:
     return library(api_key=KEY, base_url="http://gateway", http_client=transport, max_retries=0)
 
 
-DOORS: tuple[Door, ...] = (Generate(), Chat(), Messages())
+DOORS: tuple[Door, ...] = (Generate(), Chat(), Messages(), Responses())

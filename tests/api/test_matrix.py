@@ -29,6 +29,7 @@ from tests.api.vendorscenes import KEY as VENDOR_KEY
 
 from askonce.domain.errors import AskonceError
 from askonce.domain.outcome import PaidRecord
+from askonce.routing import attempts
 from askonce.telemetry.requests import RequestLog
 
 SAID = Scene("text")
@@ -61,6 +62,12 @@ def cells(doors: Iterable[Door]) -> pytest.MarkDecorator:
 
 
 CELLS = cells(DOORS)
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again at once: how long that waits is tested elsewhere."""
+    monkeypatch.setattr(attempts, "PAUSE_S", 0.001)
 
 
 class Logged(World):
