@@ -30,6 +30,7 @@ from askonce.wire.door import Facts
 from askonce.wire.openai_answers import DONE, Gathering, decode_answer, decode_piece
 from askonce.wire.openai_door import CHAT, NAME
 from askonce.wire.openai_errors import openai_error
+from askonce.wire.openai_messages import CustomCall
 from askonce.wire.sse import Decoder
 
 STORED_MS = 1_700_000_000_500
@@ -196,6 +197,15 @@ def test_tool_calls_are_told_by_index() -> None:
         [{"index": 0, "function": {"arguments": '{"at": 1}'}}],
         [{"index": 1, "id": "call_b", "type": "function", "function": {"name": "wait", "arguments": ""}}],
     ]
+
+
+def test_custom_calls_are_numbered_behind_the_others() -> None:
+    custom = CustomCall("call_c", "patch", "*** Begin").part()
+    answer = msgspec.structs.replace(CALLING, parts=(*CALLING.parts, custom))
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks(streamed(answer, []))]
+    told = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    assert [call["index"] for call in told] == [0, 1, 2]
+    assert told[-1]["custom"] == {"name": "patch", "input": "*** Begin"}
 
 
 def test_a_refusal_is_told_as_one_also_where_its_words_have_gone_out() -> None:

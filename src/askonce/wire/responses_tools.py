@@ -3,7 +3,7 @@
 The format is OpenAI's API reference, "Create a model response", and its guide "Function calling". Functions and custom
 tools are what a client runs itself: both APIs have them, only their fields stand one level deeper there. All others
 run at the vendor, or are bound to its own models: they are refused by name, with what leaves them out. The settings
-are those of the Codex configuration reference and of the Agents SDK's page "Tools".
+named for that are the ones that Codex's own notices and issues name, and the classes of the Agents SDK.
 """
 
 from typing import Any
