@@ -22,14 +22,16 @@ from tests.gate.gate_world import (
     rounds,
     start,
 )
+from tests.gate.test_interruption import Striker, check_books, every_point, perform
 
 from askonce.cache.promise import PROMISED_S
 from askonce.domain.answer import Entry
 from askonce.domain.call import Ask, CacheMode
 from askonce.domain.caller import Caller
-from askonce.domain.errors import KeyReused, ProviderRejected
+from askonce.domain.errors import KeyReused, ProviderFailed, ProviderRejected
 from askonce.domain.outcome import Spared
 from askonce.domain.ports import Filters, Window
+from askonce.gate import relay
 from askonce.gate.pipeline import Admitted
 
 HOOKS = pytest.mark.parametrize("hook", [promptly, dawdle])
@@ -279,29 +281,158 @@ def test_a_retry_leads_anew_when_the_process_that_asked_died(mode: CacheMode) ->
     play(main())
 
 
+class Late:
+    """Be a second process that does not board before it is let."""
+
+    def __init__(self, sky: Sky) -> None:
+        self.let = asyncio.Event()
+        self.world = World(sky, owner="2:two", hook=self._wait)
+
+    async def _wait(self, act: str) -> None:
+        if act == "board":
+            await self.let.wait()
+
+
 @MODES
 def test_what_landed_between_looking_and_boarding_is_found(mode: CacheMode) -> None:
     async def main() -> None:
         sky = Sky()
-        one = World(sky)
-        landed = asyncio.Event()
-
-        async def wait(act: str) -> None:
-            if act == "board":
-                await landed.wait()
-
-        two = World(sky, owner="2:two", hook=wait)
-        late = start(two.ask(named(mode=mode)))
+        one, late = World(sky), Late(sky)
+        again = start(late.world.ask(named(mode=mode)))
         await rounds()
         await answered(one, named(mode=mode), "the first")
-        landed.set()
-        arrival = await late
+        late.let.set()
+        arrival = await again
         assert (arrival.state, arrival.entry.open().text) == ("hit", "the first")
-        assert two.vendor.lines == []
+        assert late.world.vendor.lines == []
         await one.close()
-        await two.close()
+        await late.world.close()
 
     play(main())
+
+
+def test_what_was_stored_between_looking_and_boarding_is_promised_too() -> None:
+    async def main() -> None:
+        sky = Sky()
+        one, late = World(sky), Late(sky)
+        asked = start(late.world.ask(named()))
+        await rounds()
+        await answered(one, question(), "by another")
+        late.let.set()
+        assert (await asked).state == "hit"
+        await sky.answers.purge(TENANT, Filters())
+        assert await retold(late.world, named()) == "by another"
+        await one.close()
+        await late.world.close()
+
+    play(main())
+
+
+def test_what_a_request_was_told_is_not_passed_to_others_for_whom_it_is_too_old() -> None:
+    async def main() -> None:
+        sky = Sky()
+        one, late = World(sky), Late(sky)
+        again = start(late.world.ask(named()))
+        await rounds()
+        await answered(one, named(), "the first")
+        await asyncio.sleep(5)
+        strict = start(late.world.ask(question(max_age_s=1)))
+        await rounds()
+        late.let.set()
+        (await late.world.vendor.call()).finish("a new one")
+        assert [(await client).entry.open().text for client in (again, strict)] == ["a new one"] * 2
+        await one.close()
+        await late.world.close()
+
+    play(main())
+
+
+def test_a_name_that_another_question_took_meanwhile_costs_the_promise_and_not_the_answer() -> None:
+    async def main() -> None:
+        sky = Sky()
+        one, late = World(sky), Late(sky)
+        slow = start(late.world.ask(named("two", mode="off")))
+        await rounds()
+        await answered(one, named("one", mode="off"), "to one")
+        late.let.set()
+        (await late.world.vendor.call()).finish("to two")
+        assert (await slow).entry.open().text == "to two"
+        assert await retold(one, named("one", mode="off")) == "to one"
+        await one.close()
+        await late.world.close()
+
+    play(main())
+
+
+@pytest.mark.parametrize("mode", ["off", "refresh"])
+def test_who_wants_an_answer_of_its_own_shares_it_with_its_retries_only(mode: CacheMode) -> None:
+    async def main() -> None:
+        world = World()
+        clients = [start(world.ask(named(key=key, mode=mode))) for key in ("k-1", "k-2", "k-1")]
+        clients.append(start(world.ask(question())))
+        for number in range(3):
+            (await world.vendor.call(number)).finish(str(number))
+        texts = [(await client).entry.open().text for client in clients]
+        assert texts == ["0", "1", "0", "2"]
+        await world.close()
+
+    play(main())
+
+
+def test_a_call_that_fails_is_tried_again_for_a_retry_that_is_to_come() -> None:
+    async def main() -> None:
+        world = World()
+        await world.answering.start()
+        client = start(world.ask(named()))
+        line = await world.vendor.call()
+        client.cancel()
+        await rounds()
+        line.fail(ProviderFailed("It broke."))
+        (await world.vendor.call(1)).finish("the second attempt")
+        await rounds(20)
+        assert await retold(world, named()) == "the second attempt"
+        await world.close()
+
+    play(main())
+
+
+def test_a_flight_makes_no_more_promises_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "MAX_PROMISES", 2)
+
+    async def main() -> None:
+        world = World()
+        clients = [start(world.ask(named(key=f"k-{number}"))) for number in range(3)]
+        (await world.vendor.call()).finish("shared")
+        await asyncio.gather(*clients)
+        await world.sky.answers.purge(TENANT, Filters())
+        assert await retold(world, named(key="k-1")) == "shared"
+        await answered(world, named(key="k-2"), "anew")
+        await world.close()
+
+    play(main())
+
+
+@pytest.mark.parametrize("mode", ["default", "off"])
+@WAYS
+def test_whenever_its_caller_leaves_a_call_that_was_made_is_kept_for_the_retry(mode: CacheMode, stream: bool) -> None:
+    async def run(striker: Striker) -> None:
+        world = World(hook=striker)
+        ask = named(mode=mode, stream=stream)
+        client = start(world.stream(ask) if stream else world.ask(ask))
+        striker.strike = client.cancel  # type: ignore[assignment]
+        actor = start(perform(world, "finish"))
+        await rounds(80)
+        assert client.done()
+        again = await world.stream(ask)
+        assert "".join(again) == "onetwo"
+        assert len(world.vendor.lines) == 1
+        actor.cancel()
+        await rounds()
+        world.check_empty()
+        check_books(world)
+        await world.close()
+
+    assert sum(1 for _ in every_point(run)) > 5
 
 
 def test_a_promise_is_kept_for_a_day() -> None:
