@@ -24,7 +24,7 @@ from tests.gate.gate_world import (
 )
 from tests.gate.test_interruption import Striker, check_books, every_point, perform
 
-from askonce.cache.promise import PROMISED_S
+from askonce.cache.promise import PROMISED_OFF_S, PROMISED_S
 from askonce.domain.answer import Entry
 from askonce.domain.call import Ask, CacheMode
 from askonce.domain.caller import Caller
@@ -435,15 +435,16 @@ def test_whenever_its_caller_leaves_a_call_that_was_made_is_kept_for_the_retry(m
     assert sum(1 for _ in every_point(run)) > 5
 
 
-def test_a_promise_is_kept_for_a_day() -> None:
+@pytest.mark.parametrize(("mode", "life_s"), [("refresh", PROMISED_S), ("off", PROMISED_OFF_S)])
+def test_a_promise_is_kept_for_a_day_and_for_minutes_where_the_cache_is_left_alone(mode: Any, life_s: int) -> None:
     async def main() -> None:
         world = World()
-        await answered(world, named(mode="off"))
-        await asyncio.sleep(PROMISED_S - 10)
-        assert await retold(world, named(mode="off")) == "an answer"
+        await answered(world, named(mode=mode))
+        await asyncio.sleep(life_s - 10)
+        assert await retold(world, named(mode=mode)) == "an answer"
         await asyncio.sleep(10)
-        await answered(world, named(mode="off"), "a new one")
-        assert await retold(world, named(mode="off")) == "a new one"
+        await answered(world, named(mode=mode), "a new one")
+        assert await retold(world, named(mode=mode)) == "a new one"
         assert world.sky.clock.wall_ms() > START_MS
         await world.close()
 

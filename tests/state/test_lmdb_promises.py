@@ -138,7 +138,7 @@ def test_the_sweeper_removes_what_has_expired_and_gives_its_room_back(disk: Lmdb
     clock.pass_s(86_400 - 5 * 3600)
     asyncio.run(disk.sweep())
     assert [found(disk, number) is not None for number in range(10)] == [False] * 6 + [True] * 4
-    assert disk._rooms[1].env.stat()["entries"] == empty + 2 * 4 + 1
+    assert disk._rooms[1].env.stat()["entries"] == empty + 4 * 4 + 1
     clock.pass_s(86_400)
     assert disk.promises.sweep(3)
     assert not disk.promises.sweep(200)
@@ -162,8 +162,29 @@ def test_a_record_that_cannot_be_read_is_as_good_as_none(disk: LmdbState, clock:
     promise = kept(1, clock.wall)
     keep(disk, promise)
     with disk._rooms[1].env.begin(write=True) as txn:
-        record = txn.get(b"p" + promise.promise.key)
+        head = txn.get(b"p" + promise.promise.key)
+        assert head is not None
+        record = txn.get(b"r" + head[-32:])
         assert record is not None
-        txn.put(b"p" + promise.promise.key, record[:44])
+        txn.put(b"r" + head[-32:], record[:44])
     assert found(disk, 1) is None
     assert keep(disk, replace(promise, expires_ms=clock.wall + DAY_MS))
+
+
+def test_an_answer_that_many_were_promised_is_written_once_and_goes_with_the_last(
+    disk: LmdbState, clock: HandClock
+) -> None:
+    entry = an_entry(1, clock.wall, rendition=noise(1))
+    promises = [Promise(key(1000 + number), ASKED) for number in range(50)]
+    for number, promise in enumerate(promises):
+        assert keep(disk, Kept(promise, entry, clock.wall + DAY_MS + number))
+    with disk._rooms[1].env.begin() as txn:
+        used = txn.get(b"s")
+        assert used is not None
+        assert int.from_bytes(used, "little") < 2 * 20_000 + 50 * 160
+    assert all(found(disk, number) == entry for number in range(50))
+    clock.pass_s(86_400.049)
+    assert not disk.promises.sweep(200)
+    with disk._rooms[1].env.begin() as txn:
+        assert txn.get(b"s") == bytes(8)
+        assert [key for key, _ in txn.cursor() if key[:1] in (b"p", b"q", b"r", b"n")] == []

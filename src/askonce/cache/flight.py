@@ -74,7 +74,7 @@ class Flight:
         if self._pieces:
             self._pieces = []
             self._epoch += 1
-            if self._committed == self.waiters:
+            if self.waiters and self._committed == self.waiters:
                 self.fail(FlightLost(LOST))
             self._wake()
 

@@ -15,6 +15,8 @@ from askonce.domain.ports import Promise
 
 # How long a finished request's answer is told again. Stripe's API, whose header this is, keeps its keys as long.
 PROMISED_S = 24 * 3600
+# The same where the cache was to be left alone: long enough for a client that tries again, and no longer.
+PROMISED_OFF_S = 600
 
 
 class _Named(Struct, frozen=True, array_like=True):

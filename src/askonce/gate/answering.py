@@ -43,8 +43,9 @@ class Arrival(Struct, frozen=True):
 class Joined:
     """Hold a request's part in a flight. Leave it, whatever happens."""
 
-    def __init__(self, aloft: Aloft, seat: Seat, settlement: Settlement) -> None:
+    def __init__(self, aloft: Aloft, seat: Seat, settlement: Settlement, promise: Promise | None = None) -> None:
         self._aloft = aloft
+        self._promise = promise
         self._seat = seat
         self._settlement = settlement
 
@@ -66,7 +67,7 @@ class Joined:
     @property
     def replayed(self) -> bool:
         """Say whether the answer is one that this very request was given before."""
-        return self._aloft.replayed
+        return self._promise is not None and self._promise.key == self._aloft.replayed
 
     @property
     def candidate(self) -> Candidate:
@@ -165,7 +166,7 @@ class Answering:
             aloft.deserted_at = None
             aloft.promise(plan.promise)
             aloft.fresh_after_ms = max(aloft.fresh_after_ms, plan.fresh_after_ms)
-            return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement)
+            return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement, plan.promise)
         if self._draining:
             raise Draining(STOPPING, retry_after_s=1)
         return self._depart(plan)
@@ -184,7 +185,7 @@ class Answering:
             self._aloft[flight.key] = aloft
         self._tasks[flight] = aloft
         aloft.task = self._spawn(self._fly(aloft))
-        return Joined(aloft, seat, self._settlement)
+        return Joined(aloft, seat, self._settlement, plan.promise)
 
     async def _fly(self, aloft: Aloft) -> None:
         try:

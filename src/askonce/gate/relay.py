@@ -69,7 +69,7 @@ class Aloft(Struct, eq=False):
     cut: bool = False  # a piece could not be logged, so that no later one is
     deserted_at: float | None = None  # the loop's time when the last seat was left
     promises: dict[bytes, Promise] = {}
-    replayed: bool = False  # landed with what its request was told before
+    replayed: bytes = b""  # the key of the promise whose answer it landed with, b"" for any other
 
     def promise(self, promise: Promise | None) -> None:
         """Promise the answer to the retries of one more request."""
@@ -158,20 +158,18 @@ class Relay:
         if answer is not None:
             await unbroken(self._bring_home(aloft, answer))
         elif entry is not None:
-            await self._keep_promises(aloft, entry)
-            aloft.flight.land(entry, from_store=True)
-            await self._land(aloft, Landing(entry))
+            await unbroken(self._bring_in(aloft, entry))
 
     async def _stored_meanwhile(self, aloft: Aloft) -> Entry | None:
         """Look once more before paying: another flight may have landed between our look-up and our lease."""
         plan = aloft.plan
         if aloft.lease is None:
             return None
-        if plan.promise is not None and (entry := await self._told_before(plan.promise)) is not None:
-            # Others may be here by the question alone, unless the cache is not to be looked at.
-            aloft.replayed = plan.mode != "default" or entry.stored_ms >= aloft.fresh_after_ms
-            if aloft.replayed:
-                return entry
+        entry = None if plan.promise is None else await self._told_before(plan.promise)
+        # Others may be here by the question alone, unless the cache is not to be looked at.
+        if entry is not None and (plan.mode != "default" or entry.stored_ms >= aloft.fresh_after_ms):
+            aloft.replayed = plan.promise.key if plan.promise is not None else b""
+            return entry
         if plan.mode != "default":
             return None
         try:
@@ -190,7 +188,13 @@ class Relay:
         """Keep what was promised, before anybody hears the answer; also to those who join while that goes on."""
         while aloft.promises:
             _, promise = aloft.promises.popitem()
-            await self._settlement.promise(promise, entry)
+            await self._settlement.promise(promise, entry, aloft.plan.mode)
+
+    async def _bring_in(self, aloft: Aloft, entry: Entry) -> None:
+        """Land with an answer that was stored."""
+        await self._keep_promises(aloft, entry)
+        aloft.flight.land(entry, from_store=True)
+        await self._land(aloft, Landing(entry))
 
     async def _bring_home(self, aloft: Aloft, answer: Answer) -> None:
         """Price and settle a paid answer, and land with it."""

@@ -8,8 +8,9 @@ to the observer.
 from msgspec import Struct
 
 from askonce.cache.policy import Policy
-from askonce.cache.promise import PROMISED_S
+from askonce.cache.promise import PROMISED_OFF_S, PROMISED_S
 from askonce.domain.answer import Answer, Entry, pack
+from askonce.domain.call import CacheMode
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, Detail, InternalError, KeyReused, StoreUnavailable
 from askonce.domain.outcome import Ending, Paid, PaidRecord, Spared
@@ -103,10 +104,11 @@ class Settlement:
             raise KeyReused(REUSED, details=[Detail("Idempotency-Key", "was used for another question")])
         return kept.entry
 
-    async def promise(self, promise: Promise, entry: Entry) -> None:
-        """Keep an answer for the retries of a request, whatever becomes of the entry."""
+    async def promise(self, promise: Promise, entry: Entry, mode: CacheMode = "default") -> None:
+        """Keep an answer for the retries of a request in this mode, whatever becomes of the entry."""
+        life_s = PROMISED_OFF_S if mode == "off" else PROMISED_S
         try:
-            await self._promises.keep(Kept(promise, entry, self._clock.wall_ms() + 1000 * PROMISED_S))
+            await self._promises.keep(Kept(promise, entry, self._clock.wall_ms() + 1000 * life_s))
         except StoreUnavailable:
             return  # a retry asks anew, as if it had come without a name
 
