@@ -147,6 +147,7 @@ class ProviderFailed(AskonceError):
     """Report a vendor's 5xx, a broken connection, an early end or an answer that makes no sense."""
 
     status, code, title, retryable = 502, "provider_error", "Provider error", True
+    is_down = True  # of the instance False: the vendor is well, but its model spoiled this answer
 
 
 class ProviderDenied(AskonceError):

@@ -57,9 +57,8 @@ class Dispatch:
         Raises the provider errors of `domain.errors`. Health learns from every ending. Hangs up in any case, if
         cancelled too.
         """
-        provider = self._provider(target)
+        pieces = self._provider(target).ask(call, target.candidate.model, deadline_s)
         trial = self._health.begin(target)
-        pieces = provider.ask(call, target.candidate.model, deadline_s)
         try:
             async for piece in pieces:
                 if isinstance(piece, Answer):

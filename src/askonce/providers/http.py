@@ -131,7 +131,9 @@ class Http:
     async def begin(self, request: Request, limits: Limits) -> tuple[Reply, Origin, Connection]:
         """Do what entering an exchange does."""
         deadline = _Deadline(request.who, limits)
-        target, origin = self._whereto(request.url)
+        with unsent():
+            target, origin = self._whereto(request.url)
+            message = _encode(request, target, origin)
         await self._seat(deadline)
         try:
             connection = await self._acquire(origin, deadline)
@@ -139,7 +141,7 @@ class Http:
             self._free.release()
             raise
         try:
-            connection.send(_encode(request, target, origin))
+            connection.send(message)
             with deadline.over("did not answer in time"):
                 await connection.head(deadline.until(limits.first_byte_s))
         except BaseException:

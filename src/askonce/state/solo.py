@@ -70,6 +70,10 @@ class Hangar:
         self._aloft[flight] = Aloft(self._generation, owner, now_ns + LEASE_NS)
         return Lease(True, self._generation)
 
+    def forget(self, flight: bytes) -> None:
+        """Forget a flight at once."""
+        self._aloft.pop(flight, None)
+
     def _sweep(self, now_ns: int) -> None:
         """Forget what ended or was lost long ago; once per lingering time, so that it costs little per flight."""
         self._sweep_at_ns = now_ns + LINGER_NS
@@ -113,6 +117,8 @@ class SoloFlights:
             aloft.landing = landing
             aloft.expires_ns = self._hangar.clock.steady_ns()
             aloft.wake()
+            if not aloft.presence:
+                self._hangar.forget(flight)  # nobody boarded to follow, and nobody can any more
 
     async def followed(self, flight: bytes, generation: int) -> bool:
         """Say whether any other owner follows right now."""
