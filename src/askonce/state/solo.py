@@ -42,10 +42,14 @@ class Aloft:
 
 
 class Hangar:
-    """Hold all flights of the process, the landed ones for as long as they linger."""
+    """Hold all flights of the process, the landed ones for as long as they linger.
 
-    def __init__(self, clock: Clock) -> None:
+    `is_alone`: there is one owner, so that a flight which nobody boarded to follow by its landing is followed by nobody.
+    """
+
+    def __init__(self, clock: Clock, *, is_alone: bool = False) -> None:
         self.clock = clock
+        self.is_alone = is_alone
         self._aloft: dict[bytes, Aloft] = {}
         self._generation = 0
         self._sweep_at_ns = 0
@@ -117,8 +121,8 @@ class SoloFlights:
             aloft.landing = landing
             aloft.expires_ns = self._hangar.clock.steady_ns()
             aloft.wake()
-            if not aloft.presence:
-                self._hangar.forget(flight)  # nobody boarded to follow, and nobody can any more
+            if self._hangar.is_alone and not aloft.presence:
+                self._hangar.forget(flight)
 
     async def followed(self, flight: bytes, generation: int) -> bool:
         """Say whether any other owner follows right now."""

@@ -156,7 +156,7 @@ class Gateway:
         config, state, clock = self._config, self._state, self._clock
         policy = Policy(config.cache, config.cache_ttl_s)
         # A lone worker has nobody to share its flights with; then leases need not leave the process.
-        flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock), "0:solo")
+        flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock, is_alone=True), "0:solo")
         outlets = Outlets(self._providers, places_of(config))
         dispatch = Dispatch(outlets, self._prices, config.deadlines.total_s, self._health, random.random)
         stores = Stores(state.answers, state.promises, state.books)
