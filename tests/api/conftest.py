@@ -174,7 +174,7 @@ class World:
                     "model_list": models,
                     "model_object": models,
                 },
-                cache=CacheDoors(self.state.answers, self.state.books, self.clock),
+                cache=CacheDoors(self.state.answers, self.state.promises, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
                 pages=Pages(DOORS, "127.0.0.1:3001"),
                 limits=self.limits,

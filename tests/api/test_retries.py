@@ -146,3 +146,17 @@ def test_one_promise_serves_all_doors_where_the_question_is_the_same(world):
         assert len(world.provider.calls) == 1
 
     world.run(story)
+
+
+@pytest.mark.parametrize(("query", "left"), [("", 0), ("?provider=fake", 0), ("?provider=another", 1)])
+@MODES
+def test_deleting_the_cache_deletes_what_was_promised_from_it(world, header, query, left):
+    async def story(client):
+        sent = NAMED | {"cache-control": header}
+        await client.post(ASKED["/llm/generate"], headers=sent)
+        assert (await client.ask("DELETE", f"/llm/cache{query}")).status == 200
+        again = await client.post(ASKED["/llm/generate"], headers=sent)
+        assert again.headers.get("idempotent-replayed") == (None if left == 0 else "true")
+        assert len(world.provider.calls) == 2 - left
+
+    world.run(story)

@@ -190,6 +190,24 @@ def test_a_restart_for_nobody_ends_the_flight() -> None:
     asyncio.run(main())
 
 
+def test_a_restart_while_nobody_waits_lets_the_flight_go_on() -> None:
+    async def main() -> None:
+        one, _ = flight()
+        seat = one.take_seat(pays=True)
+        one.append(Delta("old"))
+        assert await seat.more()
+        seat.leave()
+        one.restart()
+        assert not one.over
+        fresh: list[str] = []
+        late = asyncio.ensure_future(listen(one.take_seat(pays=False), fresh))
+        one.append(Delta("new"))
+        one.land(ENTRY)
+        assert await late == ["new"]
+
+    asyncio.run(main())
+
+
 def test_a_restart_before_any_text_changes_nothing() -> None:
     async def main() -> None:
         one, _ = flight()

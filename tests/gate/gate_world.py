@@ -410,6 +410,7 @@ class World:
         """Assert that nothing is left behind."""
         answering = self.answering
         assert answering._aloft == {}
+        assert answering._named == {}
         assert answering._tasks == {}
         assert answering.in_flight == 0
         assert [task for task in answering._house if not task.done()] == []

@@ -24,7 +24,8 @@ from tests.gate.gate_world import (
 )
 from tests.gate.test_interruption import Striker, check_books, every_point, perform
 
-from askonce.cache.promise import PROMISED_OFF_S, PROMISED_S
+from askonce.cache.policy import Policy
+from askonce.cache.promise import PROMISED_OFF_S, PROMISED_S, promise_of
 from askonce.domain.answer import Entry
 from askonce.domain.call import Ask, CacheMode
 from askonce.domain.caller import Caller
@@ -32,15 +33,24 @@ from askonce.domain.errors import KeyReused, ProviderFailed, ProviderRejected
 from askonce.domain.outcome import Spared
 from askonce.domain.ports import Filters, Window
 from askonce.gate import relay
+from askonce.gate.admission import OverLimit
+from askonce.gate.answering import Joined
 from askonce.gate.pipeline import Admitted
 
 HOOKS = pytest.mark.parametrize("hook", [promptly, dawdle])
 MODES = pytest.mark.parametrize("mode", ["default", "refresh", "off"])
+ALL: tuple[CacheMode, ...] = ("default", "refresh", "off")
 WAYS = pytest.mark.parametrize("stream", [False, True])
 
 
 def named(prompt: str = "hello", key: str = "k-1", **more: Any) -> Ask:
     return replace(question(prompt, **more), retry_key=key)
+
+
+def promise_key(ask: Ask) -> bytes:
+    promise = promise_of(ask, CALLER.identity)
+    assert promise is not None
+    return promise.key
 
 
 async def travel(world: World, ask: Ask, caller: Caller = CALLER, window: Window | None = None) -> Admitted:
@@ -190,14 +200,16 @@ def test_an_answer_from_the_store_is_promised_too_and_outlives_purge_and_refresh
     play(main())
 
 
-def test_what_policy_does_not_keep_is_promised_all_the_same() -> None:
+@MODES
+@pytest.mark.parametrize(("text", "finish"), [("no", "content_filter"), ("half", "unknown"), (" ", "stop")])
+def test_an_answer_that_is_not_fit_to_be_told_again_is_not_promised(mode: CacheMode, text: str, finish: Any) -> None:
     async def main() -> None:
         world = World()
-        client = start(world.ask(named()))
-        (await world.vendor.call()).finish("filtered", "content_filter")
+        client = start(world.ask(named(mode=mode)))
+        (await world.vendor.call()).finish(text, finish)
         assert not (await client).stored
-        assert await retold(world, named()) == "filtered"
-        assert (await world.totals()).entries == 0
+        await answered(world, named(mode=mode), "better")
+        assert await retold(world, named(mode=mode)) == "better"
         await world.close()
 
     play(main())
@@ -451,6 +463,148 @@ def test_a_promise_is_kept_for_a_day_and_for_minutes_where_the_cache_is_left_alo
     play(main())
 
 
+@pytest.mark.parametrize("modes", [("off", "default"), ("default", "off")])
+def test_a_promise_that_any_try_wanted_without_the_cache_is_kept_for_minutes(
+    modes: tuple[CacheMode, CacheMode],
+) -> None:
+    async def main() -> None:
+        world = World()
+        clients = [start(world.ask(named(mode=mode))) for mode in modes]
+        (await world.vendor.call()).finish("short")
+        await asyncio.gather(*clients)
+        await asyncio.sleep(PROMISED_OFF_S)
+        assert await world.sky.promises.find(promise_key(named())) is None
+        await world.close()
+
+    play(main())
+
+
+def test_with_the_cache_switched_off_nothing_is_promised_for_longer_than_minutes() -> None:
+    policy = Policy(False, 3600)
+    assert {policy.promised_s(mode) for mode in ("default", "only", "refresh", "off")} == {PROMISED_OFF_S}
+
+
+@WAYS
+@pytest.mark.parametrize("modes", [(one, two) for one in ALL for two in ALL if one != two])
+def test_a_retry_in_another_mode_joins_the_call_of_its_first_try(
+    modes: tuple[CacheMode, CacheMode], stream: bool
+) -> None:
+    async def main() -> None:
+        world = World()
+        first = start(world.stream(named(mode=modes[0], stream=stream)))
+        line = await world.vendor.call()
+        first.cancel()
+        await rounds()
+        again = start(world.stream(named(mode=modes[1], stream=stream)))
+        other = start(world.stream(question(stream=stream, mode="refresh")))
+        await rounds(30)
+        line.finish("once")
+        assert "".join(await again) == "once"
+        if "default" not in modes[:1]:  # who has no name joins those only whose mode lets everybody join
+            (await world.vendor.call(1)).finish("another")
+        await other
+        assert len(world.vendor.lines) == (1 if modes[0] == "default" else 2)
+        assert world.answering._named == {}
+        await world.close()
+
+    play(main())
+
+
+def test_an_unnamed_joiner_and_another_name_are_not_told_that_their_answer_is_a_repetition() -> None:
+    async def main() -> None:
+        sky = Sky()
+        one, late = World(sky), Late(sky)
+        asks = [named(), question(), named(key="k-2"), named(model="m-1")]
+        joined = [await late.world.set_out(ask) for ask in asks]
+        await rounds()
+        await answered(one, named(), "the first")
+        late.let.set()
+        told = []
+        for seat in joined:
+            assert isinstance(seat, Joined)
+            assert (await seat.arrival()).entry.open().text == "the first"
+            told.append(seat.replayed)
+            seat.leave()
+        assert told == [True, False, False, False]
+        await one.close()
+        await late.world.close()
+
+    play(main())
+
+
+def test_a_promised_call_whose_leader_died_under_a_follower_that_left_is_led_on() -> None:
+    async def main() -> None:
+        sky = Sky()
+        dead, alive = World(sky), World(sky, owner="2:two")
+        await alive.answering.start()
+        leader = start(dead.stream(question(stream=True)))  # its leases are never renewed
+        line = await dead.vendor.call()
+        follower = start(alive.stream(named(stream=True)))
+        await rounds(30)
+        line.say("a piece")
+        await rounds(30)
+        follower.cancel()
+        (await alive.vendor.call()).finish("after all")
+        await rounds(30)
+        assert await retold(alive, named()) == "after all"
+        leader.cancel()
+        await alive.close()
+
+    play(main())
+
+
+class Unread:
+    """Lose what is promised between the two looks at it."""
+
+    def __init__(self) -> None:
+        self.acts: list[str] = []
+        self.world = World(hook=self._note)
+
+    async def _note(self, act: str) -> None:
+        self.acts.append(act)
+        if act == "enter" and "question.done" in self.acts:
+            self.world.sky.promises._records.clear()
+
+
+def test_what_is_promised_is_read_only_for_a_caller_that_is_let_in() -> None:
+    async def main() -> None:
+        acts: list[str] = []
+
+        async def note(act: str) -> None:
+            acts.append(act)
+
+        world = World(hook=note)
+        window = Window("llm|addr:127.0.0.1", 1, 60_000_000_000)
+        await answered(world, named(mode="off"))
+        await travel(world, named(mode="off"), window=window)
+        acts.clear()
+        with pytest.raises(OverLimit):
+            await travel(world, named(mode="off"), window=window)
+        assert acts == ["question", "question.done", "enter", "enter.done"]
+        await world.close()
+
+    play(main())
+
+
+def test_what_is_gone_once_its_caller_is_let_in_is_asked_anew_and_counted_once() -> None:
+    async def main() -> None:
+        unread = Unread()
+        world, window = unread.world, Window("llm|addr:127.0.0.1", 3, 60_000_000_000)
+        await answered(world, named(mode="off"))
+        unread.acts.clear()
+        admitted = await travel(world, named(mode="off"), window=window)
+        assert isinstance(admitted.outcome, Joined)
+        assert admitted.verdict is not None
+        assert admitted.verdict.remaining == 2
+        (await world.vendor.call(1)).finish("anew")
+        assert (await admitted.outcome.arrival()).entry.open().text == "anew"
+        admitted.outcome.leave()
+        await rounds()
+        await world.close()
+
+    play(main())
+
+
 def test_a_repetition_counts_in_its_window_and_a_reused_name_does_not() -> None:
     async def main() -> None:
         world = World()
@@ -466,7 +620,7 @@ def test_a_repetition_counts_in_its_window_and_a_reused_name_does_not() -> None:
     play(main())
 
 
-@pytest.mark.parametrize("act", ["find", "keep"])
+@pytest.mark.parametrize("act", ["question", "find", "keep"])
 @MODES
 def test_with_the_store_away_named_requests_are_answered_without_a_promise(act: str, mode: CacheMode) -> None:
     async def main() -> None:

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from askonce.cache.promise import PROMISED_OFF_S, PROMISED_S
 from askonce.domain.answer import KEPT_FINISHES, Answer
 from askonce.domain.call import CacheMode, CacheWish
 from askonce.domain.caller import Caller
@@ -46,6 +47,10 @@ class Policy:
         """Return the epoch millisecond at which an entry stored now runs out."""
         ttl_s = self._ttl_s if wish.ttl_s is None else wish.ttl_s
         return stored_ms + 1000 * ttl_s
+
+    def promised_s(self, mode: CacheMode) -> int:
+        """Return how long retries of a request in this mode are told its answer, by its name."""
+        return PROMISED_S if self._enabled and mode != "off" else PROMISED_OFF_S
 
     def keeps(self, answer: Answer) -> bool:
         """Say whether an answer may be stored: it ended well, says something, and is not oversized."""

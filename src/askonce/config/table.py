@@ -61,7 +61,14 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting("secret", "secret", "text", values.text, "Secret that signs what is handed out to clients.", secret=True),
-    Setting("cache", "cache", "switch", values.switch, "Keep answers. Off: every request is paid for."),
+    Setting(
+        "cache",
+        "cache",
+        "switch",
+        values.switch,
+        "Keep answers. Off: every request is paid for but retries by `Idempotency-Key`, whose answers are kept ten "
+        "minutes.",
+    ),
     Setting("cache_ttl", "cache_ttl_s", "span", values.whole_duration(1, 3650 * _DAY_S), "How long an answer is kept."),
     Setting(
         "cache_off_doors",

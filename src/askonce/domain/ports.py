@@ -4,7 +4,7 @@ Every method may wait, so all are `async`; adapters over LMDB never suspend, so 
 giving up the processor. All raise `StoreUnavailable` where the store is away, unless they say otherwise.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -124,18 +124,27 @@ class Kept(Struct, frozen=True):
 
 
 class Promises(Protocol):
-    """Keep what callers were told under their own names for it, apart from the stored answers: neither a purge nor a
-    newer answer to the same question changes it."""
+    """Keep what callers were told under their own names for it, apart from the stored answers: a newer answer to the
+    same question does not change it."""
+
+    async def question(self, key: bytes) -> bytes | None:
+        """Return which question a promise's key stands for; None where nothing is kept. Costs less than `find`."""
+        ...
 
     async def find(self, key: bytes) -> Kept | None:
         """Return what is kept under a promise's key and has not expired."""
         ...
 
-    async def keep(self, kept: Kept) -> bool:
-        """Keep it, the oldest giving way where room is needed; False if there is no room for it.
+    async def keep(self, entry: Entry, until_ms: Mapping[Promise, int]) -> bool:
+        """Keep one answer for all these promises, each until its epoch millisecond, in one act.
 
-        What is kept under its key already, and has not expired, stays: the first answer is the promise.
+        What would expire first gives way where room is needed; False if there is no room for it. What is kept under
+        a key already, and has not expired, stays: the first answer is the promise.
         """
+        ...
+
+    async def purge(self, tenant: str, filters: Filters) -> None:
+        """Forget all promises whose answers match."""
         ...
 
 

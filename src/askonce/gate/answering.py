@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from askonce.cache.flight import Flight, Seat
 from askonce.domain.answer import CacheState, Entry, Piece
-from askonce.domain.call import Candidate
+from askonce.domain.call import CacheMode, Candidate
 from askonce.domain.errors import Draining, StoreUnavailable
 from askonce.domain.ports import Flights, Observer, Promise
 from askonce.gate.dispatch import Dispatch
@@ -67,7 +67,7 @@ class Joined:
     @property
     def replayed(self) -> bool:
         """Say whether the answer is one that this very request was given before."""
-        return self._promise is not None and self._promise.key == self._aloft.replayed
+        return self._promise is not None and self._promise == self._aloft.replayed
 
     @property
     def candidate(self) -> Candidate:
@@ -120,6 +120,7 @@ class Answering:
         self._dispatch = dispatch
         self._settlement = settlement
         self._aloft: dict[bytes, Aloft] = {}  # joinable, by flight key
+        self._named: dict[Promise, Aloft] = {}  # the same, by those who joined by name
         self._tasks: dict[Flight, Aloft] = {}  # all, the private and the abandoned included
         self._house: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -143,43 +144,57 @@ class Answering:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
-    async def kept(self, promise: Promise) -> Entry | None:
-        """Return what this very request was answered before. Raises `KeyReused`."""
-        return await self._settlement.kept(promise)
+    async def is_kept(self, promise: Promise) -> bool:
+        """Say whether this very request was answered before. Raises `KeyReused`."""
+        return await self._settlement.is_kept(promise)
 
-    async def replay(self, entry: Entry) -> None:
-        """Book an answer that is told again."""
-        await self._settlement.spared(entry.tenant, entry, coalesced=False)
+    async def replay(self, promise: Promise) -> Entry | None:
+        """Return what this very request was answered before, and book that it is told again. Raises `KeyReused`."""
+        entry = await self._settlement.kept(promise)
+        if entry is not None:
+            await self._settlement.spared(entry.tenant, entry, coalesced=False)
+        return entry
 
-    async def promise(self, promise: Promise, entry: Entry) -> None:
+    async def promise(self, promise: Promise, entry: Entry, mode: CacheMode) -> None:
         """Keep an answer from the store for the retries of the request that found it."""
-        await self._settlement.promise(promise, entry)
+        await self._settlement.promise(entry, {promise: mode})
 
-    def is_aloft(self, flight: bytes) -> bool:
+    def is_aloft(self, plan: Plan) -> bool:
         """Say whether the question is being answered in this process, so that joining costs nothing."""
-        return self._joinable(flight) is not None
+        return self._joinable(plan) is not None
 
     def seat(self, plan: Plan) -> Joined:
         """Join the flight of this question, or make one leave. Raises `Draining`. Never suspends."""
-        aloft = None if plan.is_alone else self._joinable(plan.keys.flight)
+        aloft = self._joinable(plan)
         if aloft is not None:
             aloft.deserted_at = None
-            aloft.promise(plan.promise)
+            self._name(aloft, plan)
             aloft.fresh_after_ms = max(aloft.fresh_after_ms, plan.fresh_after_ms)
             return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement, plan.promise)
         if self._draining:
             raise Draining(STOPPING, retry_after_s=1)
         return self._depart(plan)
 
-    def _joinable(self, flight: bytes) -> Aloft | None:
-        """Return the flight of that key, unless it has ended and only its landing is still being made known."""
-        aloft = self._aloft.get(flight)
+    def _joinable(self, plan: Plan) -> Aloft | None:
+        """Return the flight that the request may join: of this very request first, in whichever cache mode it left.
+
+        None where that has ended and only its landing is still being made known.
+        """
+        if plan.is_alone:
+            return None
+        aloft = None if plan.promise is None else self._named.get(plan.promise)
+        aloft = aloft or self._aloft.get(plan.keys.flight)
         return None if aloft is None or aloft.flight.over else aloft
+
+    def _name(self, aloft: Aloft, plan: Plan) -> None:
+        """Promise the answer to the retries of the request, and let them find its flight."""
+        if aloft.promise(plan) and plan.promise is not None:
+            self._named[plan.promise] = aloft
 
     def _depart(self, plan: Plan) -> Joined:
         flight = Flight(plan.keys.flight, self._deserted)
         aloft = Aloft(flight, plan, plan.fresh_after_ms)
-        aloft.promise(plan.promise)
+        self._name(aloft, plan)
         seat = flight.take_seat(pays=True)
         if not plan.is_alone:
             self._aloft[flight.key] = aloft
@@ -197,6 +212,9 @@ class Answering:
     def _forget(self, aloft: Aloft) -> None:
         if self._aloft.get(aloft.flight.key) is aloft:
             del self._aloft[aloft.flight.key]
+        for promise in aloft.named:
+            if self._named.get(promise) is aloft:
+                del self._named[promise]
 
     def _deserted(self, flight: Flight) -> None:
         aloft = self._tasks.get(flight)

@@ -67,37 +67,35 @@ class Road:
         what fails after the admission is an outcome, because the caller is told what its window said all the same.
         """
         promise = promise_of(ask, caller.identity)
-        if promise is not None and (kept := await self._answering.kept(promise)) is not None:
-            return await self._replay(ask, kept, caller, window)
+        verdict: Verdict | None = None
+        if promise is not None and await self._answering.is_kept(promise):
+            # Like any hit it counts, whoever could be asked by now; and it is read only for who is let in.
+            verdict = self._admitted(window, await self._threshold.enter(Knock(caller.tenant, window)))
+            if (kept := await self._answering.replay(promise)) is not None:
+                return Admitted(window, verdict, kept, _route_of(kept, ask), replayed=True)
         route = self._router.route(ask)
         mode = self._policy.mode(ask.cache)
         keys = _keys(ask, route, mode, promise)
         looks = keys.entries if mode in ("default", "only") else ()
         fresh = fresh_after_ms(ask.cache, mode, self._clock.wall_ms())
-        entered = await self._threshold.enter(Knock(caller.tenant, window, looks, fresh))
-        verdict = self._admitted(window, entered)
+        knocks = window if verdict is None else None  # once; what was kept for it may just have gone
+        entered = await self._threshold.enter(Knock(caller.tenant, knocks, looks, fresh))
+        verdict = verdict or self._admitted(window, entered)
         if entered.entry is not None:
             if promise is not None:
-                await self._answering.promise(promise, entered.entry)
+                await self._answering.promise(promise, entered.entry, mode)
             return Admitted(window, verdict, entered.entry, route)
         if mode == "only":
             return Admitted(window, verdict, CacheMiss(NOTHING_STORED), route)
         try:
             plan = Plan(ask, mode, route, keys, fresh, shape, request_id, promise)
-            if plan.is_alone or not self._answering.is_aloft(keys.flight):
+            if not self._answering.is_aloft(plan):
                 route = await self._router.afford(ask, route)
                 plan = replace(plan, route=route)
             joined = self._answering.seat(plan)
         except AskonceError as error:
             return Admitted(window, verdict, error, route)
         return Admitted(window, verdict, joined, route)
-
-    async def _replay(self, ask: Ask, kept: Entry, caller: Caller, window: Window | None) -> Admitted:
-        """Tell a caller again what it was told. It counts like any hit, whoever could be asked by now."""
-        verdict = self._admitted(window, await self._threshold.enter(Knock(caller.tenant, window)))
-        await self._answering.replay(kept)
-        route = Route(ask.routing.mode, (Candidate(kept.provider, kept.model),))
-        return Admitted(window, verdict, kept, route, replayed=True)
 
     def _admitted(self, window: Window | None, entered: Entered) -> Verdict | None:
         if window is not None and entered.verdict is not None and not entered.verdict.admitted:
@@ -111,3 +109,8 @@ def _keys(ask: Ask, route: Route, mode: CacheMode, promise: Promise | None) -> F
     if promise is not None and mode in ("off", "refresh"):
         return replace(keys, flight=own_flight(promise))
     return keys
+
+
+def _route_of(kept: Entry, ask: Ask) -> Route:
+    """Return the route of an answer that is told again."""
+    return Route(ask.routing.mode, (Candidate(kept.provider, kept.model),))

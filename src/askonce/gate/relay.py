@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from askonce.cache.flight import Flight
 from askonce.domain.answer import Answer, Entry, Piece
-from askonce.domain.call import Candidate
+from askonce.domain.call import CacheMode, Candidate
 from askonce.domain.errors import (
     AskonceError,
     Draining,
@@ -53,8 +53,9 @@ STOPPING = "This process is shutting down. Ask again."
 class Aloft(Struct, eq=False):
     """Hold a flight of this process with what feeds it.
 
-    `fresh_after_ms` is the strictest of all who joined: a stored answer older than that will not do. `promises` by
-    their keys are those that are still to be kept; while there are any, the flight goes on though nobody waits.
+    `fresh_after_ms` is the strictest of all who joined: a stored answer older than that will not do. `promises`, with
+    the cache modes of their requests, are those that are still to be kept; while there are any, the flight goes on
+    though nobody waits. `named` are all that it was promised to.
     """
 
     flight: Flight
@@ -68,13 +69,22 @@ class Aloft(Struct, eq=False):
     stored: bool = False
     cut: bool = False  # a piece could not be logged, so that no later one is
     deserted_at: float | None = None  # the loop's time when the last seat was left
-    promises: dict[bytes, Promise] = {}
-    replayed: bytes = b""  # the key of the promise whose answer it landed with, b"" for any other
+    promises: dict[Promise, CacheMode] = {}
+    named: set[Promise] = set()
+    replayed: Promise | None = None  # whose answer it landed with, where that was told before
 
-    def promise(self, promise: Promise | None) -> None:
-        """Promise the answer to the retries of one more request."""
-        if promise is not None and len(self.promises) < MAX_PROMISES:
-            self.promises[promise.key] = promise
+    def promise(self, plan: Plan) -> bool:
+        """Promise the answer to the retries of one more request; False where too many were promised it.
+
+        In mode `off` where any of its tries is: that it is not to stay counts more than that it may.
+        """
+        promise = plan.promise
+        if promise is None or (promise not in self.promises and len(self.named) >= MAX_PROMISES):
+            return False
+        if self.promises.get(promise) != "off":
+            self.promises[promise] = plan.mode
+        self.named.add(promise)
+        return True
 
     @property
     def candidate(self) -> Candidate:
@@ -168,7 +178,7 @@ class Relay:
         entry = None if plan.promise is None else await self._told_before(plan.promise)
         # Others may be here by the question alone, unless the cache is not to be looked at.
         if entry is not None and (plan.mode != "default" or entry.stored_ms >= aloft.fresh_after_ms):
-            aloft.replayed = plan.promise.key if plan.promise is not None else b""
+            aloft.replayed = plan.promise
             return entry
         if plan.mode != "default":
             return None
@@ -187,8 +197,8 @@ class Relay:
     async def _keep_promises(self, aloft: Aloft, entry: Entry) -> None:
         """Keep what was promised, before anybody hears the answer; also to those who join while that goes on."""
         while aloft.promises:
-            _, promise = aloft.promises.popitem()
-            await self._settlement.promise(promise, entry, aloft.plan.mode)
+            promises, aloft.promises = aloft.promises, {}
+            await self._settlement.promise(entry, promises)
 
     async def _bring_in(self, aloft: Aloft, entry: Entry) -> None:
         """Land with an answer that was stored."""

@@ -5,16 +5,17 @@ open. The answer still reaches its callers, though nobody is promised anything; 
 to the observer.
 """
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from askonce.cache.policy import Policy
-from askonce.cache.promise import PROMISED_OFF_S, PROMISED_S
 from askonce.domain.answer import Answer, Entry, pack
 from askonce.domain.call import CacheMode
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, Detail, InternalError, KeyReused, StoreUnavailable
 from askonce.domain.outcome import Ending, Paid, PaidRecord, Spared
-from askonce.domain.ports import Answers, Books, Kept, Observer, Promise, Promises
+from askonce.domain.ports import Answers, Books, Observer, Promise, Promises
 from askonce.gate.plan import Plan
 
 UNEXPECTED = "Something unexpected happened here. It has been logged; the operator finds it by the request id."
@@ -92,23 +93,32 @@ class Settlement:
         tokens = entry.prompt_tokens + entry.completion_tokens
         await self._book(Spared(tenant, "coalesced" if coalesced else "exact", entry.cost_nano, tokens))
 
+    async def is_kept(self, promise: Promise) -> bool:
+        """Say whether this very request was answered before. Raises `KeyReused` where its name stood for another."""
+        try:
+            return _is_same(promise, await self._promises.question(promise.key))
+        except StoreUnavailable:
+            return False
+
     async def kept(self, promise: Promise) -> Entry | None:
         """Return what this very request was answered before. Raises `KeyReused` where its name stood for another."""
         try:
             kept = await self._promises.find(promise.key)
         except StoreUnavailable:
             return None
-        if kept is None:
-            return None
-        if kept.promise.question != promise.question:
-            raise KeyReused(REUSED, details=[Detail("Idempotency-Key", "was used for another question")])
-        return kept.entry
+        return kept.entry if kept is not None and _is_same(promise, kept.promise.question) else None
 
-    async def promise(self, promise: Promise, entry: Entry, mode: CacheMode = "default") -> None:
-        """Keep an answer for the retries of a request in this mode, whatever becomes of the entry."""
-        life_s = PROMISED_OFF_S if mode == "off" else PROMISED_S
+    async def promise(self, entry: Entry, promises: Mapping[Promise, CacheMode]) -> None:
+        """Keep an answer for the retries of requests in these modes, whatever becomes of the entry.
+
+        One that is not fit to be told again is not promised: a retry asks anew.
+        """
+        if not self._policy.keeps(entry.open()):
+            return
+        now_ms = self._clock.wall_ms()
+        until_ms = {promise: now_ms + 1000 * self._policy.promised_s(mode) for promise, mode in promises.items()}
         try:
-            await self._promises.keep(Kept(promise, entry, self._clock.wall_ms() + 1000 * life_s))
+            await self._promises.keep(entry, until_ms)
         except StoreUnavailable:
             return  # a retry asks anew, as if it had come without a name
 
@@ -142,3 +152,9 @@ class Settlement:
             await self._books.book(ending)
         except StoreUnavailable as error:
             self._observer.unbooked(ending, error)
+
+
+def _is_same(promise: Promise, question: bytes | None) -> bool:
+    if question not in (None, promise.question):
+        raise KeyReused(REUSED, details=[Detail("Idempotency-Key", "was used for another question")])
+    return question is not None

@@ -4,13 +4,13 @@ Nothing here outlives the process. `SoloFlights` (solo.py) is also what a single
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from askonce.cache import entry as codec
 from askonce.domain.answer import Entry
 from askonce.domain.clock import Clock
 from askonce.domain.outcome import Paid, Spared, Totals
-from askonce.domain.ports import Entered, Filters, Kept, Knock, Page, Verdict, Window
+from askonce.domain.ports import Entered, Filters, Kept, Knock, Page, Promise, Verdict, Window
 from askonce.limits import window as rule
 from askonce.state import tally
 from askonce.state.solo import Hangar, SoloFlights
@@ -141,36 +141,45 @@ def matches(entry: Entry, filters: Filters, now_ms: int) -> bool:
 
 
 class MemoryPromises:
-    """Keep what was promised in order of time; the oldest goes first when room is needed."""
+    """Keep what was promised in order of time; what would expire first goes first when room is needed."""
 
     def __init__(self, clock: Clock, capacity_bytes: int) -> None:
         self._clock = clock
         self._capacity = capacity_bytes
-        self._records: dict[bytes, tuple[Kept, int]] = {}
-        self._size = 0
+        self._records: dict[bytes, tuple[Kept, bytes]] = {}
+
+    async def question(self, key: bytes) -> bytes | None:
+        """Return which question a promise's key stands for."""
+        kept = await self.find(key)
+        return None if kept is None else kept.promise.question
 
     async def find(self, key: bytes) -> Kept | None:
         """Return what is kept under a promise's key and has not expired."""
-        kept, _ = self._records.get(key, (None, 0))
+        kept, _ = self._records.get(key, (None, b""))
         return kept if kept is not None and kept.expires_ms > self._clock.wall_ms() else None
 
-    async def keep(self, kept: Kept) -> bool:
-        """Keep it unless something is kept there; False if it is larger than everything that may be kept."""
-        if await self.find(kept.promise.key) is not None:
-            return True
-        size = len(codec.encode(kept.entry))
-        if size > self._capacity:
+    async def keep(self, entry: Entry, until_ms: Mapping[Promise, int]) -> bool:
+        """Keep them unless something is kept there; False if the answer is larger than everything that may be kept."""
+        record = codec.encode(entry)
+        if len(record) > self._capacity:
             return False
-        self._remove(kept.promise.key)
-        while self._size + size > self._capacity:
-            self._remove(next(iter(self._records)))
-        self._records[kept.promise.key] = (kept, size)
-        self._size += size
+        for promise, expires_ms in until_ms.items():
+            if await self.find(promise.key) is None:
+                self._records[promise.key] = (Kept(promise, entry, expires_ms), record)
+        while self._size() > self._capacity:
+            del self._records[min(self._records, key=lambda key: self._records[key][0].expires_ms)]
         return True
 
-    def _remove(self, key: bytes) -> None:
-        _, size = self._records.pop(key, (None, 0))
-        self._size -= size
+    async def purge(self, tenant: str, filters: Filters) -> None:
+        """Forget all promises whose answers match."""
+        now_ms = self._clock.wall_ms()
+        for key, (kept, _) in list(self._records.items()):
+            if kept.entry.tenant == tenant and matches(kept.entry, filters, now_ms):
+                del self._records[key]
+
+    def _size(self) -> int:
+        """Return how many bytes the answers are, each counted once."""
+        return sum(map(len, {record for _, record in self._records.values()}))
 
 
 class MemoryBooks:

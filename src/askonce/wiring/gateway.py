@@ -184,7 +184,7 @@ class Gateway:
                 "model_list": models,
                 "model_object": models,
             },
-            cache=CacheDoors(state.answers, state.books, clock),
+            cache=CacheDoors(state.answers, state.promises, state.books, clock),
             fleet=FleetDoors(self._fleet, self),
             pages=Pages(DOORS, f"{config.host}:{config.port}"),
             limits=_limits(config),
