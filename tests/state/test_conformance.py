@@ -548,9 +548,9 @@ def test_two_flights_do_not_mix(world: World) -> None:
     asyncio.run(play())
 
 
-def test_a_lone_owner_forgets_what_nobody_follows_and_keeps_what_somebody_does(clock: HandClock) -> None:
+def test_a_lone_owner_forgets_what_nobody_follows_and_keeps_what_somebody_does() -> None:
     async def main() -> None:
-        hangar = Hangar(clock, is_alone=True)
+        hangar = Hangar(HandClock(), is_alone=True)
         flights = SoloFlights(hangar, "0:solo")
         lease = await flights.board(b"one")
         await flights.land(b"one", lease.generation, Landing(None, "provider_error", "No."))

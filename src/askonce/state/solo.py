@@ -44,7 +44,7 @@ class Aloft:
 class Hangar:
     """Hold all flights of the process, the landed ones for as long as they linger.
 
-    `is_alone`: there is one owner, so that a flight which nobody boarded to follow by its landing is followed by nobody.
+    `is_alone`: there is one owner, so that a flight which nobody boarded to follow until it landed has no followers.
     """
 
     def __init__(self, clock: Clock, *, is_alone: bool = False) -> None:
