@@ -14,7 +14,9 @@ from bench.figures import Result, Scale, doubts, median, percentile, shared
 from bench.load import Question, wrk
 from bench.servers import LOAD_CORE, SERVER_CORE, Server, askonce, at_vendor, on_core, spent, vendor
 
-TARGET_MS = 0.6
+DOOR = "/v1/chat/completions"
+TARGET_MS = 0.5
+TARGET_RATE = 2_000
 MODEL = "openai:gpt-4o"
 PAIRS = 500  # per round
 CONNECTIONS = 32
@@ -32,9 +34,9 @@ def one_at_a_time(server: Server, port: int, scale: Scale) -> list[Result]:
     """Alternate direct and routed calls."""
     direct_line, line = Line(port), Line(server.port)
     pairs = PAIRS // 10 if scale.quick else PAIRS
-    print(f"one at a time, {pairs} pairs a round, distinct prompts of {len(questions.body('123456'))} B")
+    print(f"one at a time, {pairs} pairs a round, distinct prompts of {len(questions.chat('123456', MODEL))} B")
     messages = [{"role": "system", "content": "You write code."}, {"role": "user", "content": questions.CODE[:200]}]
-    plain = request(port, "/v1/chat/completions", json.dumps({"model": "gpt-4o", "messages": messages}))
+    plain = request(port, DOOR, json.dumps({"model": "gpt-4o", "messages": messages}))
     medians: list[tuple[float, float]] = []
     waited, cpu_us = [], []
     worker = server.workers()[0]
@@ -42,11 +44,11 @@ def one_at_a_time(server: Server, port: int, scale: Scale) -> list[Result]:
         direct, routed = [], []
         before = spent(worker)
         for pair in range(pairs):
-            body = questions.body(f"{number + 1}.{pair}", MODEL)
+            body = questions.chat(f"{number + 1}.{pair}", MODEL)
             direct.append(direct_line.ask(plain)[0] / 1e6)
-            took_ns, answer = line.ask(request(server.port, "/llm/generate", body, pair))
+            took_ns, answer = line.ask(request(server.port, DOOR, body, pair))
             routed.append(took_ns / 1e6)
-            if b'"cache":"miss"' not in answer:
+            if b"askonce; fwd=miss; stored" not in answer:
                 raise SystemExit(answer.decode())
         if number >= 0:
             taken = spent(worker).since(before)
@@ -74,11 +76,12 @@ def many(server: Server, scale: Scale) -> list[Result]:
     worker = server.workers()[0]
     loads = []
     for number in range(scale.rounds):
-        question = Question(questions.body("@@", MODEL), f"count:{(number + 1) * 10_000_000}")
-        loads.append(wrk(f"{server.url}/llm/generate", question, worker, CONNECTIONS, scale.seconds))
+        question = Question(questions.chat("@@", MODEL), f"count:{(number + 1) * 10_000_000}")
+        loads.append(wrk(f"{server.url}{DOOR}", question, worker, CONNECTIONS, scale.seconds))
         print(f"round {number + 1}: {loads[-1].rps:.0f} misses/s, {loads[-1].cpu_us:.0f} µs, {loads[-1].busy:.0%} busy")
     cpu_us = median([load.cpu_us for load in loads])
     rate = median([load.rps for load in loads])
     value = f"{rate:,.0f}/s, {cpu_us:.0f} µs of CPU each"
     doubted = shared([load.waited for load in loads])
-    return [Result("misses", f"on one core, {CONNECTIONS} at once", value, "", None, doubted)]
+    target = f">= {TARGET_RATE:,}/s"
+    return [Result("misses", f"on one core, {CONNECTIONS} at once", value, target, rate >= TARGET_RATE, doubted)]

@@ -10,3 +10,10 @@ def body(number: str = "", model: str = "scripted:demo", *, stream: bool = False
     """Write a request for /llm/generate; different numbers make different questions."""
     fields: dict[str, object] = {"prompt": f"{_WORDS} Nr {number or 1}", "model": model, "temperature": 0.2}
     return json.dumps({**fields, "maxTokens": 400, **({"stream": True} if stream else {})})
+
+
+def chat(number: str = "", model: str = "openai:gpt-4o", *, stream: bool = False) -> str:
+    """Write the same request for /v1/chat/completions."""
+    messages = [{"role": "user", "content": f"{_WORDS} Nr {number or 1}"}]
+    fields: dict[str, object] = {"model": model, "messages": messages, "temperature": 0.2}
+    return json.dumps({**fields, "max_tokens": 400, **({"stream": True} if stream else {})})

@@ -150,6 +150,38 @@ def vendor(*arguments: str, core: str = LOAD_CORE) -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def relay(vendor_port: int) -> Iterator[tuple[int, int]]:
+    """Run the yardstick that passes the vendor's streams on; yield its port and process."""
+    port = free_port()
+    command = [sys.executable, str(HERE / "relay.py"), str(port), str(vendor_port)]
+    with running(pinned(SERVER_CORE, command)) as process:
+        _wait_until_open(port, process)
+        yield port, process.pid
+
+
+@contextlib.contextmanager
+def crowd(waiters: int, body_bytes: int) -> Iterator[int]:
+    """Run the yardstick that answers so many at once; yield its port."""
+    port = free_port()
+    command = [sys.executable, str(HERE / "crowd.py"), str(port), str(waiters), str(body_bytes)]
+    with running(pinned(ANY_CORE, command)) as process:
+        _wait_until_open(port, process)
+        yield port
+
+
+def _wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise SystemExit(f"{process.args!r} did not listen within {START_S} s")
+
+
+@contextlib.contextmanager
 def bare(folder: Path, headers: Sequence[tuple[str, str]], body: bytes) -> Iterator[tuple[str, int]]:
     """Run the yardstick that answers with these bytes; yield its address and process."""
     kept = [[name, value] for name, value in headers if name.lower() != "date"]  # uvicorn sets the date

@@ -2,10 +2,10 @@
 
 A vendor sends 200 streams of 50 chunks, one each 20 ms, with the time in each chunk. A chunk is held back if it comes
 later than the vendor sends the next one. The same streams are first read from the vendor directly: what is late there
-is the machine's doing, or the client's.
+is the machine's doing, or the client's. What a chunk costs is compared with a relay that passes the vendor's bytes on
+unread. Both spend most of it in the kernel and in the server, which must take and send each chunk by itself.
 """
 
-import json
 import time
 from pathlib import Path
 
@@ -13,58 +13,76 @@ import uvloop
 
 from bench import questions
 from bench.clients import ask_all, connect, request
-from bench.figures import Result, Scale, median, percentile, shared
-from bench.servers import LOAD_CORE, Server, askonce, at_vendor, on_core, spent, vendor
+from bench.figures import Result, Scale, doubts, median, percentile, shared
+from bench.servers import LOAD_CORE, Server, askonce, at_vendor, on_core, relay, spent, vendor
 
-STREAMS, CHUNKS, GAP_MS = 200, 50, 20.0
+DOOR = "/v1/chat/completions"
+STREAMS, CHUNKS, GAP_MS = 100, 100, 20.0
+TARGET_US = 30.0
 OVER_S = 1.0  # streams begin one after the other, as they do
 IDLE_S = 2.0
 MODEL = "openai:gpt-4o"
 
 
 def run(folder: Path, scale: Scale) -> list[Result]:
-    """Read the streams directly, then through the gateway, in turns."""
+    """Read the streams directly, through the bare relay, and through the gateway, in turns."""
     print(f"{STREAMS} streams at once, begun over {OVER_S:.0f} s, of {CHUNKS} chunks, one each {GAP_MS:.0f} ms")
     manner = ("--chunks", str(CHUNKS), "--gap-ms", str(GAP_MS))
-    with vendor(*manner) as port, askonce(folder / "streams", at_vendor(port)) as server, on_core(LOAD_CORE):
-        return measure(server, port, scale)
+    with (
+        vendor(*manner) as port,
+        relay(port) as bare,
+        askonce(folder / "streams", at_vendor(port)) as server,
+        on_core(LOAD_CORE),
+    ):
+        return measure(server, port, Carrier(*bare), scale)
 
 
-def measure(server: Server, port: int, scale: Scale) -> list[Result]:
-    """Compare the delays of all chunks of all rounds."""
-    worker = server.workers()[0]
-    idle_share = idle(worker)
-    all_direct: list[float] = []
-    all_routed: list[float] = []
-    cpu_us: list[float] = []
-    waited: list[float] = []
+class Carrier:
+    """Listen through one server and see what it spends on a chunk."""
+
+    def __init__(self, port: int, pid: int) -> None:
+        self._port = port
+        self._pid = pid
+        self._idle_share = idle(pid)
+        self.delays_ms: list[float] = []
+        self.cpu_us: list[float] = []
+        self.waited: list[float] = []
+
+    def carry(self, round_name: str, *, counts: bool) -> str:
+        """Ask for all streams once; say how that went."""
+        before = spent(self._pid)
+        delays_ms = listen(self._port, [questions.chat(f"{round_name}.{n}", stream=True) for n in range(STREAMS)])
+        taken = spent(self._pid).since(before)
+        cpu_us = (taken.ran_ns - self._idle_share * taken.at_ns) / (STREAMS * CHUNKS) / 1000
+        if counts:
+            self.delays_ms += delays_ms
+            self.cpu_us.append(cpu_us)
+            self.waited.append(taken.waited_ns / taken.at_ns)
+        return f"{_words(delays_ms)}, {cpu_us:.1f} µs per chunk"
+
+
+def measure(server: Server, port: int, bare: Carrier, scale: Scale) -> list[Result]:
+    """Compare the delays and the costs of all chunks of all rounds."""
+    ours = Carrier(server.port, server.workers()[0])
+    direct: list[float] = []
     for number in range(-1, scale.rounds):  # the first warms up
-        direct = listen(port, "/v1/chat/completions", [_plain(n) for n in range(STREAMS)])
-        before = spent(worker)
-        routed = listen(
-            server.port, "/llm/generate", [questions.body(f"{number}.{n}", MODEL, stream=True) for n in range(STREAMS)]
-        )
-        taken = spent(worker).since(before)
-        if number < 0:
-            continue
-        cpu_us.append((taken.ran_ns - idle_share * taken.at_ns) / (STREAMS * CHUNKS) / 1000)
-        waited.append(taken.waited_ns / taken.at_ns)
-        all_direct += direct
-        all_routed += routed
-        print(
-            f"round {number + 1}: direct {_words(direct)}   askonce {_words(routed)}, {cpu_us[-1]:.1f} µs per chunk, "
-            f"waited {waited[-1]:.0%}"
-        )
-    late, late_directly = held(all_routed), held(all_direct)
-    doubted = shared(waited)
-    if late_directly:
-        doubted += (f"{late_directly} chunks were late without Askonce, too",)
-    added_ms = median(all_routed) - median(all_direct)
+        heard = listen(port, [questions.chat(f"{n}", stream=True) for n in range(STREAMS)])
+        relayed = bare.carry(str(number), counts=number >= 0)
+        routed = ours.carry(str(number), counts=number >= 0)
+        if number >= 0:
+            direct += heard
+            print(f"round {number + 1}: direct {_words(heard)}   bare relay {relayed}   askonce {routed}")
+    late, late_directly = held(ours.delays_ms), held(direct)
+    shares = shared(ours.waited)
+    doubted = shares + ((f"{late_directly} chunks were late without Askonce, too",) if late_directly else ())
+    cpu_us, bare_us = median(ours.cpu_us), median(bare.cpu_us)
+    shares += doubts(bare.cpu_us, "the bare relay's CPU")
+    delays = f"{_short(ours.delays_ms)} ms, relayed {_short(bare.delays_ms)}, directly {_short(direct)}"
     return [
-        Result("streams", f"chunks held back, of {len(all_routed):,}", str(late), "0", late == 0, doubted),
-        Result("streams", "a chunk's delay, p50 and p99", f"{_short(all_routed)} ms, directly {_short(all_direct)} ms"),
-        Result("streams", "added per chunk, p50", f"{added_ms:.2f} ms"),
-        Result("streams", "the gateway's CPU per chunk", f"{median(cpu_us):.1f} µs"),
+        Result("streams", f"chunks held back, of {len(ours.delays_ms):,}", str(late), "0", late == 0, doubted),
+        Result("streams", "a chunk's delay, p50 and p99", delays),
+        Result("streams", "CPU per chunk", f"{cpu_us:.1f} µs", f"< {TARGET_US:.0f} µs", cpu_us < TARGET_US, shares),
+        Result("streams", "the same, less a bare relay's", f"{cpu_us - bare_us:.1f} µs (its own: {bare_us:.1f} µs)"),
     ]
 
 
@@ -76,9 +94,9 @@ def idle(pid: int) -> float:
     return taken.ran_ns / taken.at_ns
 
 
-def listen(port: int, path: str, bodies: list[str]) -> list[float]:
+def listen(port: int, bodies: list[str]) -> list[float]:
     """Ask for all streams; return how many milliseconds each chunk was under way."""
-    return uvloop.run(_listen(port, [request(port, path, body, number) for number, body in enumerate(bodies)]))
+    return uvloop.run(_listen(port, [request(port, DOOR, body, number) for number, body in enumerate(bodies)]))
 
 
 async def _listen(port: int, asked: list[bytes]) -> list[float]:
@@ -93,11 +111,6 @@ async def _listen(port: int, asked: list[bytes]) -> list[float]:
 def held(delays_ms: list[float]) -> int:
     """Count the chunks that came after the next one was sent."""
     return sum(delay >= GAP_MS for delay in delays_ms)
-
-
-def _plain(number: int) -> str:
-    messages = [{"role": "user", "content": f"question {number}"}]
-    return json.dumps({"model": "gpt-4o", "stream": True, "messages": messages})
 
 
 def _short(delays_ms: list[float]) -> str:

@@ -12,15 +12,16 @@ from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
 from askonce.api.doors import DOORS
+from askonce.api.model_lists import ModelDoors
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import voice_of
-from askonce.cache.policy import Policy
+from askonce.cache.policy import Policy, Unsaid
 from askonce.domain.answer import Answer, Delta
 from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.errors import AskonceError, StoreUnavailable, UnknownModel
-from askonce.domain.fleet import ModelInfo, PartHealth, ProviderInfo
+from askonce.domain.fleet import ModelInfo, Offer, PartHealth, ProviderInfo
 from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Paid, PaidRecord, Spared
 from askonce.domain.usage import Usage
@@ -29,7 +30,7 @@ from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
-from askonce.gate.settle import Settlement
+from askonce.gate.settle import Settlement, Stores
 from askonce.providers.messages import Counter
 from askonce.routing.health import Health
 from askonce.routing.route import Route
@@ -37,6 +38,8 @@ from askonce.state.memory import MemoryState
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
+from askonce.wire.openai_embeddings import EMBEDDINGS
+from askonce.wire.responses_door import RESPONSES
 
 MINUTE_NS = 60_000_000_000
 
@@ -132,21 +135,25 @@ class World:
             "refused": LimitRule(100, MINUTE_NS),
         }
         self.body_limit = 100_000
+        self.unsaid = Unsaid()
         self.records: list[PaidRecord] = []
         self.defects: list[BaseException] = []
         self.failures: list[AskonceError] = []
         self.slow_bodies = SlowBodies(30.0)
+        self.named: tuple[Offer, ...] = (Offer("m", "fake", "m"),)
         self.parts: tuple[PartHealth, ...] = (PartHealth("state", "ok", needed=True),)
 
     def build(self) -> App:
         """Wire everything; call it inside a running loop."""
         dispatch = Dispatch(Outlets({"fake": (self.provider,)}), self, 10.0, Health(self.clock), lambda: 0.5)
-        settlement = Settlement(self.state.answers, self.state.books, Policy(True, 3600), self.clock, self)
+        stores = Stores(self.state.answers, self.state.promises, self.state.books)
+        settlement = Settlement(stores, Policy(True, 3600), self.clock, self)
         relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, self)
         answering = Answering(relay, self.state.flights, dispatch, settlement, self)
         road = Road(self, Policy(True, 3600), self.state.threshold, answering, self.clock)
         intake = Intake(self.body_limit, self.slow_bodies)
-        desk = Desk(road, self.clock, self, intake)
+        desk = Desk(road, self.clock, self, intake, self.unsaid)
+        models = ModelDoors(self, self.state.windows, self.clock)
         return App(
             Services(
                 admission=Admission(self.keys, (), open_to_all=False),
@@ -154,7 +161,9 @@ class World:
                 asking={
                     "generate": AskDoor(NATIVE, desk),
                     "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
+                    "responses": AskDoor(RESPONSES, desk, voice_of("/v1/responses")),
                     "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
+                    "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                     "count_tokens": CountDoor(
                         Counter({"fake": self.provider}, 10.0),
                         lambda ask: self.route(ask).candidates[0],
@@ -162,8 +171,10 @@ class World:
                         intake,
                         self.clock,
                     ),
+                    "model_list": models,
+                    "model_object": models,
                 },
-                cache=CacheDoors(self.state.answers, self.state.books, self.clock),
+                cache=CacheDoors(self.state.answers, self.state.promises, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
                 pages=Pages(DOORS, "127.0.0.1:3001"),
                 limits=self.limits,
@@ -224,6 +235,10 @@ class World:
     async def models(self) -> tuple[ModelInfo, ...]:
         """List one model."""
         return (ModelInfo("fake", "m", default=True, price=self.price("", "", "")),)
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """Offer what the test set."""
+        return self.named
 
     async def providers(self) -> tuple[ProviderInfo, ...]:
         """List one provider."""

@@ -50,13 +50,19 @@ def test_a_replay_is_a_whole_stream(world: World) -> None:
     world.run(story)
 
 
-def test_betas_travel_beside_the_question(world: World) -> None:
+def test_betas_are_passed_on_and_part_of_the_question_but_for_those_that_change_no_answer(world: World) -> None:
+    async def asked(client: Client, betas: str) -> bool:
+        reply = await client.post(HELLO, MESSAGES, headers={"anthropic-beta": betas} if betas else {})
+        return reply.headers["cache-status"].startswith("askonce; hit")
+
     async def story(client: Client) -> None:
-        await client.post(HELLO, MESSAGES, headers={"anthropic-beta": "one,two"})
+        assert not await asked(client, "one,two")
         (aside,) = world.provider.calls[0].asides
         assert (aside.at, bytes(aside.json)) == (("headers", "anthropic-beta"), b'"one,two"')
-        again = await client.post(HELLO, MESSAGES)
-        assert again.headers["cache-status"].startswith("askonce; hit")
+        assert await asked(client, "two, one,prompt-caching-2024-07-31")
+        assert not await asked(client, "one")
+        assert not await asked(client, "")
+        assert await asked(client, "prompt-caching-2024-07-31,extended-cache-ttl-2025-04-11")
 
     world.run(story)
 

@@ -20,8 +20,10 @@ def flight() -> tuple[Flight, list[Flight]]:
 
 
 async def listen(seat: Seat, heard: list[str]) -> list[str]:
-    async for piece in seat.pieces():
-        heard.append(piece.text if isinstance(piece, Delta) else "")
+    while (pieces := await seat.more()) is not None:
+        heard.extend(piece.text for piece in pieces if isinstance(piece, Delta))
+        if not pieces:
+            heard.append("")
     return heard
 
 
@@ -73,6 +75,38 @@ def test_pieces_come_before_the_failure_and_the_failure_reaches_all() -> None:
         assert heard == ["half"]
         with pytest.raises(ProviderFailed):
             await one.take_seat(pays=False).landed()
+
+    asyncio.run(main())
+
+
+def test_who_fell_behind_gets_all_that_is_there_at_once() -> None:
+    async def main() -> None:
+        one, _ = flight()
+        seat = one.take_seat(pays=True)
+        pieces = [Delta("a"), Delta("b"), Delta("c")]
+        for piece in pieces:
+            one.append(piece)
+        assert await seat.more() == pieces
+        one.nudge()
+        one.append(Delta("d"))
+        one.land(ENTRY)
+        assert await seat.more() == [Delta("d")]
+        assert await seat.more() is None
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_wait_has_taken_nothing() -> None:
+    async def main() -> None:
+        one, _ = flight()
+        seat = one.take_seat(pays=True)
+        waiting = asyncio.ensure_future(seat.more())
+        await rounds()
+        one.append(Delta("a"))
+        waiting.cancel()
+        await rounds()
+        assert waiting.cancelled()
+        assert await seat.more() == [Delta("a")]
 
     asyncio.run(main())
 
@@ -152,6 +186,24 @@ def test_a_restart_for_nobody_ends_the_flight() -> None:
         assert one.over
         with pytest.raises(FlightLost):
             await listening
+
+    asyncio.run(main())
+
+
+def test_a_restart_while_nobody_waits_lets_the_flight_go_on() -> None:
+    async def main() -> None:
+        one, _ = flight()
+        seat = one.take_seat(pays=True)
+        one.append(Delta("old"))
+        assert await seat.more()
+        seat.leave()
+        one.restart()
+        assert not one.over
+        fresh: list[str] = []
+        late = asyncio.ensure_future(listen(one.take_seat(pays=False), fresh))
+        one.append(Delta("new"))
+        one.land(ENTRY)
+        assert await late == ["new"]
 
     asyncio.run(main())
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from askonce.cache.policy import KEPT_TEXT_LIMIT, Policy, fresh_after_ms
+from askonce.cache.policy import KEPT_TEXT_LIMIT, Policy, Unsaid, fresh_after_ms
 from askonce.domain.answer import Answer
 from askonce.domain.call import CacheMode, CacheWish
+from askonce.domain.caller import ANONYMOUS_TENANT, Caller
 from askonce.domain.usage import Usage
 
 NOW_MS = 1_700_000_000_000
@@ -68,3 +69,27 @@ def test_what_is_older_than_a_request_accepts_does_not_count(
     max_age_s: int | None, mode: CacheMode, after_ms: int
 ) -> None:
     assert fresh_after_ms(CacheWish(mode, None, max_age_s), mode, NOW_MS) == after_ms
+
+
+KEYED, BARE = Caller("key:ab", "team", "ab"), Caller("key:cd", "key-cd", "cd")
+ANONYMOUS = Caller("addr:127.0.0.1", ANONYMOUS_TENANT)
+
+
+@pytest.mark.parametrize(
+    ("unsaid", "path", "caller", "mode"),
+    [
+        (Unsaid(), "/v1/messages", KEYED, "default"),
+        (Unsaid(frozenset({"/v1/messages"})), "/v1/messages", ANONYMOUS, "off"),
+        (Unsaid(frozenset({"/v1/messages"})), "/llm/generate", ANONYMOUS, "default"),
+        (Unsaid(callers=frozenset({"team"})), "/llm/generate", KEYED, "off"),
+        (Unsaid(callers=frozenset({"team"})), "/llm/generate", BARE, "default"),
+        (Unsaid(callers=frozenset({"key-ab"})), "/llm/generate", KEYED, "off"),
+        (Unsaid(callers=frozenset({"key-ab"})), "/llm/generate", Caller("key:ef", "team", "ef"), "default"),
+        (Unsaid(callers=frozenset({"key-cd"})), "/llm/generate", BARE, "off"),
+        (Unsaid(callers=frozenset({"key-cd"})), "/llm/generate", ANONYMOUS, "default"),
+    ],
+)
+def test_a_request_that_says_nothing_does_as_its_door_and_its_key_have_it(
+    unsaid: Unsaid, path: str, caller: Caller, mode: CacheMode
+) -> None:
+    assert unsaid.mode(path, caller) == mode

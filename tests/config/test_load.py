@@ -265,6 +265,46 @@ def test_beyond_loopback_needs_keys_or_open(host: str) -> None:
     assert loaded({"ASKONCE_HOST": host, "ASKONCE_OPEN": "on"}).config.open
 
 
+TWO_KEYS = {"ASKONCE_KEYS": "team:sk-12345678,sk-abcdefgh"}
+
+
+@pytest.mark.parametrize(
+    ("written", "doors"),
+    [
+        ("/v1/messages", ("/v1/messages",)),
+        ("/v1", ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")),
+        ("/v1/", ("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")),
+        ("/llm/generate, /v1/messages/ ,/llm/generate", ("/llm/generate", "/v1/messages")),
+        ("", ()),
+    ],
+)
+def test_doors_may_have_the_cache_off_unless_asked_for(written: str, doors: tuple[str, ...]) -> None:
+    assert loaded({"ASKONCE_CACHE_OFF_DOORS": written}).config.cache_off_doors == doors
+
+
+@pytest.mark.parametrize("written", ["/v2", "v1", "/v1/models", "/llm", "messages", "/v1/messages/count_tokens"])
+def test_what_is_no_asking_door_is_refused_by_name(written: str) -> None:
+    message = refusal({"ASKONCE_CACHE_OFF_DOORS": f"/llm/generate,{written}"})
+    assert "cache_off_doors" in message
+    assert written in message
+    assert "/v1 for all of its doors" in message
+
+
+def test_keys_may_have_the_cache_off_by_tenant_or_one_by_one() -> None:
+    named, bare = loaded(TWO_KEYS).config.keys
+    assert bare.name == bare.tenant
+    names = ("team", named.name, bare.name)
+    assert loaded(TWO_KEYS | {"ASKONCE_CACHE_OFF_KEYS": ",".join(names)}).config.cache_off_keys == names
+
+
+def test_keys_that_are_not_there_are_refused_by_name_with_those_that_are() -> None:
+    message = refusal(TWO_KEYS | {"ASKONCE_CACHE_OFF_KEYS": "team,teem"})
+    assert "cache_off_keys = 'teem' (environment ASKONCE_CACHE_OFF_KEYS)" in message
+    assert "known are key-" in message
+    assert "sk-12345678" not in message
+    assert "use cache_off_doors" in refusal({"ASKONCE_CACHE_OFF_KEYS": "team"})
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
 def test_loopback_needs_nothing(host: str) -> None:
     assert is_loopback(host)

@@ -43,7 +43,7 @@ def test_what_is_in_force_masks_secrets(tmp_path: Path) -> None:
     assert not any(secret.partition(":")[2] in everything for secret in environ.values() if ":" in secret)
     assert "secret-text" not in everything
     assert "abcdefgh" not in everything
-    assert shown["keys"].value == "team:sk-…op"
+    assert shown["keys"].value == "team:sk-…op (key-32f4cf588c77)"
     assert shown["providers.openai"].origin == "environment OPENAI_API_KEY"
 
 

@@ -134,6 +134,7 @@ def test_a_provider_that_was_routed_to_but_is_not_there_is_our_defect() -> None:
         world.answering._dispatch._providers = {}
         with pytest.raises(InternalError):
             await world.ask(question())
+        await rounds()  # it is noted when the flight's task has ended
         assert len(world.notes.defects) == 1
         await world.close()
 

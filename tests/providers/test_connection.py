@@ -110,3 +110,35 @@ def test_a_wait_ends_at_its_time() -> None:
 
     asyncio.run(main())
     assert cast(object, made.ended) == "open"
+
+
+def test_a_wait_may_end_before_an_earlier_one_would_have() -> None:
+    made, _ = connection()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.ensure_future(made.head(loop.time() + 60))
+        await asyncio.sleep(0)
+        made.data_received(OK + b"Content-Length: 5\r\n\r\n")
+        await waiting
+        with pytest.raises(TimeoutError):
+            await made.piece(loop.time() + 0.01)
+
+    asyncio.run(main())
+
+
+def test_a_later_wait_is_not_ended_by_the_alarm_of_an_earlier_one() -> None:
+    made, _ = connection()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        waiting = asyncio.ensure_future(made.head(began + 0.02))
+        await asyncio.sleep(0)
+        made.data_received(OK + b"Content-Length: 5\r\n\r\n")
+        await waiting
+        with pytest.raises(TimeoutError):
+            await made.piece(began + 0.06)
+        assert loop.time() >= began + 0.06
+
+    asyncio.run(main())

@@ -1,11 +1,15 @@
 import asyncio
+import time
 from pathlib import Path
 
 from askonce.domain.call import Candidate
 from askonce.domain.errors import ProviderFailed
+from askonce.domain.usage import Usage
 from askonce.providers.catalog import LOCAL, Vendor, vendor_named
 from askonce.providers.fleet import Berth, Fleet, LocalWord
+from askonce.providers.price_data import compile_table
 from askonce.providers.price_file import PriceFile
+from askonce.providers.prices import encode_table
 from askonce.providers.script import Play, Script
 from askonce.providers.scripted import ScriptedProvider
 from askonce.routing.breaker import TRIP_AFTER
@@ -61,6 +65,39 @@ def test_what_is_known_of_models_comes_from_vendor_name_and_owner(tmp_path: Path
     assert (fleet.room("openai"), fleet.room("groq"), fleet.room("nobody")) == (3, None, None)
     (row,) = [m for m in asyncio.run(fleet.models()) if m.model == "gpt-4o"]
     assert row.aliases == ("quick", "code")
+
+
+def test_models_that_make_embeddings_are_told_apart(tmp_path: Path) -> None:
+    now_s = int(time.time())
+    path = tmp_path / "prices.json"
+    path.write_bytes(encode_table(compile_table((vendor("openai"), vendor("anthropic")), {}, now_s)))
+    provider = ScriptedProvider(Script((Play(text="x"), Play(model="bge-m3", text="x"), Play(model="odd", text="x"))))
+    berths = (
+        Berth(vendor("openai"), provider),
+        Berth(vendor("anthropic"), provider),
+        Berth(vendor("ollama"), provider),
+        Berth(vendor(LOCAL), provider),
+    )
+    prices = PriceFile(path, Clock())
+    fleet = Fleet(berths, prices, Roster(), lambda: LocalWord("", "tiny", 4096), Health(Clock()), Clock())
+    asyncio.run(fleet.discover())
+    roster = fleet.roster()
+    openai, anthropic, ollama, local = roster.members
+    assert "text-embedding-3-small" in openai.unfit
+    assert "text-embedding-3-small" not in openai.models
+    assert (ollama.default_model, ollama.models, ollama.unfit) == ("odd", ("odd",), ("bge-m3",))
+    openai, anthropic, ollama, local = roster.of("embedding").members
+    assert "text-embedding-3-small" in openai.models
+    assert {"gpt-4o", "gpt-5-mini"} <= {*openai.unfit}
+    assert (anthropic.models, "claude-haiku-4-5" in anthropic.unfit) == ((), True)
+    assert (ollama.models, ollama.also, ollama.unfit) == (("bge-m3",), ("odd",), ())
+    assert (local.models, local.unfit, local.open_ended) == ((), ("tiny",), False)
+    rows = {info.model: info for info in asyncio.run(fleet.models())}
+    small = rows["text-embedding-3-small"]
+    assert (small.kind, small.capabilities) == ("embedding", ("embeddings",))
+    assert small.price is not None
+    assert (small.price.cost_nano(Usage(1_000_000, 0)), rows["gpt-4o"].kind) == (20_000_000, "chat")
+    assert rows["bge-m3"].capabilities == ("embeddings", "local")
 
 
 def test_a_providers_breaker_is_shown(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import pytest
+from tests.providers.gemini_upstream import events, response
 from tests.providers.upstream import Exchange, Play, Upstream, answer, reply, silence
 
 from askonce.domain.answer import Answer, CacheState, Delta, Entry, Piece, ThinkingDelta, ToolDelta, pack
@@ -38,7 +39,6 @@ KEY = "not-a-real-key-0123456789"
 LIMITS = Limits(connect_s=2, first_byte_s=5, idle_s=5, total_s=10)
 SOON_S = 2.0
 MODEL = "gemini-3.5-flash"
-COUNTS = {"promptTokenCount": 9, "candidatesTokenCount": 3, "thoughtsTokenCount": 5, "totalTokenCount": 17}
 SIGNED = {"functionCall": {"name": "get_weather", "args": {"city": "Rome"}}, "thoughtSignature": "abc="}
 
 row = vendor_named("gemini")
@@ -46,29 +46,6 @@ assert row is not None
 GEMINI: Vendor = row
 
 Test = Callable[[GeminiProvider, Upstream], Awaitable[None]]
-
-
-def response(*parts: dict[str, Any], finish: str | None = "STOP", **more: Any) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"role": "model", "parts": list(parts)}, "index": 0}
-    if finish:
-        candidate["finishReason"] = finish
-    return {"candidates": [candidate], "usageMetadata": COUNTS, "modelVersion": "gemini-3.5-flash-001"} | more
-
-
-def events(*responses: dict[str, Any], politely: bool = True) -> Play:
-    """Play a stream as `alt=sse` gives it: no last word, only its end."""
-
-    async def play(exchange: Exchange) -> None:
-        exchange.open_stream()
-        for one in responses:
-            exchange.chunk(b"data: " + json.dumps(one).encode() + b"\r\n\r\n")
-        await asyncio.sleep(0)
-        if politely:
-            exchange.close_stream()
-        else:
-            exchange.cut()
-
-    return play
 
 
 def play(given: Play | Sequence[Play], test: Test, limits: Limits = LIMITS) -> None:

@@ -33,7 +33,7 @@ from askonce.state import lmdb_state
 from askonce.state.lmdb_flights import LmdbFlights
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory import MemoryState
-from askonce.state.solo import SoloFlights
+from askonce.state.solo import Hangar, SoloFlights
 
 CAPACITY = 2 << 20
 FLIGHT = b"f" * 32
@@ -546,3 +546,18 @@ def test_two_flights_do_not_mix(world: World) -> None:
         assert await world.flights.renew(b"g" * 32, other.generation)
 
     asyncio.run(play())
+
+
+def test_a_lone_owner_forgets_what_nobody_follows_and_keeps_what_somebody_does() -> None:
+    async def main() -> None:
+        hangar = Hangar(HandClock(), is_alone=True)
+        flights = SoloFlights(hangar, "0:solo")
+        lease = await flights.board(b"one")
+        await flights.land(b"one", lease.generation, Landing(None, "provider_error", "No."))
+        assert hangar.find(b"one", lease.generation) is None
+        lease = await flights.board(b"two")
+        assert not (await flights.board(b"two")).led
+        await flights.land(b"two", lease.generation, Landing(None, "provider_error", "No."))
+        assert [landing async for landing in flights.follow(b"two", lease.generation)] != []
+
+    asyncio.run(main())

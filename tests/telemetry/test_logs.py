@@ -126,3 +126,8 @@ def test_a_field_is_no_place_for_a_document(stream: io.StringIO) -> None:
 def test_logging_does_not_draw_in_the_terminal_library() -> None:
     code = "import sys, askonce.telemetry.logs; sys.exit('rich' in sys.modules or 'pygments' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_what_is_logged_does_not_fail_where_the_log_cannot_be_written(stream: io.StringIO) -> None:
+    stream.close()
+    logs.get("x").info("into the void")

@@ -164,7 +164,13 @@ def test_images(image: Image, source: Any) -> None:
 
 
 def test_thoughts_go_back_with_their_signature_and_others_stay_here() -> None:
-    thoughts = (Thinking("hm", "s"), Thinking(redacted="d"), Thinking("a stranger's"), Thinking("Google's", GOOGLES + "x"), Text("a"))
+    thoughts = (
+        Thinking("hm", "s"),
+        Thinking(redacted="d"),
+        Thinking("theirs"),
+        Thinking("Google's", GOOGLES),
+        Text("a"),
+    )
     sent = asked(HI, Message("assistant", thoughts))
     assert sent["messages"][1]["content"] == [
         {"type": "thinking", "thinking": "hm", "signature": "s"},

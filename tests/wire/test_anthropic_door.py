@@ -202,6 +202,25 @@ def test_a_part_of_this_shape_alone_comes_with_the_end_in_its_place() -> None:
     assert _heard(streamed(cited, Delta("so "))).parts == cited.parts
 
 
+@pytest.mark.parametrize("passed_on", ["", "The sky", "The sky is blue."])
+def test_citations_stay_with_their_own_text(passed_on: str) -> None:
+    blue, green = (Foreign("anthropic", "citations", canonical_json([CITATION | {"cited_text": t}])) for t in "bg")
+    given = answer(Text("The sky is blue."), blue, Text(" Grass is green."), green)
+    told = streamed(given, *([Delta(passed_on)] if passed_on else []))
+    blocks: list[tuple[str, list[str]]] = []
+    for event in told:
+        if event["type"] == "content_block_start":
+            blocks.append(("", []))
+        elif event["type"] == "content_block_delta":
+            words, cited = blocks[event["index"]]
+            delta = event["delta"]
+            if delta["type"] == "text_delta":
+                blocks[event["index"]] = (words + delta["text"], cited)
+            else:
+                cited.append(delta["citation"]["cited_text"])
+    assert blocks == [("The sky is blue.", ["b"]), (" Grass is green.", ["g"])]
+
+
 def test_a_ping_says_that_the_stream_lives() -> None:
     assert events(MESSAGES.writer(ASK).still_here()) == [{"type": "ping"}]
 

@@ -53,6 +53,23 @@ def test_what_a_request_asks_of_the_cache(header: str | None, wish: CacheWish) -
     assert read_cache_control(header) == wish
 
 
+@pytest.mark.parametrize(
+    ("header", "wish"),
+    [
+        (None, CacheWish("off")),
+        ("", CacheWish("off")),
+        ("no-transform", CacheWish("off")),
+        ("max-age=nonsense", CacheWish("off")),
+        ("max-age=60", CacheWish("default", None, 60)),
+        ("no-cache", CacheWish("refresh")),
+        ("only-if-cached", CacheWish("only")),
+        ("no-store, max-age=60", CacheWish("off", None, 60)),
+    ],
+)
+def test_where_the_cache_is_off_unless_asked_for_a_directive_asks(header: str | None, wish: CacheWish) -> None:
+    assert read_cache_control(header, "off") == wish
+
+
 @settings(deadline=None)
 @given(st.text(max_size=40) | st.text(alphabet='no-cachestremaxg=,"0 9;', max_size=40))
 def test_any_header_is_a_wish(header: str) -> None:

@@ -348,6 +348,20 @@ WAIT = ToolCall("call_b", "wait", "{}")
                      canonical_json({"id": "c", "type": "custom", "custom": {"name": "sh", "input": "ls"}})),),
             id="OpenAI, custom tools",
         ),
+        pytest.param(
+            [
+                {"tool_calls": [{"index": 0, "id": "c", "type": "custom", "custom": {"name": "sh", "input": ""}}]},
+                {"tool_calls": [{"index": 1, "id": "d", "type": "custom", "custom": {"name": "sh", "input": "p"}}]},
+                {"tool_calls": [{"index": 0, "custom": {"input": "l"}}, {"index": 1, "custom": {"input": "wd"}}]},
+                {"tool_calls": [{"index": 0, "custom": {"input": "s"}}]},
+            ],
+            tuple(
+                Foreign("openai", "tool_calls",
+                        canonical_json({"id": at, "type": "custom", "custom": {"name": "sh", "input": text}}))
+                for at, text in (("c", "ls"), ("d", "pwd"))
+            ),
+            id="OpenAI, custom tools whose input comes in pieces",
+        ),
     ],
 )  # fmt: skip
 def test_streams_add_up_to_an_answers_parts(deltas: list[dict[str, object]], parts: tuple[Part, ...]) -> None:

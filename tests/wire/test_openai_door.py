@@ -30,6 +30,7 @@ from askonce.wire.door import Facts
 from askonce.wire.openai_answers import DONE, Gathering, decode_answer, decode_piece
 from askonce.wire.openai_door import CHAT, NAME
 from askonce.wire.openai_errors import openai_error
+from askonce.wire.openai_messages import CustomCall
 from askonce.wire.sse import Decoder
 
 STORED_MS = 1_700_000_000_500
@@ -198,6 +199,15 @@ def test_tool_calls_are_told_by_index() -> None:
     ]
 
 
+def test_custom_calls_are_numbered_behind_the_others() -> None:
+    custom = CustomCall("call_c", "patch", "*** Begin").part()
+    answer = msgspec.structs.replace(CALLING, parts=(*CALLING.parts, custom))
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks(streamed(answer, []))]
+    told = [call for delta in deltas for call in delta.get("tool_calls", ())]
+    assert [call["index"] for call in told] == [0, 1, 2]
+    assert told[-1]["custom"] == {"name": "patch", "input": "*** Begin"}
+
+
 def test_a_refusal_is_told_as_one_also_where_its_words_have_gone_out() -> None:
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks(streamed(REFUSED, []))]
     assert deltas[1:] == [{"refusal": "No."}, {}]
@@ -236,6 +246,17 @@ def test_a_stream_that_breaks_ends_with_the_error() -> None:
     assert json.loads(last.data)["error"]["message"] == "V died."
     with pytest.raises(ProviderFailed):
         decode_piece(last.data, "V")
+
+
+@pytest.mark.parametrize("model", ["m", "\0", 'a "\0" b'])
+@pytest.mark.parametrize("usage", [False, True])
+def test_chunks_of_text_are_like_all_others(model: str, usage: bool) -> None:
+    ask = asked(stream=True, stream_options={"include_usage": usage})
+    writer = CHAT.writer(ask)
+    writer.start(msgspec.structs.replace(facts(ask), model=model))
+    writer.piece(ThinkingDelta("Hm"))
+    thought, text = writer.piece(ThinkingDelta("a\0é")), writer.piece(Delta("a\0é"))
+    assert text == thought.replace(b'"reasoning_content"', b'"content"')
 
 
 def test_signs_of_life_are_comments() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from askonce import wiring
 from askonce.config.paths import prices_path, status_path
 from askonce.config.settings import Config, ProviderSettings
 from askonce.localmodel.status import Status, write
 from askonce.providers.prices import PriceTable, encode_table
-from askonce.wiring import Gateway
+from askonce.wiring import gateway as wiring
+from askonce.wiring.gateway import Gateway
 
 
 def config(folder: Path, **settings: Any) -> Config:

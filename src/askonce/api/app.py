@@ -139,7 +139,7 @@ class App:
         try:
             body = await self._looks[door.name](caller, match.key, query)
         except AskonceError as error:
-            return error_reply(error, voice_of(request.path).error(error, request.id), headers)
+            return error_reply(error, voice_of(request.path, request.headers).error(error, request.id), headers)
         return json_reply(msgspec.json.encode(body), headers)
 
     async def _open(self, match: Match, request: Request) -> Reply:
@@ -167,7 +167,7 @@ class App:
         return self._refuse(error, request)
 
     def _refuse(self, error: AskonceError, request: Request) -> Reply:
-        voice = voice_of(request.path)
+        voice = voice_of(request.path, request.headers)
         if error.status >= 500:
             self._s.observer.failed(error)
         if not isinstance(error, OverLimit):

@@ -1,7 +1,7 @@
 """The doors that ask: one handler for every shape of question, with that shape's codec."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from askonce.api.replies import JSON, NO_SNIFF, NO_STORE, Headers, Reply, Stream
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import OURS, Voice
+from askonce.cache.policy import Unsaid
 from askonce.domain.answer import CacheState, Entry, Piece
 from askonce.domain.call import Ask, Candidate
 from askonce.domain.caller import Caller
@@ -26,11 +27,14 @@ from askonce.routing.route import Route, Tried
 from askonce.wire.asides import with_headers
 from askonce.wire.cache_headers import cache_status, read_cache_control
 from askonce.wire.door import Codec, Facts
+from askonce.wire.retry_key import read_retry_key
 
 T = TypeVar("T")
 
 # Tells who answered, and after how many attempts: `openai:gpt-4o; attempts=2`.
 ROUTE = b"x-askonce-route"
+# Tells that this very request was answered before, and how (Stripe's header).
+REPLAYED = (b"idempotent-replayed", b"true")
 
 
 class Intake(Struct, frozen=True):
@@ -47,6 +51,7 @@ class Desk(Struct, frozen=True):
     clock: Clock
     observer: Observer
     intake: Intake
+    unsaid: Unsaid = Unsaid()
 
 
 class Asked(Struct, frozen=True):
@@ -69,13 +74,18 @@ class AskDoor:
         self._road = desk.road
         self._clock = desk.clock
         self._observer = desk.observer
+        self._unsaid = desk.unsaid
 
     async def __call__(self, request: Request, caller: Caller, window: Window | None) -> Reply | StreamReply:
         """Answer one request. Raises what is refused before the admission; later errors are replies."""
         body = await request.json_body(self._intake.body_limit, self._intake.slow_bodies)
-        ask = self._codec.read(body, caller.tenant, read_cache_control(request.text(b"cache-control")))
+        unsaid = self._unsaid.mode(request.path, caller)
+        ask = self._codec.read(body, caller.tenant, read_cache_control(request.text(b"cache-control"), unsaid))
         if self._passes:
             ask = with_headers(ask, request.named(self._passes))
+        name = request.headers.get(b"idempotency-key")
+        if name is not None:
+            ask = replace(ask, retry_key=read_retry_key(name))
         admitted = await self._road.travel(ask, caller, window, self._codec, request.id)
         now_ms = self._clock.wall_ms()
         headers = limit_headers(admitted.window, admitted.verdict, now_ms)
@@ -83,9 +93,14 @@ class AskDoor:
             headers += self._limits(admitted.window, admitted.verdict, now_ms)
         asked = Asked(request, ask, admitted.route)
         if isinstance(admitted.outcome, Entry):
+            if admitted.replayed:
+                headers.append(REPLAYED)
             return self._hit(asked, admitted.outcome, headers, now_ms)
         try:
-            return await self._reply(asked, admitted.outcome, headers)
+            reply = await self._reply(asked, admitted.outcome, headers)
+            if isinstance(admitted.outcome, Joined) and admitted.outcome.replayed:
+                reply.headers.append(REPLAYED)
+            return reply
         except AskonceError as error:
             self._note(error)
             if isinstance(admitted.outcome, Joined) and admitted.outcome.attempts:
@@ -108,34 +123,36 @@ class AskDoor:
 
     async def _live(self, asked: Asked, joined: Joined, headers: Headers) -> StreamReply:
         """Begin a stream once its first piece is there; until then a failure is an ordinary reply."""
-        pieces = joined.pieces()
         try:
-            first = await unless_left(asked.request.receive, _first(pieces))
+            first = await unless_left(asked.request.receive, _first(joined))
         except BaseException:
             joined.leave()
             raise
         headers.append((b"cache-status", cache_status(joined.state, 0, False).encode()))
         headers.append((ROUTE, route_header(joined.candidate, joined.attempts_begun)))
-        events = self._events(asked, joined, _resumed(first, pieces))
-        return StreamReply(_stream_headers(headers), events, joined.leave)
+        return StreamReply(_stream_headers(headers), self._events(asked, joined, first), joined.leave)
 
     async def _events(
-        self, asked: Asked, joined: Joined, pieces: AsyncIterator[Piece | None]
+        self, asked: Asked, joined: Joined, pieces: Sequence[Piece] | None
     ) -> AsyncGenerator[bytes, None]:
+        """Write what comes as it comes: pieces that are there together go out together."""
         request, ask = asked.request, asked.ask
         writer = self._codec.writer(ask)
         candidate = joined.candidate
         now_ms = self._clock.wall_ms()
         started = Facts(joined.state, 0, 0, request.id, ask, candidate.provider, candidate.model, now_ms=now_ms)
+        begun = writer.start(started)
         try:
-            yield writer.start(started)
-            async for piece in pieces:
-                yield writer.piece(piece) if piece is not None else writer.still_here()
+            while pieces is not None:
+                written = b"".join(map(writer.piece, pieces)) if pieces else writer.still_here()
+                yield begun + written
+                begun = b""
+                pieces = await joined.more()
             arrival = await joined.arrival()
-            yield writer.done(arrival.entry, self._facts(asked, arrival, joined.attempts))
+            yield begun + writer.done(arrival.entry, self._facts(asked, arrival, joined.attempts))
         except AskonceError as error:
             self._note(error)
-            yield writer.error(error, request.id)
+            yield begun + writer.error(error, request.id)
 
     def _note(self, error: AskonceError) -> None:
         if error.status >= 500:
@@ -198,19 +215,12 @@ def _stream_headers(headers: Headers) -> Headers:
     ]
 
 
-async def _first(pieces: AsyncIterator[Piece | None]) -> Piece | None:
-    """Return the first piece; None if the flight ends without any."""
-    async for piece in pieces:
-        if piece is not None:
-            return piece
+async def _first(joined: Joined) -> Sequence[Piece] | None:
+    """Return the first pieces; None if the flight ends without any."""
+    while (pieces := await joined.more()) is not None:
+        if pieces:
+            return pieces
     return None
-
-
-async def _resumed(first: Piece | None, rest: AsyncIterator[Piece | None]) -> AsyncIterator[Piece | None]:
-    if first is not None:
-        yield first
-    async for piece in rest:
-        yield piece
 
 
 def _nothing() -> None:

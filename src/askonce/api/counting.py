@@ -6,7 +6,8 @@ from typing import Protocol
 import msgspec
 
 from askonce.api.asking import Intake
-from askonce.api.replies import Headers, Reply, error_reply, json_reply, limit_headers
+from askonce.api.entering import enter
+from askonce.api.replies import Reply, error_reply, json_reply
 from askonce.api.requests import Request
 from askonce.api.voices import voice_of
 from askonce.domain.call import Ask, CacheWish, Call, Candidate
@@ -14,7 +15,6 @@ from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Window, Windows
-from askonce.gate.admission import OverLimit
 from askonce.wire.anthropic_door import TokenCount
 from askonce.wire.anthropic_read import CountBody, read_messages
 from askonce.wire.asides import with_headers
@@ -51,7 +51,7 @@ class CountDoor:
         ask = read_messages(body, caller.tenant, CacheWish(), CountBody)
         ask = with_headers(ask, request.named(VOICE.passes))
         candidate = self._choose(ask)
-        headers = await self._admit(window)
+        headers = await enter(window, self._windows, self._clock, VOICE)
         try:
             tokens, estimated = await self._counting.count(ask.call, candidate)
         except AskonceError as error:
@@ -59,12 +59,3 @@ class CountDoor:
         if estimated:
             headers.append(ESTIMATED)
         return json_reply(msgspec.json.encode(TokenCount(tokens)), headers)
-
-    async def _admit(self, window: Window | None) -> Headers:
-        if window is None:
-            return []
-        verdict = await self._windows.take(window)
-        if not verdict.admitted:
-            raise OverLimit("", window, verdict)
-        now_ms = self._clock.wall_ms()
-        return limit_headers(window, verdict, now_ms) + VOICE.limits(window, verdict, now_ms)

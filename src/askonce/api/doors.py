@@ -11,9 +11,13 @@ from askonce.api import bodies
 from askonce.domain.errors import Detail, Invalid
 from askonce.wire.anthropic_door import MessageReply, TokenCount
 from askonce.wire.anthropic_read import CountBody, MessagesBody
+from askonce.wire.model_lists import ModelObject, ModelObjects, ModelsQuery
 from askonce.wire.native import GenerateBody
 from askonce.wire.openai_door import ChatBody
+from askonce.wire.openai_embeddings import EmbeddingBody, EmbeddingList
 from askonce.wire.openai_reply import ChatCompletion
+from askonce.wire.responses_door import ResponsesBody
+from askonce.wire.responses_reply import ResponseReply
 
 Scope = Literal["open", "use"]
 LimitClass = Literal["llm", "standard", "none"]
@@ -37,6 +41,7 @@ class Door(Struct, frozen=True):
     query: type[Struct] | None = None
     reply: type[Struct] | None = None
     media: str = "application/json"
+    deep: bool = False  # may `{key}` hold slashes?
     errors: tuple[str, ...] = ()
     stream: tuple[tuple[str, str], ...] = ()  # events of a streamed reply: name, what it holds
 
@@ -62,10 +67,10 @@ _MESSAGE_EVENTS = (
     ("error", "the error body: the last event of a stream that broke"),
 )
 _ASKING = (
-    "malformed_request invalid_request max_cost_exceeded context_window_exceeded content_refused "
-    "provider_rejected_request unknown_model cache_miss body_too_large unsupported_media_type request_timeout "
-    "provider_error provider_auth_failed provider_rate_limited provider_unavailable provider_not_configured "
-    "model_loading model_unavailable provider_timeout draining flight_lost"
+    "malformed_request invalid_request idempotency_key_reused max_cost_exceeded context_window_exceeded "
+    "content_refused provider_rejected_request unknown_model cache_miss body_too_large unsupported_media_type "
+    "request_timeout provider_error provider_auth_failed provider_rate_limited provider_unavailable "
+    "provider_not_configured model_loading model_unavailable provider_timeout draining flight_lost"
 )
 
 _COUNTING = (
@@ -99,6 +104,16 @@ DOORS: tuple[Door, ...] = (
     ),
     Door(
         "POST",
+        "/v1/responses",
+        "responses",
+        "Answer a conversation, in the shape of OpenAI's Responses, without its memory; the same question is free.",
+        limit="llm",
+        body=ResponsesBody,
+        reply=ResponseReply,
+        errors=tuple(_ASKING.split()),
+    ),
+    Door(
+        "POST",
         "/v1/messages",
         "messages",
         "Answer a conversation, in Anthropic's shape; the same question again is free.",
@@ -107,6 +122,16 @@ DOORS: tuple[Door, ...] = (
         reply=MessageReply,
         errors=tuple(_ASKING.split()),
         stream=_MESSAGE_EVENTS,
+    ),
+    Door(
+        "POST",
+        "/v1/embeddings",
+        "embeddings",
+        "Make vectors of texts, in OpenAI's shape; the same texts again are free.",
+        limit="llm",
+        body=EmbeddingBody,
+        reply=EmbeddingList,
+        errors=tuple(_ASKING.split()),
     ),
     Door(
         "POST",
@@ -159,6 +184,24 @@ DOORS: tuple[Door, ...] = (
         reply=bodies.Deleted,
         errors=("invalid_request", "store_unavailable"),
     ),
+    Door(
+        "GET",
+        "/v1/models",
+        "model_list",
+        "List what can be asked, in OpenAI's shape; with the header anthropic-version in Anthropic's.",
+        query=ModelsQuery,
+        reply=ModelObjects,
+        errors=("invalid_request",),
+    ),
+    Door(
+        "GET",
+        "/v1/models/{key}",
+        "model_object",
+        "Look at one model, in the same shapes.",
+        reply=ModelObject,
+        errors=("unknown_model",),
+        deep=True,
+    ),
     Door("GET", "/llm/models", "models", "List what can be asked now.", reply=bodies.ModelList),
     Door("GET", "/llm/providers", "providers", "List providers and how they are.", reply=bodies.ProviderList),
     Door("GET", "/health", "health", "Say that this process is alive.", "open", "none", reply=bodies.Health),
@@ -182,22 +225,31 @@ class DoorMap:
     def __init__(self, doors: tuple[Door, ...]) -> None:
         self._exact = {(d.method, d.path): Match(d) for d in doors if "{" not in d.path}
         self._prefixed = {(d.method, d.path.partition("{")[0]): d for d in doors if "{" in d.path}
+        self._deep = [prefix for (_, prefix), door in self._prefixed.items() if door.deep]
 
     def find(self, method: str, path: str) -> Match | None:
         """Return the door, or None."""
         match = self._exact.get((method, path))
         if match is not None:
             return match
-        head, slash, key = path.rpartition("/")
-        door = self._prefixed.get((method, head + slash))
+        prefix, key = self._split(path)
+        door = self._prefixed.get((method, prefix))
         return Match(door, key) if door is not None and key else None
 
     def methods(self, path: str) -> list[str]:
         """Return the methods that a path has; none if there is no such path."""
         exact = [method for method, known in self._exact if known == path]
-        head, slash, key = path.rpartition("/")
-        keyed = [method for method, prefix in self._prefixed if key and prefix == head + slash]
+        before, key = self._split(path)
+        keyed = [method for method, prefix in self._prefixed if key and prefix == before]
         return exact or keyed
+
+    def _split(self, path: str) -> tuple[str, str]:
+        """Part a path before its key."""
+        for prefix in self._deep:
+            if path.startswith(prefix):
+                return prefix, path.removeprefix(prefix)
+        head, slash, key = path.rpartition("/")
+        return head + slash, key
 
 
 def read_query(kind: type[Struct], query: bytes) -> Struct:

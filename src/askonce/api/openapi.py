@@ -72,11 +72,12 @@ _HEADERS = (
     ("Cache-Status", "how the answer came about (RFC 9211)", "asking"),
     ("Age", "seconds since the answer was stored", "asking"),
     ("X-Askonce-Route", "who answered, and after how many attempts", "asking"),
+    ("Idempotent-Replayed", "true where this very request was answered before (Idempotency-Key)", "asking"),
 )
 
 
 def _headers(door: Door) -> dict[str, Any]:
-    kinds = {"all", *(["limited"] if door.limit != "none" else []), *(["asking"] if door.stream else [])}
+    kinds = {"all", *(["limited"] if door.limit != "none" else []), *(["asking"] if door.limit == "llm" else [])}
     return {name: {"description": says, "schema": {"type": "string"}} for name, says, kind in _HEADERS if kind in kinds}
 
 
@@ -88,8 +89,9 @@ def _parameters(door: Door) -> list[dict[str, Any]]:
         _, components = msgspec.json.schema_components([door.query])
         properties = components[door.query.__name__]["properties"]
         found += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
-    if door.stream:
+    if door.limit == "llm":
         found.append(_header_parameter("Cache-Control", "no-cache, no-store, only-if-cached, max-age=N; the body wins"))
+        found.append(_header_parameter("Idempotency-Key", "your name for this request: its retries are told the same"))
     found.append(_header_parameter("X-Request-Id", "an id of your own, kept if it is short and harmless"))
     return found
 

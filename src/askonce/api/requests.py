@@ -28,10 +28,12 @@ _READ = frozenset(
         b"content-length",
         b"content-encoding",
         b"cache-control",
+        b"idempotency-key",
         b"x-request-id",
         b"x-forwarded-for",
         b"accept",
         b"anthropic-beta",
+        b"anthropic-version",
     )
 )
 # These are lists by their definition; of all others a second line is a contradiction.

@@ -14,7 +14,7 @@ from askonce.domain.errors import NotFound
 from askonce.domain.fleet import Fleet, ModelInfo, PartHealth, Parts
 from askonce.domain.money import NANO_PER_DOLLAR, Rate, dollars
 from askonce.domain.outcome import Totals
-from askonce.domain.ports import Answers, Books, Filters
+from askonce.domain.ports import Answers, Books, Filters, Promises
 
 GOOD_RATE, LOW_RATE = 60, 30  # per cent, from the contract
 NO_SUCH_ENTRY = "Nothing is stored under this key. GET /llm/cache/entries lists what is."
@@ -23,8 +23,9 @@ NO_SUCH_ENTRY = "Nothing is stored under this key. GET /llm/cache/entries lists 
 class CacheDoors:
     """Show and drop what one tenant has stored."""
 
-    def __init__(self, answers: Answers, books: Books, clock: Clock) -> None:
+    def __init__(self, answers: Answers, promises: Promises, books: Books, clock: Clock) -> None:
         self._answers = answers
+        self._promises = promises
         self._books = books
         self._clock = clock
 
@@ -59,9 +60,11 @@ class CacheDoors:
         return bodies.Deleted(1)
 
     async def purge(self, caller: Caller, query: bodies.PurgeQuery) -> bodies.Deleted:
-        """Forget all of the tenant's entries that match."""
+        """Forget all of the tenant's entries that match, and such answers where they are promised to retries."""
         filters = Filters(query.provider, query.model, query.older_than)
-        return bodies.Deleted(await self._answers.purge(caller.tenant, filters))
+        deleted = await self._answers.purge(caller.tenant, filters)
+        await self._promises.purge(caller.tenant, filters)  # after them, since a stored answer may be promised
+        return bodies.Deleted(deleted)
 
     def _brief(self, entry: Entry) -> bodies.EntryBrief:
         return bodies.EntryBrief(

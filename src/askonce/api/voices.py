@@ -1,7 +1,7 @@
 """In whose words a path speaks: errors, and what limited answers say, in the shape that its clients read."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -55,13 +55,21 @@ def anthropic_limits(window: Window, verdict: Verdict, wall_ms: int) -> Headers:
 
 
 OURS = Voice("", ErrorBody, error_body, _no_more)
+ANTHROPICS = Voice("/v1/messages", AnthropicError, anthropic_error, anthropic_limits, passes=(b"anthropic-beta",))
 # The first whose prefix fits. Vendors' voices are added here as their shapes come.
 VOICES: tuple[Voice, ...] = (
-    Voice("/v1/messages", AnthropicError, anthropic_error, anthropic_limits, passes=(b"anthropic-beta",)),
+    ANTHROPICS,
     Voice("/v1/", OpenAIError, openai_error, openai_limits),
 )
 
 
-def voice_of(path: str) -> Voice:
-    """Return the voice of a path; whatever is not a vendor's is ours."""
+# Paths that OpenAI and Anthropic share, and the header that Anthropic's clients always send.
+SHARED = "/v1/models"
+VERSION_HEADER = b"anthropic-version"
+
+
+def voice_of(path: str, headers: Collection[bytes] = ()) -> Voice:
+    """Return the voice of a path; whatever is not a vendor's is ours. `headers` are the names of those that came."""
+    if VERSION_HEADER in headers and path.startswith(SHARED):
+        return ANTHROPICS
     return next((voice for voice in VOICES if path.startswith(voice.prefix)), OURS)

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from askonce.domain.call import Call, Candidate, ForeignTool, Tool
+from askonce.domain.call import Ask, Call, Candidate, ForeignTool, Tool
 from askonce.domain.content import canonical_json
 
 # Raise it when a change makes old keys mean something else; old entries are then never found again.
@@ -35,15 +35,17 @@ class Fingerprints(msgspec.Struct, frozen=True):
 def _asked(call: Call) -> tuple[object, ...]:
     """Return what makes a question, in the order in which it is hashed.
 
-    A question of words alone has four parts and any other all of them, which no JSON array of four can spell.
+    A question of words alone has four parts, one with a vendor's experiments nine, any other eight: arrays of different
+    lengths are spelled differently.
     """
     params = call.params
     if params.format is not None:
         params = replace(params, format=replace(params.format, schema=_sorted(bytes(params.format.schema))))
-    if call.tools or call.extra or call.kind != "chat":
-        rest = (tuple(map(_tool, call.tools)), call.kind, call.shape if call.extra else "", call.extra)
-        return (FORMAT, call.tenant, call.messages, params, *rest)
-    return (FORMAT, call.tenant, call.messages, params)
+    words = (FORMAT, call.tenant, call.messages, params)
+    if not (call.tools or call.extra or call.features or call.kind != "chat"):
+        return words
+    rest = (tuple(map(_tool, call.tools)), call.kind, call.shape if call.extra else "", call.extra)
+    return (*words, *rest, call.features) if call.features else (*words, *rest)
 
 
 def _tool(tool: Tool | ForeignTool) -> Tool | ForeignTool:
@@ -65,6 +67,11 @@ def _sorted(json: bytes) -> Raw:
 @functools.lru_cache(maxsize=REMEMBERED)
 def _remembered(json: bytes) -> Raw:
     return canonical_json(msgspec.json.decode(json))
+
+
+def asked_digest(ask: Ask) -> bytes:
+    """Return a digest (32 bytes) of what a caller asked and of whom, whoever is to answer."""
+    return hashlib.sha256(b"asked" + _encoder.encode((_asked(ask.call), ask.routing))).digest()
 
 
 def fingerprints(call: Call, candidates: Sequence[Candidate]) -> Fingerprints:

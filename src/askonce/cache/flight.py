@@ -13,7 +13,7 @@ another process that asks the same question.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Sequence
 
 from askonce.domain.answer import Entry, Piece, ToolDelta
 from askonce.domain.errors import AskonceError, FlightLost
@@ -35,7 +35,7 @@ class Flight:
         self._pieces: list[Piece] = []
         self._epoch = 0
         self._nudges = 0
-        self._changed: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []  # one per seat that waits for something to happen
 
     @property
     def over(self) -> bool:
@@ -74,12 +74,12 @@ class Flight:
         if self._pieces:
             self._pieces = []
             self._epoch += 1
-            if self._committed == self.waiters:
+            if self.waiters and self._committed == self.waiters:
                 self.fail(FlightLost(LOST))
             self._wake()
 
     def nudge(self) -> None:
-        """Let every seat that waits know that the flight is still in the air (it yields None)."""
+        """Let every seat that waits know that the flight is still in the air."""
         self._nudges += 1
         self._wake()
 
@@ -94,15 +94,16 @@ class Flight:
             self._on_deserted(self)
 
     def _wake(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
-        self._changed = None
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            if not change.done():  # its seat was cancelled
+                change.set_result(None)
 
     async def _change(self) -> None:
-        if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
-        # Shielded: one seat's cancellation must not cancel the future that the others wait on.
-        await asyncio.shield(self._changed)
+        # A future for each: a shared one would have to be shielded from every cancellation, which costs six times that.
+        change = asyncio.get_running_loop().create_future()
+        self._waiting.append(change)
+        await change
 
 
 class Seat:
@@ -111,35 +112,38 @@ class Seat:
     def __init__(self, flight: Flight, pays: bool) -> None:
         self.flight = flight
         self.pays = pays
+        self._seen = 0
+        self._epoch = flight._epoch
+        self._nudges = flight._nudges
         self._committed = False
         self._left = False
 
-    async def pieces(self) -> AsyncIterator[Piece | None]:
-        """Yield every piece from the first on until the flight ends well, and None whenever it is nudged.
+    async def more(self) -> Sequence[Piece] | None:
+        """Wait for what this seat has not had yet, from the first piece on; None once the flight has ended well.
 
-        Raises the flight's error, or `FlightLost` where pieces already yielded were thrown away. If cancelled, the
-        seat is still taken.
+        All that is there is returned together, so that a reader that fell behind catches up at once; nothing (an empty
+        sequence) where the flight was nudged. Raises the flight's error, or `FlightLost` where pieces already returned
+        were thrown away. If cancelled, nothing was taken and the seat still is.
         """
         flight = self.flight
-        seen, epoch, nudges = 0, flight._epoch, flight._nudges
         while True:
-            if epoch != flight._epoch:
-                if seen:
+            if self._epoch != flight._epoch:
+                if self._seen:
                     raise FlightLost(LOST)
-                epoch = flight._epoch
-            if seen < len(flight._pieces):
-                seen += 1
+                self._epoch = flight._epoch
+            if self._seen < len(flight._pieces):
+                fresh = flight._pieces[self._seen :]
+                self._seen += len(fresh)
                 self._commit()
-                yield flight._pieces[seen - 1]
-            elif flight.error is not None:
+                return fresh
+            if flight.error is not None:
                 raise _afresh(flight.error)
-            elif flight.entry is not None:
-                return
-            elif nudges != flight._nudges:
-                nudges = flight._nudges
-                yield None
-            else:
-                await flight._change()
+            if flight.entry is not None:
+                return None
+            if self._nudges != flight._nudges:
+                self._nudges = flight._nudges
+                return ()
+            await flight._change()
 
     async def landed(self) -> Entry:
         """Wait for the end and return the whole answer; raises the flight's error."""

@@ -1,11 +1,33 @@
 """What is kept, how long, and which entries a request accepts."""
 
+from msgspec import Struct
+
+from askonce.cache.promise import PROMISED_OFF_S, PROMISED_S
 from askonce.domain.answer import KEPT_FINISHES, Answer
 from askonce.domain.call import CacheMode, CacheWish
+from askonce.domain.caller import Caller
 from askonce.domain.content import Foreign, Text, Thinking, text_of
 
 # An answer larger than this is passed on but not kept: it would push out thousands of ordinary ones.
 KEPT_TEXT_LIMIT = 8 << 20
+
+
+class Unsaid(Struct, frozen=True):
+    """Say what is done with a request that says nothing about the cache: mode `off` at some doors, for some callers.
+
+    `doors` are paths; `callers` are tenants, or single keys as `key-` and their public id.
+    """
+
+    doors: frozenset[str] = frozenset()
+    callers: frozenset[str] = frozenset()
+
+    def mode(self, path: str, caller: Caller) -> CacheMode:
+        """Return the mode of a request that names none."""
+        if path in self.doors or (
+            self.callers and (caller.tenant in self.callers or f"key-{caller.key_id}" in self.callers)
+        ):
+            return "off"
+        return "default"
 
 
 class Policy:
@@ -25,6 +47,10 @@ class Policy:
         """Return the epoch millisecond at which an entry stored now runs out."""
         ttl_s = self._ttl_s if wish.ttl_s is None else wish.ttl_s
         return stored_ms + 1000 * ttl_s
+
+    def promised_s(self, mode: CacheMode) -> int:
+        """Return how long retries of a request in this mode are told its answer, by its name."""
+        return PROMISED_S if self._enabled and mode != "off" else PROMISED_OFF_S
 
     def keeps(self, answer: Answer) -> bool:
         """Say whether an answer may be stored: it ended well, says something, and is not oversized."""

@@ -108,6 +108,13 @@ def _check(config: Config, written: Mapping[str, Written]) -> None:
             f"host = {config.host!r} ({_origin(written, 'host')}) is reachable from other machines and there are no "
             "keys; set ASKONCE_KEYS, or listen on 127.0.0.1, or say --open if everyone may spend your money."
         )
+    known = sorted({name for key in config.keys for name in (key.tenant, key.name)})
+    unknown = next((name for name in config.cache_off_keys if name not in known), None)
+    if unknown is not None:
+        raise ConfigError(
+            f"cache_off_keys = {unknown!r} ({_origin(written, 'cache_off_keys')}): there is no such tenant or key; "
+            f"{'known are ' + ', '.join(known) if known else 'set keys first, or use cache_off_doors'}."
+        )
     for provider in config.providers:
         if provider.max_concurrency is not None and provider.max_concurrency < config.workers:
             raise ConfigError(

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from askonce.config.load import Loaded
-from askonce.config.settings import Config, GroupSettings, ProviderSettings, RateLimit, RoutingSettings
+from askonce.config.settings import (
+    Config,
+    GroupSettings,
+    ProviderSettings,
+    RateLimit,
+    RoutingSettings,
+    StaticKey,
+)
 from askonce.config.table import NOT_YET_REFUSED, NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS, Setting
 from askonce.config.values import size_word
 from askonce.config.vendors import VendorVariables
@@ -151,10 +158,15 @@ def _value(row: Setting, config: Config) -> str:
     for part in row.field.split("."):
         value = getattr(value, part)
     if row.key == "keys":
-        return ", ".join(f"{key.tenant}:{masked(key.secret)}" for key in config.keys) or "none"
+        return ", ".join(map(_key, config.keys)) or "none"
     if row.secret:
         return masked(str(value)) if value else "none"
     return _word(row.kind, value)
+
+
+def _key(key: StaticKey) -> str:
+    name = "" if key.tenant == key.name else f" ({key.name})"
+    return f"{key.tenant}:{masked(key.secret)}{name}"
 
 
 def _word(kind: str, value: object) -> str:

@@ -1,5 +1,6 @@
 """The frozen settings. `load` makes them; nothing else does. Seconds and bytes stand in the names."""
 
+import hashlib
 from typing import Literal
 
 from msgspec import Struct
@@ -10,6 +11,11 @@ class StaticKey(Struct, frozen=True):
 
     secret: str
     tenant: str
+
+    @property
+    def name(self) -> str:
+        """Return what the key may be called in public: `key-` and the first 12 hex digits of its SHA-256."""
+        return "key-" + hashlib.sha256(self.secret.encode()).hexdigest()[:12]
 
 
 class RateLimit(Struct, frozen=True):
@@ -103,6 +109,8 @@ class Config(Struct, frozen=True):
     secret: str = ""  # signs what is handed out to clients
     cache: bool = True
     cache_ttl_s: int = 3600
+    cache_off_doors: tuple[str, ...] = ()  # paths at which a request that says nothing has cache mode `off`
+    cache_off_keys: tuple[str, ...] = ()  # tenants, or names of keys, whose requests have
     cache_size_bytes: int = 2 << 30
     limit_llm: RateLimit | None = RateLimit(20, 60)
     limit_standard: RateLimit | None = RateLimit(100, 60)

@@ -61,8 +61,30 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
     ),
     Setting("secret", "secret", "text", values.text, "Secret that signs what is handed out to clients.", secret=True),
-    Setting("cache", "cache", "switch", values.switch, "Keep answers. Off: every request is paid for."),
+    Setting(
+        "cache",
+        "cache",
+        "switch",
+        values.switch,
+        "Keep answers. Off: every request is paid for but retries by `Idempotency-Key`, whose answers are kept ten "
+        "minutes.",
+    ),
     Setting("cache_ttl", "cache_ttl_s", "span", values.whole_duration(1, 3650 * _DAY_S), "How long an answer is kept."),
+    Setting(
+        "cache_off_doors",
+        "cache_off_doors",
+        "list",
+        values.asking_doors,
+        "Doors where the cache is used only by requests that ask for it: paths, or `/v1` for all of its doors.",
+    ),
+    Setting(
+        "cache_off_keys",
+        "cache_off_keys",
+        "list",
+        values.listed,
+        "Keys whose requests use the cache only where they ask for it: a tenant for all of its keys, or `key-` and the "
+        "first 12 digits of a key's SHA-256 for that one (`askonce config` shows them).",
+    ),
     Setting(
         "cache_size",
         "cache_size_bytes",

@@ -4,7 +4,6 @@ Every reader takes what was written and returns what it means, or raises `ValueE
 follow "must be". Readers never repeat the value: the caller does, and masks it where it is secret.
 """
 
-import hashlib
 import ipaddress
 import re
 from collections.abc import Callable
@@ -24,6 +23,8 @@ _KEY = re.compile(rf"[!-+\--~]{{{MIN_KEY},{MAX_KEY}}}")  # printable ASCII witho
 _SHOWN_KEY = 3  # characters of a wrong key: enough to find it
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED_TENANT = re.compile(r"anonymous|key-.*")
+# The doors where a question is asked; a test holds them against the table of doors.
+ASKING_DOORS = ("/llm/generate", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")
 _MAX_REQUESTS = 1_000_000  # a window keeps a ring of as many slots
 _MAX_SPAN_S = 86_400  # longer windows are budgets, not rate limits
 
@@ -169,6 +170,18 @@ def listed(raw: Raw) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
+def asking_doors(raw: Raw) -> tuple[str, ...]:
+    """Take paths of doors that ask, `/v1` standing for all of its doors; each once."""
+    chosen = []
+    for part in listed(raw):
+        path = part.rstrip("/")
+        doors = [door for door in ASKING_DOORS if door == path or (path == "/v1" and door.startswith("/v1/"))]
+        if not doors:
+            raise ValueError(f"paths of doors that ask a model: /v1 for all of its doors, or {', '.join(ASKING_DOORS)}")
+        chosen += doors
+    return tuple(dict.fromkeys(chosen))
+
+
 def networks(raw: Raw) -> tuple[str, ...]:
     """Take addresses and networks in CIDR notation."""
     try:
@@ -204,7 +217,7 @@ def _static_key(number: int, part: str) -> StaticKey:
             f"({shown}…) is not, its length is {len(secret)}; `openssl rand -hex 24` makes one"
         )
     if not colon:
-        return StaticKey(secret, "key-" + hashlib.sha256(secret.encode()).hexdigest()[:12])
+        return StaticKey(secret, StaticKey(secret, "").name)
     if not _TENANT.fullmatch(tenant) or _RESERVED_TENANT.fullmatch(tenant):
         raise ValueError(
             f"`tenant:key` with a tenant of 1 to 64 letters, digits, `.`, `_` or `-`; not `anonymous` or `key-…`; "

@@ -99,7 +99,8 @@ class Call(Struct, frozen=True):
     """Hold one question: who may share its answer, what is asked, and how the answer travels.
 
     `tenant` is the only one that shares the answer. `extra` holds fields that only `shape` knows, as canonical JSON
-    sorted by name: part of the question. `asides` and `stream` are not: they cannot change the answer.
+    sorted by name: part of the question. `asides` and `stream` are not: they cannot change the answer. `features` are a
+    vendor's experiments that the caller switched on, sorted: part of the question too, though others ignore them.
     """
 
     tenant: str
@@ -111,6 +112,7 @@ class Call(Struct, frozen=True):
     shape: str = ""
     extra: tuple[tuple[str, Raw], ...] = ()
     asides: tuple[Aside, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 class Candidate(Struct, frozen=True):
@@ -144,8 +146,14 @@ class CacheWish(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """Hold a whole request for an answer: the question, who should answer, and the wishes about the cache."""
+    """Hold a whole request for an answer: the question, who should answer, and the wishes about the cache.
+
+    `echo` is what the reply repeats of the request, as the door's own codec wrote it for itself. `retry_key` is the
+    caller's name for this request, by which its retries are known; "" where there is none.
+    """
 
     call: Call
     routing: RoutingWish
     cache: CacheWish
+    echo: bytes = b""
+    retry_key: str = ""

@@ -49,6 +49,12 @@ class Invalid(AskonceError):
     status, code, title = 400, "invalid_request", "Invalid request"
 
 
+class KeyReused(AskonceError):
+    """Refuse an `Idempotency-Key` that its caller has used for another question."""
+
+    status, code, title = 400, "idempotency_key_reused", "Idempotency key reused"
+
+
 class MaxCostExceeded(AskonceError):
     """Refuse a call whose estimated cost is over the caller's `maxCost`, before anything is paid."""
 
@@ -141,6 +147,7 @@ class ProviderFailed(AskonceError):
     """Report a vendor's 5xx, a broken connection, an early end or an answer that makes no sense."""
 
     status, code, title, retryable = 502, "provider_error", "Provider error", True
+    is_down = True  # of the instance False: the vendor is well, but its model spoiled this answer
 
 
 class ProviderDenied(AskonceError):

@@ -4,6 +4,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from askonce.domain.call import Kind
 from askonce.domain.money import Price
 
 PartStatus = Literal["ok", "degraded", "down", "off"]
@@ -20,6 +21,20 @@ class ModelInfo(Struct, frozen=True):
     capabilities: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     note: str = ""
+    kind: Kind = "chat"
+
+
+class Offer(Struct, frozen=True):
+    """Name what a caller may send as `model`. `owner` is the provider, or `askonce` for an alias or a group.
+
+    `model` is the name at its provider. `context_window` in tokens, None where not known.
+    """
+
+    name: str
+    owner: str
+    model: str
+    kind: Kind = "chat"
+    context_window: int | None = None
 
 
 class ProviderInfo(Struct, frozen=True):
@@ -49,6 +64,10 @@ class Fleet(Protocol):
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """List what can be asked now."""
+        ...
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """List the names that callers may send as `model` now."""
         ...
 
     async def providers(self) -> tuple[ProviderInfo, ...]:

@@ -4,7 +4,7 @@ Every method may wait, so all are `async`; adapters over LMDB never suspend, so 
 giving up the processor. All raise `StoreUnavailable` where the store is away, unless they say otherwise.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -104,6 +104,47 @@ class Answers(Protocol):
 
     async def purge(self, tenant: str, filters: Filters) -> int:
         """Remove all matching entries and return how many."""
+        ...
+
+
+class Promise(Struct, frozen=True):
+    """Name one request of one caller, whose retries are to be told the same: `key` who asked and by what name,
+    `question` what was asked. Digests of 32 bytes."""
+
+    key: bytes
+    question: bytes
+
+
+class Kept(Struct, frozen=True):
+    """Hold a promise that has come true, until `expires_ms` (epoch milliseconds)."""
+
+    promise: Promise
+    entry: Entry
+    expires_ms: int
+
+
+class Promises(Protocol):
+    """Keep what callers were told under their own names for it, apart from the stored answers: a newer answer to the
+    same question does not change it."""
+
+    async def question(self, key: bytes) -> bytes | None:
+        """Return which question a promise's key stands for; None where nothing is kept. Costs less than `find`."""
+        ...
+
+    async def find(self, key: bytes) -> Kept | None:
+        """Return what is kept under a promise's key and has not expired."""
+        ...
+
+    async def keep(self, entry: Entry, until_ms: Mapping[Promise, int]) -> bool:
+        """Keep one answer for all these promises, each until its epoch millisecond, in one act.
+
+        What would expire first gives way where room is needed; False if there is no room for it. What is kept under
+        a key already, and has not expired, stays: the first answer is the promise.
+        """
+        ...
+
+    async def purge(self, tenant: str, filters: Filters) -> None:
+        """Forget all promises whose answers match."""
         ...
 
 

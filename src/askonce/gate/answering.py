@@ -3,19 +3,20 @@
 All identical questions of this process sit in one flight; flights of several processes find each other through their
 leases (see `relay`). A flight belongs to the house: it goes on while anybody waits, here or in another process. When
 nobody does, the upstream call is hung up, or read to its end within a bound where the vendor charges for it anyway.
+Where a request was named (`Idempotency-Key`), its flight goes on to its end all the same: its retry is expected.
 """
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine, Sequence
 
 from msgspec import Struct
 
 from askonce.cache.flight import Flight, Seat
 from askonce.domain.answer import CacheState, Entry, Piece
-from askonce.domain.call import Candidate
+from askonce.domain.call import CacheMode, Candidate
 from askonce.domain.errors import Draining, StoreUnavailable
-from askonce.domain.ports import Flights, Observer
+from askonce.domain.ports import Flights, Observer, Promise
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
 from askonce.gate.relay import STOPPING, Aloft, Relay
@@ -42,8 +43,9 @@ class Arrival(Struct, frozen=True):
 class Joined:
     """Hold a request's part in a flight. Leave it, whatever happens."""
 
-    def __init__(self, aloft: Aloft, seat: Seat, settlement: Settlement) -> None:
+    def __init__(self, aloft: Aloft, seat: Seat, settlement: Settlement, promise: Promise | None = None) -> None:
         self._aloft = aloft
+        self._promise = promise
         self._seat = seat
         self._settlement = settlement
 
@@ -61,6 +63,11 @@ class Joined:
             return "coalesced"
         mode = self._aloft.plan.mode
         return mode if mode in ("refresh", "off") else "miss"
+
+    @property
+    def replayed(self) -> bool:
+        """Say whether the answer is one that this very request was given before."""
+        return self._promise is not None and self._promise == self._aloft.replayed
 
     @property
     def candidate(self) -> Candidate:
@@ -81,9 +88,12 @@ class Joined:
             return None if self.attempts is None else len(self.attempts)
         return len(self.attempts) + 1
 
-    def pieces(self) -> AsyncIterator[Piece | None]:
-        """Yield every piece from the first on (None where only time passed); raises what the flight failed with."""
-        return self._seat.pieces()
+    async def more(self) -> Sequence[Piece] | None:
+        """Wait for the next pieces (none where only time passed); None at the end. Raises what the flight failed with.
+
+        If cancelled, nothing was taken.
+        """
+        return await self._seat.more()
 
     async def arrival(self) -> Arrival:
         """Wait for the whole answer and book what it spared. Call it once. Raises what the flight failed with."""
@@ -110,6 +120,7 @@ class Answering:
         self._dispatch = dispatch
         self._settlement = settlement
         self._aloft: dict[bytes, Aloft] = {}  # joinable, by flight key
+        self._named: dict[Promise, Aloft] = {}  # the same, by those who joined by name
         self._tasks: dict[Flight, Aloft] = {}  # all, the private and the abandoned included
         self._house: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -133,35 +144,63 @@ class Answering:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
-    def is_aloft(self, flight: bytes) -> bool:
+    async def is_kept(self, promise: Promise) -> bool:
+        """Say whether this very request was answered before. Raises `KeyReused`."""
+        return await self._settlement.is_kept(promise)
+
+    async def replay(self, promise: Promise) -> Entry | None:
+        """Return what this very request was answered before, and book that it is told again. Raises `KeyReused`."""
+        entry = await self._settlement.kept(promise)
+        if entry is not None:
+            await self._settlement.spared(entry.tenant, entry, coalesced=False)
+        return entry
+
+    async def promise(self, promise: Promise, entry: Entry, mode: CacheMode) -> None:
+        """Keep an answer from the store for the retries of the request that found it."""
+        await self._settlement.promise(entry, {promise: mode})
+
+    def is_aloft(self, plan: Plan) -> bool:
         """Say whether the question is being answered in this process, so that joining costs nothing."""
-        return self._joinable(flight) is not None
+        return self._joinable(plan) is not None
 
     def seat(self, plan: Plan) -> Joined:
         """Join the flight of this question, or make one leave. Raises `Draining`. Never suspends."""
-        aloft = None if plan.mode == "off" else self._joinable(plan.keys.flight)
+        aloft = self._joinable(plan)
         if aloft is not None:
             aloft.deserted_at = None
+            self._name(aloft, plan)
             aloft.fresh_after_ms = max(aloft.fresh_after_ms, plan.fresh_after_ms)
-            return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement)
+            return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement, plan.promise)
         if self._draining:
             raise Draining(STOPPING, retry_after_s=1)
         return self._depart(plan)
 
-    def _joinable(self, flight: bytes) -> Aloft | None:
-        """Return the flight of that key, unless it has ended and only its landing is still being made known."""
-        aloft = self._aloft.get(flight)
+    def _joinable(self, plan: Plan) -> Aloft | None:
+        """Return the flight that the request may join: of this very request first, in whichever cache mode it left.
+
+        None where that has ended and only its landing is still being made known.
+        """
+        if plan.is_alone:
+            return None
+        aloft = None if plan.promise is None else self._named.get(plan.promise)
+        aloft = aloft or self._aloft.get(plan.keys.flight)
         return None if aloft is None or aloft.flight.over else aloft
+
+    def _name(self, aloft: Aloft, plan: Plan) -> None:
+        """Promise the answer to the retries of the request, and let them find its flight."""
+        if aloft.promise(plan) and plan.promise is not None:
+            self._named[plan.promise] = aloft
 
     def _depart(self, plan: Plan) -> Joined:
         flight = Flight(plan.keys.flight, self._deserted)
         aloft = Aloft(flight, plan, plan.fresh_after_ms)
+        self._name(aloft, plan)
         seat = flight.take_seat(pays=True)
-        if plan.mode != "off":
+        if not plan.is_alone:
             self._aloft[flight.key] = aloft
         self._tasks[flight] = aloft
         aloft.task = self._spawn(self._fly(aloft))
-        return Joined(aloft, seat, self._settlement)
+        return Joined(aloft, seat, self._settlement, plan.promise)
 
     async def _fly(self, aloft: Aloft) -> None:
         try:
@@ -173,6 +212,9 @@ class Answering:
     def _forget(self, aloft: Aloft) -> None:
         if self._aloft.get(aloft.flight.key) is aloft:
             del self._aloft[aloft.flight.key]
+        for promise in aloft.named:
+            if self._named.get(promise) is aloft:
+                del self._named[promise]
 
     def _deserted(self, flight: Flight) -> None:
         aloft = self._tasks.get(flight)
@@ -181,8 +223,8 @@ class Answering:
             self._spawn(self._consider(aloft))
 
     async def _consider(self, aloft: Aloft) -> None:
-        """Abandon a flight that nobody waits for."""
-        if self._occupied(aloft) or await self._followed(aloft) or self._occupied(aloft):
+        """Abandon a flight that nobody waits for, and nobody will come back for."""
+        if aloft.promises or self._occupied(aloft) or await self._followed(aloft) or self._occupied(aloft):
             return
         plan = aloft.plan
         drains = aloft.leads and self._dispatch.drains(plan.ask.call, aloft.candidate)

@@ -1,7 +1,7 @@
 """Ask providers. The only place that names one of the candidates as the one that is paid."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +15,9 @@ from askonce.gate.rooms import Rooms
 from askonce.routing.attempts import Attempts
 from askonce.routing.health import Health, Target
 from askonce.routing.stickiness import beginning, by_rendezvous
+
+# Takes a piece of an answer that is not whole yet. Does not raise.
+PassOn = Callable[[Piece], Awaitable[None]]
 
 
 class Outlets(Struct, frozen=True):
@@ -48,20 +51,20 @@ class Dispatch:
         end = asyncio.get_running_loop().time() + self._total_s
         return Journey(Attempts(self._targets(plan), self._health, self._dice), self._rooms, end)
 
-    async def ask(self, call: Call, target: Target, deadline_s: float) -> AsyncIterator[Piece | Answer]:
-        """Yield pieces (if the call streams), then the whole answer, not priced yet. Closing it hangs up.
+    async def ask(self, call: Call, target: Target, deadline_s: float, pass_on: PassOn) -> Answer:
+        """Give each piece to `pass_on` as it comes (if the call streams); return the whole answer, not priced yet.
 
-        Raises the provider errors of `domain.errors`. Health learns from every ending.
+        Raises the provider errors of `domain.errors`. Health learns from every ending. Hangs up in any case, if
+        cancelled too.
         """
-        provider = self._provider(target)
+        pieces = self._provider(target).ask(call, target.candidate.model, deadline_s)
         trial = self._health.begin(target)
-        pieces = provider.ask(call, target.candidate.model, deadline_s)
         try:
             async for piece in pieces:
                 if isinstance(piece, Answer):
                     self._health.succeed(target, piece)
-                yield piece
-            # Whoever has the answer closes us; so it did not come.
+                    return piece
+                await pass_on(piece)
             raise ProviderFailed(f"{target.candidate} ended without an answer.")
         except AskonceError as error:
             self._health.fail(target, error)

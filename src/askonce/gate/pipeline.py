@@ -3,15 +3,17 @@
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from askonce.cache.fingerprint import fingerprints
+from askonce.cache.fingerprint import Fingerprints, fingerprints
 from askonce.cache.policy import Policy, fresh_after_ms
+from askonce.cache.promise import own_flight, promise_of
 from askonce.domain.answer import Entry
-from askonce.domain.call import Ask
+from askonce.domain.call import Ask, CacheMode, Candidate
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, CacheMiss
-from askonce.domain.ports import Entered, Knock, Shape, Threshold, Verdict, Window
+from askonce.domain.ports import Entered, Knock, Promise, Shape, Threshold, Verdict, Window
 from askonce.gate.admission import OverLimit
 from askonce.gate.answering import Answering, Joined
 from askonce.gate.plan import Plan
@@ -38,13 +40,14 @@ class Admitted(Struct, frozen=True):
     """Prove that a question was let in: what its window said, and where its answer is or comes from.
 
     `outcome` is an entry (a hit), a seat in a flight, or what went wrong behind the door. `route` says whose answers
-    would do, and why.
+    would do, and why. `replayed`: the entry is what this very request, known by its name, was answered before.
     """
 
     window: Window | None
     verdict: Verdict | None
     outcome: Entry | Joined | AskonceError
     route: Route
+    replayed: bool = False
 
 
 class Road:
@@ -60,24 +63,36 @@ class Road:
     async def travel(self, ask: Ask, caller: Caller, window: Window | None, shape: Shape, request_id: str) -> Admitted:
         """Answer one question, or say who will.
 
-        Suspends only where shared state does. Raises routing errors (nothing counted) and `OverLimit`; what fails
-        after the admission is an outcome, because the caller is told what its window said all the same.
+        Suspends only where shared state does. Raises routing errors, `KeyReused` (nothing counted) and `OverLimit`;
+        what fails after the admission is an outcome, because the caller is told what its window said all the same.
         """
+        promise = promise_of(ask, caller.identity)
+        verdict: Verdict | None = None
+        if promise is not None and await self._answering.is_kept(promise):
+            # Like any hit it counts, whoever could be asked by now; and it is read only for who is let in.
+            verdict = self._admitted(window, await self._threshold.enter(Knock(caller.tenant, window)))
+            if (kept := await self._answering.replay(promise)) is not None:
+                return Admitted(window, verdict, kept, _route_of(kept, ask), replayed=True)
         route = self._router.route(ask)
-        keys = fingerprints(ask.call, route.candidates)
         mode = self._policy.mode(ask.cache)
+        keys = _keys(ask, route, mode, promise)
         looks = keys.entries if mode in ("default", "only") else ()
         fresh = fresh_after_ms(ask.cache, mode, self._clock.wall_ms())
-        entered = await self._threshold.enter(Knock(caller.tenant, window, looks, fresh))
-        verdict = self._admitted(window, entered)
+        knocks = window if verdict is None else None  # once; what was kept for it may just have gone
+        entered = await self._threshold.enter(Knock(caller.tenant, knocks, looks, fresh))
+        verdict = verdict or self._admitted(window, entered)
         if entered.entry is not None:
+            if promise is not None:
+                await self._answering.promise(promise, entered.entry, mode)
             return Admitted(window, verdict, entered.entry, route)
         if mode == "only":
             return Admitted(window, verdict, CacheMiss(NOTHING_STORED), route)
         try:
-            if mode == "off" or not self._answering.is_aloft(keys.flight):
+            plan = Plan(ask, mode, route, keys, fresh, shape, request_id, promise)
+            if not self._answering.is_aloft(plan):
                 route = await self._router.afford(ask, route)
-            joined = self._answering.seat(Plan(ask, mode, route, keys, fresh, shape, request_id))
+                plan = replace(plan, route=route)
+            joined = self._answering.seat(plan)
         except AskonceError as error:
             return Admitted(window, verdict, error, route)
         return Admitted(window, verdict, joined, route)
@@ -86,3 +101,16 @@ class Road:
         if window is not None and entered.verdict is not None and not entered.verdict.admitted:
             raise OverLimit("", window, entered.verdict)
         return entered.verdict
+
+
+def _keys(ask: Ask, route: Route, mode: CacheMode, promise: Promise | None) -> Fingerprints:
+    """Return the keys of a question. What is not to come from the store is flown for its own retries only."""
+    keys = fingerprints(ask.call, route.candidates)
+    if promise is not None and mode in ("off", "refresh"):
+        return replace(keys, flight=own_flight(promise))
+    return keys
+
+
+def _route_of(kept: Entry, ask: Ask) -> Route:
+    """Return the route of an answer that is told again."""
+    return Route(ask.routing.mode, (Candidate(kept.provider, kept.model),))

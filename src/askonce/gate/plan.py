@@ -4,14 +4,15 @@ from msgspec import Struct
 
 from askonce.cache.fingerprint import Fingerprints
 from askonce.domain.call import Ask, CacheMode, Candidate
-from askonce.domain.ports import Shape
+from askonce.domain.ports import Promise, Shape
 from askonce.routing.route import Route
 
 
 class Plan(Struct, frozen=True):
     """Hold a question with its keys and who may answer it.
 
-    Entries stored before `fresh_after_ms` (epoch milliseconds) are too old for it.
+    Entries stored before `fresh_after_ms` (epoch milliseconds) are too old for it. `promise` is what is promised to
+    retries of its request.
     """
 
     ask: Ask
@@ -21,6 +22,12 @@ class Plan(Struct, frozen=True):
     fresh_after_ms: int
     shape: Shape
     request_id: str
+    promise: Promise | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Say that nobody may join: the cache is off for it, and there is no name by which a retry would be known."""
+        return self.mode == "off" and self.promise is None
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:

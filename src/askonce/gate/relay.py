@@ -10,25 +10,27 @@ asked, the ending is settled and landed all the same (`unbroken`), exactly once.
 """
 
 import asyncio
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from askonce.cache.flight import Flight
 from askonce.domain.answer import Answer, Entry, Piece
-from askonce.domain.call import Candidate
+from askonce.domain.call import CacheMode, Candidate
 from askonce.domain.errors import (
     AskonceError,
     Draining,
     FlightLost,
     InternalError,
+    KeyReused,
     ProviderFailed,
     StoreUnavailable,
     error_from_code,
     was_unsent,
 )
 from askonce.domain.outcome import Ending
-from askonce.domain.ports import Answers, Flights, Landing, LeaderLost, Lease, Meter
+from askonce.domain.ports import Answers, Flights, Landing, LeaderLost, Lease, Meter, Promise
 from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
@@ -40,6 +42,10 @@ from askonce.routing.route import Tried
 # How many leaders of one question may die before its followers give up: more is not bad luck, but a poisonous call.
 MAX_LEADERS = 3
 
+# How many requests of one flight are promised its answer; each is one more record. Only a flood of callers who come
+# and go with ever new names has more.
+MAX_PROMISES = 1024
+
 ABANDONED = "Everyone who waited for this answer has left."
 STOPPING = "This process is shutting down. Ask again."
 
@@ -47,7 +53,9 @@ STOPPING = "This process is shutting down. Ask again."
 class Aloft(Struct, eq=False):
     """Hold a flight of this process with what feeds it.
 
-    `fresh_after_ms` is the strictest of all who joined: a stored answer older than that will not do.
+    `fresh_after_ms` is the strictest of all who joined: a stored answer older than that will not do. `promises`, with
+    the cache modes of their requests, are those that are still to be kept; while there are any, the flight goes on
+    though nobody waits. `named` are all that it was promised to.
     """
 
     flight: Flight
@@ -61,6 +69,22 @@ class Aloft(Struct, eq=False):
     stored: bool = False
     cut: bool = False  # a piece could not be logged, so that no later one is
     deserted_at: float | None = None  # the loop's time when the last seat was left
+    promises: dict[Promise, CacheMode] = {}
+    named: set[Promise] = set()
+    replayed: Promise | None = None  # whose answer it landed with, where that was told before
+
+    def promise(self, plan: Plan) -> bool:
+        """Promise the answer to the retries of one more request; False where too many were promised it.
+
+        In mode `off` where any of its tries is: that it is not to stay counts more than that it may.
+        """
+        promise = plan.promise
+        if promise is None or (promise not in self.promises and len(self.named) >= MAX_PROMISES):
+            return False
+        if self.promises.get(promise) != "off":
+            self.promises[promise] = plan.mode
+        self.named.add(promise)
+        return True
 
     @property
     def candidate(self) -> Candidate:
@@ -84,7 +108,7 @@ class Relay:
         """Bring one flight to its end. Raises defects and cancellation, when the flight has ended."""
         flight = aloft.flight
         try:
-            if aloft.plan.mode == "off":
+            if aloft.plan.is_alone:
                 await self._lead(aloft)
             else:
                 await self._lead_or_mirror(aloft)
@@ -144,13 +168,19 @@ class Relay:
         if answer is not None:
             await unbroken(self._bring_home(aloft, answer))
         elif entry is not None:
-            aloft.flight.land(entry, from_store=True)
-            await self._land(aloft, Landing(entry))
+            await unbroken(self._bring_in(aloft, entry))
 
     async def _stored_meanwhile(self, aloft: Aloft) -> Entry | None:
         """Look once more before paying: another flight may have landed between our look-up and our lease."""
         plan = aloft.plan
-        if plan.mode != "default" or aloft.lease is None:
+        if aloft.lease is None:
+            return None
+        entry = None if plan.promise is None else await self._told_before(plan.promise)
+        # Others may be here by the question alone, unless the cache is not to be looked at.
+        if entry is not None and (plan.mode != "default" or entry.stored_ms >= aloft.fresh_after_ms):
+            aloft.replayed = plan.promise
+            return entry
+        if plan.mode != "default":
             return None
         try:
             entry = await self._answers.find(plan.tenant, plan.keys.entries, aloft.fresh_after_ms)
@@ -158,11 +188,30 @@ class Relay:
             return None
         return None if entry is None or entry.stored_ms < aloft.fresh_after_ms else entry
 
+    async def _told_before(self, promise: Promise) -> Entry | None:
+        try:
+            return await self._settlement.kept(promise)
+        except KeyReused:
+            return None  # another question took the name meanwhile: ours is answered, and not promised
+
+    async def _keep_promises(self, aloft: Aloft, entry: Entry) -> None:
+        """Keep what was promised, before anybody hears the answer; also to those who join while that goes on."""
+        while aloft.promises:
+            promises, aloft.promises = aloft.promises, {}
+            await self._settlement.promise(entry, promises)
+
+    async def _bring_in(self, aloft: Aloft, entry: Entry) -> None:
+        """Land with an answer that was stored."""
+        await self._keep_promises(aloft, entry)
+        aloft.flight.land(entry, from_store=True)
+        await self._land(aloft, Landing(entry))
+
     async def _bring_home(self, aloft: Aloft, answer: Answer) -> None:
         """Price and settle a paid answer, and land with it."""
         try:
             priced = await self._dispatch.priced(answer)
             entry, aloft.stored = await self._settlement.answered(aloft.plan, priced)
+            await self._keep_promises(aloft, entry)
         except Exception:
             await self._land(aloft, Landing(None, InternalError.code, UNEXPECTED))
             raise
@@ -184,9 +233,9 @@ class Relay:
                 journey.leave(target)
 
     async def _awaited(self, aloft: Aloft) -> bool:
-        """Say whether anybody still waits: for nobody, nothing is tried again."""
-        if aloft.flight.waiters or aloft.lease is None:
-            return aloft.flight.waiters > 0
+        """Say whether anybody still waits or will come back: for nobody, nothing is tried again."""
+        if aloft.flight.waiters or aloft.promises or aloft.lease is None:
+            return aloft.flight.waiters > 0 or bool(aloft.promises)
         try:
             return await self._flights.followed(aloft.flight.key, aloft.lease.generation)
         except StoreUnavailable:
@@ -198,7 +247,7 @@ class Relay:
         watch = _Watch()
         code = FlightLost.code  # of a call that was hung up
         try:
-            answer = await self._listen(aloft, target, deadline_s)
+            answer = await self._dispatch.ask(aloft.plan.ask.call, target, deadline_s, partial(self._pass_on, aloft))
             code = ""
             return answer
         except AskonceError as error:
@@ -218,18 +267,6 @@ class Relay:
             raise wrapped from error
         finally:
             aloft.tried = (*aloft.tried, Tried(target.candidate, target.key + 1, watch.ms(), code))
-
-    async def _listen(self, aloft: Aloft, target: Target, deadline_s: float) -> Answer:
-        """Pass on what comes until the whole answer is there; hangs up in any case."""
-        pieces = self._dispatch.ask(aloft.plan.ask.call, target, deadline_s)
-        try:
-            async for piece in pieces:
-                if isinstance(piece, Answer):
-                    return piece
-                await self._pass_on(aloft, piece)
-        finally:
-            await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
-        raise InternalError(UNEXPECTED)  # `ask` ends with an answer or an error
 
     async def _pass_on(self, aloft: Aloft, piece: Piece) -> None:
         aloft.flight.append(piece)
@@ -263,20 +300,21 @@ class Relay:
         try:
             async for piece in pieces:
                 if isinstance(piece, Landing):
-                    self._land_mirrored(aloft, piece)
+                    await unbroken(self._land_mirrored(aloft, piece))
                     return
                 aloft.flight.append(piece)
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
         raise LeaderLost
 
-    def _land_mirrored(self, aloft: Aloft, landing: Landing) -> None:
+    async def _land_mirrored(self, aloft: Aloft, landing: Landing) -> None:
         if landing.entry is None:
             if landing.error_code == FlightLost.code:
                 raise LeaderLost
             raise error_from_code(landing.error_code, landing.error_message, landing.retry_after_s)
         if landing.entry.stored_ms < aloft.fresh_after_ms:
             raise LeaderLost  # its leader found it stored, which is not what was asked for here
+        await self._keep_promises(aloft, landing.entry)
         aloft.flight.land(landing.entry)
 
     async def _land(self, aloft: Aloft, landing: Landing) -> None:

@@ -1,26 +1,46 @@
 """Settlement: every ending is stored if it may be, booked exactly once, and then shown to those who watch.
 
 The answer is stored before it is booked: a process killed between the two has kept what was paid for. Store away:
-open. The answer still reaches its callers; what could not be booked is reported to the observer.
+open. The answer still reaches its callers, though nobody is promised anything; what could not be booked is reported
+to the observer.
 """
+
+from collections.abc import Mapping
+
+from msgspec import Struct
 
 from askonce.cache.policy import Policy
 from askonce.domain.answer import Answer, Entry, pack
+from askonce.domain.call import CacheMode
 from askonce.domain.clock import Clock
-from askonce.domain.errors import AskonceError, InternalError, StoreUnavailable
+from askonce.domain.errors import AskonceError, Detail, InternalError, KeyReused, StoreUnavailable
 from askonce.domain.outcome import Ending, Paid, PaidRecord, Spared
-from askonce.domain.ports import Answers, Books, Observer
+from askonce.domain.ports import Answers, Books, Observer, Promise, Promises
 from askonce.gate.plan import Plan
 
 UNEXPECTED = "Something unexpected happened here. It has been logged; the operator finds it by the request id."
+
+REUSED = (
+    "This Idempotency-Key was used for another question within the last day. Repeat that question to get its answer, "
+    "or send a new key."
+)
+
+
+class Stores(Struct, frozen=True):
+    """Hold where endings are kept."""
+
+    answers: Answers
+    promises: Promises
+    books: Books
 
 
 class Settlement:
     """Bring endings into the store and the books."""
 
-    def __init__(self, answers: Answers, books: Books, policy: Policy, clock: Clock, observer: Observer) -> None:
-        self._answers = answers
-        self._books = books
+    def __init__(self, stores: Stores, policy: Policy, clock: Clock, observer: Observer) -> None:
+        self._answers = stores.answers
+        self._promises = stores.promises
+        self._books = stores.books
         self._policy = policy
         self._clock = clock
         self._observer = observer
@@ -73,6 +93,35 @@ class Settlement:
         tokens = entry.prompt_tokens + entry.completion_tokens
         await self._book(Spared(tenant, "coalesced" if coalesced else "exact", entry.cost_nano, tokens))
 
+    async def is_kept(self, promise: Promise) -> bool:
+        """Say whether this very request was answered before. Raises `KeyReused` where its name stood for another."""
+        try:
+            return _is_same(promise, await self._promises.question(promise.key))
+        except StoreUnavailable:
+            return False
+
+    async def kept(self, promise: Promise) -> Entry | None:
+        """Return what this very request was answered before. Raises `KeyReused` where its name stood for another."""
+        try:
+            kept = await self._promises.find(promise.key)
+        except StoreUnavailable:
+            return None
+        return kept.entry if kept is not None and _is_same(promise, kept.promise.question) else None
+
+    async def promise(self, entry: Entry, promises: Mapping[Promise, CacheMode]) -> None:
+        """Keep an answer for the retries of requests in these modes, whatever becomes of the entry.
+
+        One that is not fit to be told again is not promised: a retry asks anew.
+        """
+        if not self._policy.keeps(entry.open()):
+            return
+        now_ms = self._clock.wall_ms()
+        until_ms = {promise: now_ms + 1000 * self._policy.promised_s(mode) for promise, mode in promises.items()}
+        try:
+            await self._promises.keep(entry, until_ms)
+        except StoreUnavailable:
+            return  # a retry asks anew, as if it had come without a name
+
     def entry(self, plan: Plan, answer: Answer) -> Entry:
         """Make the entry of an answer, rendered for the door that asked."""
         now_ms = self._clock.wall_ms()
@@ -103,3 +152,9 @@ class Settlement:
             await self._books.book(ending)
         except StoreUnavailable as error:
             self._observer.unbooked(ending, error)
+
+
+def _is_same(promise: Promise, question: bytes | None) -> bool:
+    if question not in (None, promise.question):
+        raise KeyReused(REUSED, details=[Detail("Idempotency-Key", "was used for another question")])
+    return question is not None

@@ -34,8 +34,23 @@ _CAN: tuple[tuple[re.Pattern[str], frozenset[str]], ...] = tuple(
 )
 
 
+# What models that make vectors are called. Sources: the same pages, and Ollama's library ("Embedding").
+_VECTORS = re.compile(
+    r"embed(?!ded)|(?:^|[/_-])(?:bge|gte|e5|all-minilm|all-mpnet|voyage|paraphrase|sentence-t5)(?![a-z])"
+)
+
+
+@lru_cache(maxsize=4096)  # the price table has some 1,500 names, all of which are looked at every second
+def makes_vectors(model: str) -> bool:
+    """Say whether a model's name tells that it makes embeddings, and therefore does not talk."""
+    name = model.lower()
+    return _VECTORS.search(name) is not None and "rerank" not in name
+
+
 @lru_cache(maxsize=1024)
 def abilities(model: str) -> frozenset[str]:
     """Return what a model's name tells of it."""
     name = model.lower()
+    if makes_vectors(name):
+        return frozenset(("embeddings",))
     return frozenset().union(*(words for pattern, words in _CAN if pattern.search(name)))

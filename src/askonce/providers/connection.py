@@ -31,6 +31,9 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.lost = False
         self._waiter: asyncio.Future[None] | None = None
+        self._until = 0.0  # the loop's time at which the waiter has waited long enough
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self._paused = False
         self._parser: httptools.HttpResponseParser | None = None
         self._begin()
@@ -87,22 +90,42 @@ class Connection(asyncio.Protocol):
     def hang_up(self) -> None:
         """Close at once, whatever is under way."""
         self.lost = True
+        self._stop_alarm()
         if self.transport is not None:
             self.transport.abort()
 
     async def _wait(self, until: float) -> None:
-        # By hand: asyncio.timeout() would cost a quarter of all that a streamed piece costs.
+        # By hand, and with one alarm for the connection's whole life, set when it would ring too late: an alarm for
+        # each wait cost 3 of the 80 µs that a streamed piece took, and asyncio.timeout() twenty.
         loop = asyncio.get_running_loop()
+        self._until = until
+        if self._alarm is None or until < self._alarm_at:
+            self._set_alarm(loop, until)
         self._waiter = loop.create_future()
-        alarm = loop.call_at(until, self._expire)
         try:
             await self._waiter
         finally:
-            alarm.cancel()
             self._waiter = None
 
-    def _expire(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        self._stop_alarm()
+        self._alarm = loop.call_at(at, self._ring)
+        self._alarm_at = at
+
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def _ring(self) -> None:
+        """End the wait if its time is over; its end may have moved since the alarm was set."""
+        self._alarm = None
+        if self._waiter is None or self._waiter.done():
+            return  # whoever waits next sets another
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._until:
+            self._set_alarm(loop, self._until)
+        else:
             self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
@@ -145,6 +168,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the reply: whole if it has no length of its own and the server closed in order, else broken."""
         self.lost = True
+        self._stop_alarm()
         if self.ended == "open":
             until_close = self._has_head and not {"content-length", "transfer-encoding"} & self.headers.keys()
             self.ended = "whole" if until_close and exc is None else "broken"

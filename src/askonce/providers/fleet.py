@@ -11,13 +11,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from askonce.domain.clock import Clock
-from askonce.domain.fleet import ModelInfo, ProviderInfo
+from askonce.domain.fleet import ModelInfo, Offer, ProviderInfo
 from askonce.domain.money import Price
 from askonce.domain.ports import Provider
-from askonce.providers.abilities import abilities
+from askonce.providers.abilities import abilities, makes_vectors
 from askonce.providers.catalog import LOCAL, SCRIPTED, Vendor
 from askonce.providers.price_file import PriceFile
 from askonce.routing.health import Health
+from askonce.routing.offers import offered
 from askonce.routing.roster import Member, Roster
 
 PROBE_COUNTS_S = 10  # so long a probe's word counts
@@ -35,6 +36,13 @@ class Berth(Struct, frozen=True):
     models: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     room: int | None = None
+
+
+class Names(Struct, frozen=True):
+    """Hold the names of a provider's models: those that answer in words, as far as is known, and those in vectors."""
+
+    words: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
 
 
 class LocalWord(Struct, frozen=True):
@@ -73,7 +81,12 @@ class Fleet:
 
     def roster(self) -> Roster:
         """Return what routing may look at, as of now."""
-        return replace(self._wishes, members=tuple(self._member(berth) for berth in self._berths))
+        named = [(berth, self._names_of(berth)) for berth in self._berths]
+        return replace(
+            self._wishes,
+            members=tuple(self._member(berth, names) for berth, names in named),
+            embedders=tuple(self._embedder(berth, names) for berth, names in named),
+        )
 
     async def loaded(self) -> None:
         """Wait, within a bound, until prices are known at all."""
@@ -93,7 +106,7 @@ class Fleet:
         """Return what a model can do: by its vendor, by its name, and by the owner's word."""
         berth = self._by_name.get(provider)
         told = frozenset((*berth.vendor.capabilities, *berth.capabilities)) if berth else frozenset[str]()
-        return told | abilities(model)
+        return abilities(model) | (told & {"local"} if makes_vectors(model) else told)
 
     def room(self, provider: str) -> int | None:
         """Return how many calls a provider may have in the air, None for any number."""
@@ -122,11 +135,15 @@ class Fleet:
                 found += self._models_of(berth)
         return tuple(found)
 
+    async def offers(self) -> tuple[Offer, ...]:
+        """List the names that callers may send as `model` now."""
+        return offered(await self.models(), self.roster())
+
     async def providers(self) -> tuple[ProviderInfo, ...]:
         """List all providers; those that are configured are probed, which is never a paid call."""
         return tuple(await asyncio.gather(*(self._info(berth) for berth in self._berths)))
 
-    def _member(self, berth: Berth) -> Member:
+    def _member(self, berth: Berth, names: Names) -> Member:
         vendor = berth.vendor
         return Member(
             name=vendor.name,
@@ -134,32 +151,57 @@ class Fleet:
             configured=berth.provider is not None,
             cure=vendor.cure,
             default_model=self._default_of(berth),
-            models=self._names_of(berth),
+            models=names.words,
+            unfit=names.vectors,
             # A vendor's newest model is younger than any list: a name asked for with its provider is passed on.
             open_ended=vendor.name != LOCAL,
             # A small model, or a script, answers only where it is asked for by name, or is all there is.
             stands_in=vendor.name not in (LOCAL, SCRIPTED),
         )
 
+    def _embedder(self, berth: Berth, names: Names) -> Member:
+        """Return a provider as it is for embeddings. What an endpoint of one's own lists may make them by any name."""
+        vendor = berth.vendor
+        own = _is_ones_own(vendor) or vendor.name == SCRIPTED
+        listed = (*berth.models, *self._discovered.get(vendor.name, ())) if own else ()
+        default = self._default_of(berth)  # known before the price table is there
+        return Member(
+            name=vendor.name,
+            title=vendor.title,
+            configured=berth.provider is not None,
+            cure=vendor.cure,
+            models=names.vectors,
+            open_ended=vendor.name != LOCAL,
+            stands_in=False,
+            also=tuple(model for model in listed if model not in names.vectors),
+            unfit=tuple(model for model in dict.fromkeys((default, *names.words)) if model and model not in listed),
+        )
+
     def _default_of(self, berth: Berth) -> str:
         name = berth.vendor.name
         if name == LOCAL:
             return self._local().model or berth.default_model
-        known = (berth.default_model, berth.vendor.default_model, *berth.models, *self._discovered.get(name, ()))
-        return next((model for model in known if model), "")
+        chosen = berth.default_model or berth.vendor.default_model
+        known = (*berth.models, *self._discovered.get(name, ()))
+        return chosen or next((model for model in known if not makes_vectors(model)), "")
 
-    def _names_of(self, berth: Berth) -> tuple[str, ...]:
+    def _names_of(self, berth: Berth) -> Names:
         name = berth.vendor.name
         if name == LOCAL:
-            return (self._default_of(berth),) if self._default_of(berth) else ()
+            default = self._default_of(berth)
+            return Names((default,) if default else ())
         priced = (facts.name for facts in self._prices.book.models(name))
-        return tuple(dict.fromkeys([*berth.models, *self._discovered.get(name, ()), *priced]))
+        others = (facts.name for facts in self._prices.book.others(name) if makes_vectors(facts.name))
+        known = dict.fromkeys([*berth.models, *self._discovered.get(name, ()), *priced, *others])
+        vectors = tuple(model for model in known if makes_vectors(model))
+        return Names(tuple(model for model in known if not makes_vectors(model)), vectors)
 
     def _models_of(self, berth: Berth) -> list[ModelInfo]:
         name, default = berth.vendor.name, self._default_of(berth)
         # What an endpoint of one's own lists is what it has, whatever its vendor has elsewhere.
         listed = (*berth.models, *self._discovered.get(name, ())) if _is_ones_own(berth.vendor) else ()
-        named = dict.fromkeys([*([default] if default else []), *(listed or self._names_of(berth))])
+        names = self._names_of(berth)
+        named = dict.fromkeys([*([default] if default else []), *(listed or (*names.words, *names.vectors))])
         rows = [self._model(berth, model, model == default) for model in named]
         if name == LOCAL:
             word = self._local()
@@ -179,6 +221,7 @@ class Fleet:
             price=self._prices.price(name, model, ""),
             capabilities=tuple(sorted(self.abilities(name, model))),
             aliases=self._aliases_of(name, model),
+            kind="embedding" if makes_vectors(model) else "chat",
         )
 
     def _aliases_of(self, provider: str, model: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from askonce.wire.sse import Decoder, SseTooLarge
 LIST_SIZE = 1000  # the most that one page of the list holds; there are under a hundred models
 
 # `gemini-2.5-flash`, or with its collection: `tunedModels/my-own`. Nothing that would lead to another door.
-_MODEL = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][\w.-]*")
+_MODEL = re.compile(r"(?:models/|tunedModels/)?[A-Za-z0-9][\w.-]*", re.ASCII)
 
 # Reasons and status words that are about our key or account, whatever the HTTP status: a bad key is a 400.
 _DENIED_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABLED"})
@@ -56,10 +56,10 @@ class GeminiProvider:
         The answer's cost is 0 and unpriced. Closing the iterator or cancelling its task hangs up at once. Raises the
         provider errors of `domain.errors`, and `Invalid`, before anything is sent, for what cannot be said here.
         """
-        path = self._path(model, stream=call.stream)
         began = time.monotonic()
         first_ms = 0
         with unsent():
+            path = self._path(model, stream=call.stream)
             body = encode_call(call, model)
             address = await self._endpoint(deadline_s)
             limits = self._bounded(deadline_s - (time.monotonic() - began), call.stream)
@@ -123,7 +123,7 @@ class GeminiProvider:
 
     async def _failure(self, reply: Reply, address: Address, model: str) -> AskonceError:
         wait = retry_after_s(reply.headers, time.time())
-        body = await reply.body()
+        body = await reply.beginning()
         return refused(Refusal(self._vendor.title, model, reply.status, body, address.key, wait))
 
     def _bounded(self, left_s: float, stream: bool) -> Limits:

@@ -143,7 +143,7 @@ class MessagesProvider:
 
     async def _failure(self, reply: Reply, address: Address, model: str) -> AskonceError:
         wait = retry_after_s(reply.headers, time.time())
-        body = await reply.body()
+        body = await reply.beginning()
         said = _error_in(body)
         who = self._vendor.title
         if reply.status == OVERLOADED:

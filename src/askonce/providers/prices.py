@@ -18,7 +18,7 @@ from askonce.domain.clock import Clock
 from askonce.domain.money import Price, Rate
 
 DAY_S = 86_400
-MAX_REMEMBERED = 1024  # distinct names asked for by one process; each costs a walk over up to 900 rules
+MAX_REMEMBERED = 4096  # distinct names asked for, or listed at once; each costs a walk over up to 900 rules
 
 FREE = Price(Rate(0), Rate(0))
 
@@ -150,15 +150,25 @@ class PriceBook:
 
     def models(self, provider: str) -> tuple[ModelFacts, ...]:
         """List a provider's models that can be asked for text and are not deprecated, in the source's order."""
+        overrides = self._table.overrides.get(provider, {})
+        listed = self._listed(provider, lambda model: model.chat)
+        names = {facts.name for facts in listed}
+        return (*listed, *(ModelFacts(name, None, price) for name, price in overrides.items() if name not in names))
+
+    def others(self, provider: str) -> tuple[ModelFacts, ...]:
+        """List a provider's models that cannot be asked for text and are not deprecated, in the source's order."""
+        return self._listed(provider, lambda model: not model.chat)
+
+    def _listed(self, provider: str, wanted: Callable[[Model], bool]) -> tuple[ModelFacts, ...]:
         vendor = self._table.vendors.get(provider)
         at_s = self._clock.wall_ms() // 1000
         overrides = self._table.overrides.get(provider, {})
-        listed = {model.name: model for model in vendor.models if model.chat and not model.deprecated} if vendor else {}
-        facts = [
+        models = vendor.models if vendor else ()
+        listed = {model.name: model for model in models if wanted(model) and not model.deprecated}
+        return tuple(
             ModelFacts(name, model.context_window, overrides.get(name) or model.price(at_s))
             for name, model in listed.items()
-        ]
-        return (*facts, *(ModelFacts(name, None, price) for name, price in overrides.items() if name not in listed))
+        )
 
     def context_window(self, provider: str, model: str) -> int | None:
         """Return a model's context window in tokens, if it is known."""

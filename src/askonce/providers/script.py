@@ -6,6 +6,7 @@
     contains = "hello"            # fits if the last user message holds this text
     last = "user"                 # fits if the last message has this role (`tool`: a tool's result has come)
     text = "Hello, {prompt}"      # or chunks = ["Hel", {text = "lo", after_ms = 20}]
+    dimensions = 8                # or embeddings: for every text a vector of its own, always the same
     thinking = "They greet me."   # comes before the text
     tool_calls = [{name = "look", arguments = {place = "Rome"}}]  # come after the text, or without any
     times = 1                     # answers so often (per process), then the next that fits
@@ -26,9 +27,11 @@ from msgspec import Struct
 
 from askonce.config.mistyped import in_words
 from askonce.domain.answer import FinishReason
+from askonce.domain.call import Kind
 from askonce.domain.errors import ConfigError
 
 MAX_SCRIPT_BYTES = 16 << 20  # scripts are written by hand or by a test; this is a wrong file
+MAX_DIMENSIONS = 4096  # the longest vectors that vendors sell
 _WORDS = re.compile(r"\s*\S+\s*")
 
 
@@ -89,6 +92,14 @@ class Play(Struct, frozen=True, forbid_unknown_fields=True):
     finish: FinishReason | None = None
     usage: ScriptedUsage | None = None
     model_version: str = ""
+    dimensions: int | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """Return the kind of call that this answers; an error or a wait comes to both."""
+        if self.error is not None or self.hang:
+            return None
+        return "chat" if self.dimensions is None else "embedding"
 
     @property
     def ending(self) -> FinishReason:
@@ -137,9 +148,11 @@ def read_script(path: Path) -> Script:
 
 def _problem(play: Play) -> str:
     said = [play.text is not None, play.chunks is not None]
-    ways = [any(said) or bool(play.tool_calls), play.error is not None, play.hang]
+    ways = [any(said) or bool(play.tool_calls), play.error is not None, play.hang, play.dimensions is not None]
     if sum(ways) != 1 or all(said):
-        return "give exactly one of text, chunks, error and hang, or tool_calls"
+        return "give exactly one of text, chunks, dimensions, error and hang, or tool_calls"
+    if play.dimensions is not None and not 1 <= play.dimensions <= MAX_DIMENSIONS:
+        return f"dimensions count from 1 to {MAX_DIMENSIONS}"
     if play.error is not None and not 300 <= play.error.status <= 599:
         return f"error.status {play.error.status} is no refusal; use 300 to 599"
     waits = [play.delay_ms, play.chunk_ms, play.cut_after or 0, *(piece.after_ms for piece in play.pieces())]

@@ -16,8 +16,10 @@ from askonce.domain.content import Part, Text, Thinking, ToolCall, text_of
 from askonce.domain.errors import AskonceError, ProviderFailed, ProviderRejected, ProviderTimeout
 from askonce.domain.usage import Usage
 from askonce.providers.catalog import SCRIPTED
+from askonce.providers.embeddings import answer_of
 from askonce.providers.failures import Refusal, failure
 from askonce.providers.script import Play, Script, ScriptedError
+from askonce.providers.scripted_vectors import vectors
 from askonce.providers.tokens import count_usage
 
 TITLE = "The scripted provider"
@@ -36,13 +38,19 @@ class ScriptedProvider:
         """Play one call, after counting it. Raises what the script says, and `ProviderTimeout` at the deadline."""
         started = time.monotonic()
         prompt = _last(call, "user")
-        play = self._choose(prompt, model, call.messages[-1].role if call.messages else "")
+        play = self._choose(prompt, model, call.messages[-1].role if call.messages else "", call.kind)
         wait = _Wait(started + deadline_s)
         await wait.ms(play.delay_ms)
         if play.hang:
             await wait.forever()
         if play.error is not None:
             raise _refusal(play.error, model)
+        if play.dimensions is not None:
+            usage = None if play.usage is None else await _usage(play, call, model, "")
+            yield answer_of(
+                call, vectors(call, play.dimensions), usage, (self.name, model, play.model_version), started
+            )
+            return
         texts: list[str] = []
         first_ms = 0
         for at, (piece, after_ms) in enumerate(_pieces(play, prompt, _last(call, "tool"), model)):
@@ -79,9 +87,10 @@ class ScriptedProvider:
         """Return the names that the plays are for, in order."""
         return tuple(dict.fromkeys(play.model for play in self._script.play if play.model))
 
-    def _choose(self, prompt: str, model: str, last: str) -> Play:
+    def _choose(self, prompt: str, model: str, last: str, kind: str) -> Play:
         for at, play in enumerate(self._script.play):
             fits = play.model in ("", model) and play.last in ("", last) and play.contains in prompt
+            fits = fits and (play.kind is None or play.kind == kind)
             if fits and (play.times is None or self._played[at] < play.times):
                 self._played[at] += 1
                 self._count(at, model)

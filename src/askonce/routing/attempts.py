@@ -60,8 +60,8 @@ class Attempts:
         self._made += 1
 
     def pass_over(self, target: Target) -> None:
-        """Leave out a candidate that has no room."""
-        self._drop(target.candidate)
+        """Leave out all that is asked at a provider that has no room: nobody waits for it twice."""
+        self._left = [one for one in self._left if one.candidate.provider != target.candidate.provider]
 
     def after(self, target: Target, error: AskonceError) -> float | None:
         """Take a failed attempt in. Return the pause (seconds) before whoever is next, None if that was the end."""

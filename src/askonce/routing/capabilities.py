@@ -23,6 +23,7 @@ ABILITIES: dict[str, str] = {
     "vision": "sees pictures",
     "reasoning": "thinks before it answers",
     "long-context": f"reads {LONG_CONTEXT_TOKENS:,} tokens or more",
+    "embeddings": "makes vectors of texts",
     "local": "runs on a machine of one's own",
 }
 

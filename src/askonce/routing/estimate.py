@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from askonce.domain.call import Call, Tool
 from askonce.domain.content import text_of
 from askonce.domain.money import Price
@@ -34,8 +36,12 @@ def likely_tokens(call: Call) -> int:
 def exceeds(call: Call, window: int) -> int:
     """Return the tokens that a prompt has at the very least, if those are more than the window; else 0.
 
+    Of embeddings each text is read by itself, so that the longest counts.
     White space is folded before it is counted, because vocabularies have single tokens for long runs of it.
     """
+    if call.kind == "embedding":
+        longest = max(call.messages, key=lambda message: len(text_of(message.content)))
+        call = replace(call, kind="chat", messages=(longest,))
     if _size(_texts(call)) // MAX_BYTES_PER_TOKEN <= window:
         return 0
     least = _size(" ".join(text.split()) for text in _texts(call)) // MAX_BYTES_PER_TOKEN

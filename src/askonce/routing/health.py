@@ -134,7 +134,7 @@ class Health:
     def fail(self, target: Target, error: AskonceError) -> None:
         """Learn from a failure."""
         now, wait_s = self._now_s(), float(error.retry_after_s or 0)
-        if isinstance(error, _ALIVE):
+        if isinstance(error, _ALIVE) or (isinstance(error, ProviderFailed) and not error.is_down):
             self._alive(target)
         elif isinstance(error, _DOWN):
             breaker = self._breakers.get(target.candidate) or Breaker()

@@ -31,7 +31,7 @@ MAX_COMPARED = 400  # names compared for a suggestion; each costs some 20 µs
 LIKENESS = 0.6  # difflib's own threshold for "close"
 
 # What vendors put behind a name for one state of a model: a date, or the word for the newest.
-_VERSION = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d|latest)$")
+VERSION = re.compile(r"-(?:20\d\d-?[01]\d-?[0-3]\d|[01]\d[0-3]\d|latest)$")
 
 
 class Pool(Struct, frozen=True):
@@ -51,7 +51,13 @@ def by_name(name: str, roster: Roster) -> Pool:
 
 
 def by_default(roster: Roster) -> Pool:
-    """Choose who answers when nobody is named. Raises `ProviderNotConfigured` if there is nobody at all."""
+    """Choose who answers when nobody is named. Raises `ProviderNotConfigured` if there is nobody at all.
+
+    Raises `Invalid` for embeddings: those of two models cannot be compared, so that each is to be named.
+    """
+    if roster.kind != "chat":
+        problem = "is needed: name the model that makes the embeddings; there is no default"
+        raise Invalid(f"model {problem}.", details=[Detail("model", problem)])
     if roster.default_model:
         return by_name(roster.default_model, roster)
     first = first_default(roster)
@@ -94,6 +100,7 @@ def _of_model(name: str, roster: Roster) -> tuple[Candidate, ...]:
     if knowing and not configured:
         raise not_configured(knowing[0], roster)
     if not configured:
+        _refuse_unfit(name, roster.configured, roster)
         raise _unknown(name, [], roster)
     return configured
 
@@ -132,6 +139,7 @@ def at_member(name: str, member: Member, roster: Roster) -> Candidate:
     if not name:
         message = f"{member.title} has no default model: name one, as in {member.name}:MODEL."
         raise Invalid(message, details=[Detail("model", message)])
+    _refuse_unfit(name, [member], roster)
     if not (member.open_ended or _knows(member, name)):
         raise _unknown(name, [member], roster)
     return Candidate(member.name, name)
@@ -179,10 +187,34 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _knows(member: Member, name: str) -> bool:
-    if name in member.models or name == member.default_model:
+    return name == member.default_model or name in member.also or _lists(member.models, name)
+
+
+def _lists(names: Sequence[str], name: str) -> bool:
+    """Say whether a name is in a list, or is a state of one that is."""
+    if name in names:
         return True
-    plain = _VERSION.sub("", name)
-    return plain != name and plain in member.models
+    plain = VERSION.sub("", name)
+    return plain != name and plain in names
+
+
+def _refuse_unfit(name: str, members: Sequence[Member], roster: Roster) -> None:
+    """Raise `Invalid` for a model that is known to be of another kind than what is asked for."""
+    if any(_lists(member.unfit, name) and not _knows(member, name) for member in members):
+        problem = _without_words(name) if roster.kind == "chat" else _without_vectors(name, roster)
+        raise Invalid(problem, details=[Detail("model", problem)])
+
+
+def _without_words(name: str) -> str:
+    return f"{name} makes embeddings and answers no questions: it is asked by POST /v1/embeddings."
+
+
+def _without_vectors(name: str, roster: Roster) -> str:
+    """Name what makes embeddings here, else the first who would once it is configured."""
+    able = [str(Candidate(member.name, default_of(member))) for member in roster.configured if default_of(member)]
+    cures = [member.cure for member in roster.members if member.models and member.cure]
+    cure = f"Models that do: {', '.join(able)}." if able else f"To have one that does, {cures[0]}." if cures else ""
+    return f"{name} answers in words and makes no embeddings. {cure}".rstrip()
 
 
 def _unknown(name: str, members: Sequence[Member], roster: Roster) -> UnknownModel:

@@ -4,7 +4,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from askonce.domain.call import Priority
+from askonce.domain.call import Kind, Priority
 from askonce.domain.money import Price
 
 Strategy = Literal["weighted", "order"]
@@ -15,6 +15,8 @@ class Member(Struct, frozen=True):
 
     `models`: names that it is known to have. `open_ended`: it may have others, so a name that is asked for with this
     provider is passed on. `stands_in`: may it answer where nobody was named and the preferred one fails?
+    `also`: further names that it has, of models that may be of another kind than is asked for. `unfit`: names that
+    are known to be of another kind, which are refused.
     """
 
     name: str
@@ -25,6 +27,8 @@ class Member(Struct, frozen=True):
     models: tuple[str, ...] = ()
     open_ended: bool = True
     stands_in: bool = True
+    also: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
 
 
 class Share(Struct, frozen=True):
@@ -52,7 +56,7 @@ class Roster(Struct, frozen=True):
     """Hold all providers in order of preference, and what the owner wants.
 
     `default_model` is "" for none. `pool`: whom the choosing modes choose among, where nobody is named. `orchestrated`:
-    who does what kind of work.
+    who does what kind of work. `kind`: what is asked for; `embedders`: the same providers, as they are for embeddings.
     """
 
     members: tuple[Member, ...] = ()
@@ -61,6 +65,14 @@ class Roster(Struct, frozen=True):
     groups: dict[str, Group] = {}
     pool: tuple[str, ...] = ()
     orchestrated: dict[str, Preference] = {}
+    kind: Kind = "chat"
+    embedders: tuple[Member, ...] = ()
+
+    def of(self, kind: Kind) -> "Roster":
+        """Return the roster for a kind of call. Nobody is wanted for embeddings unless named."""
+        if kind == self.kind:
+            return self
+        return Roster(members=self.embedders, aliases=self.aliases, groups=self.groups, kind=kind)
 
     def member(self, name: str) -> Member | None:
         """Find a provider by its name."""

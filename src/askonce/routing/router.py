@@ -38,15 +38,15 @@ class Router:
 
     def route(self, ask: Ask) -> Route:
         """Return who may answer, in order of preference. Raises the routing errors of `domain.errors`."""
-        wish = ask.routing
+        wish, roster = ask.routing, self._roster.of(ask.call.kind)
         if wish.capabilities:
             understood(wish.capabilities)  # a word that is not known is refused in every mode
         if wish.mode not in _NAMED:
-            return MODES[wish.mode].choose(ask, Sight(self._roster, self._lore, self._health))
-        key = (wish.mode, wish.model, wish.active_provider, wish.allow_failover)
+            return MODES[wish.mode].choose(ask, Sight(roster, self._lore, self._health))
+        key = (ask.call.kind, wish.mode, wish.model, wish.active_provider, wish.allow_failover)
         found = self._remembered.get(key)
         if found is None:
-            pool = resolve(wish, self._roster)
+            pool = resolve(wish, roster)
             found = ordered(ask, pool)
             if not pool.weights:
                 self._remember(key, found)

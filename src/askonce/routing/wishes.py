@@ -9,11 +9,18 @@ from askonce.routing.roster import Roster
 
 def unanswered(roster: Roster) -> Iterator[tuple[str, str, str]]:
     """Yield setting, name and reason of the default model and of every alias that a request could not use."""
-    named = {"default_model": roster.default_model}
-    named |= {f"[aliases] {alias}": name for alias, name in roster.aliases.items()}
-    for key, name in named.items():
-        try:
-            if name:
-                by_name(name, roster)
-        except AskonceError as error:
-            yield key, name, error.message
+    if problem := _problem(roster.default_model, roster):
+        yield "default_model", roster.default_model, problem
+    for alias, name in roster.aliases.items():
+        problem = _problem(name, roster)
+        if problem and _problem(name, roster.of("embedding")):
+            yield f"[aliases] {alias}", name, problem
+
+
+def _problem(name: str, roster: Roster) -> str:
+    try:
+        if name:
+            by_name(name, roster)
+    except AskonceError as error:
+        return error.message
+    return ""

@@ -6,7 +6,7 @@ kept; it is told by `ailment`, and nothing else suffers.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import lmdb
 
@@ -92,11 +92,15 @@ class LmdbAnswers:
             return False
         if len(record) > self._bound // SHARE_MAX:
             return False
+        return self.write(len(record), lambda txn: records.put(txn, entry, record, self._clock.wall_ms()))
+
+    def write(self, size: int, act: Callable[[Txn], None]) -> bool:
+        """Do one act that adds so many bytes, evicting entries where room is needed; False if that failed."""
         for _ in range(KEEP_TRIES):
             try:
                 with self._room.env.begin(write=True) as txn:
-                    self._make_room(txn, len(record))
-                    records.put(txn, entry, record, self._clock.wall_ms())
+                    self._make_room(txn, size)
+                    act(txn)
             except lmdb.MapFullError as error:
                 self._suffer(error)
                 if not self._evict_some():
@@ -237,6 +241,10 @@ class LmdbAnswers:
                 return sum(records.remove(txn, key) for key in used)
         except lmdb.Error as error:
             raise lmdb_errors.unavailable(error) from error
+
+    def suffer(self, error: lmdb.Error) -> None:
+        """Take note of an error of a neighbour in the same file."""
+        self._suffer(error)
 
     def _suffer(self, error: lmdb.Error) -> None:
         if not self.ailment:

@@ -4,6 +4,8 @@
     l + fingerprint (32) + tenant hash (8)   when it was last used, when it expires, its size
     t + tenant hash (8)                      how many entries the tenant has, and how many bytes they are
 
+Beside them lie promises (`lmdb_promises`), whose keys begin with n, p, q, r and s.
+
 A fingerprint is as good as random, so a seek to a random place in `l` draws a fair sample: eviction looks at a few
 records and removes the one that was not used for the longest time (the method of Redis' approximate LRU), an
 expired one first. Everything here works inside a transaction that the caller has opened.

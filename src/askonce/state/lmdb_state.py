@@ -22,6 +22,7 @@ from askonce.state.lmdb_answers import LmdbAnswers
 from askonce.state.lmdb_books import LmdbBooks, LmdbThreshold, LmdbWindows
 from askonce.state.lmdb_desk import Desk
 from askonce.state.lmdb_flights import LmdbFlights
+from askonce.state.lmdb_promises import LmdbPromises
 
 BOOKS_BYTES = 64 << 20  # windows of some 150,000 identities at once, or a few long flights
 CACHE_BYTES_MIN = 1 << 20
@@ -46,6 +47,7 @@ class LmdbState:
     """
 
     answers: LmdbAnswers
+    promises: LmdbPromises
     windows: LmdbWindows
     books: LmdbBooks
     threshold: LmdbThreshold
@@ -90,6 +92,7 @@ class LmdbState:
         books, cache = self._rooms
         self._desk = Desk(books, self._clock)
         self.answers = LmdbAnswers(cache, self._clock)
+        self.promises = LmdbPromises(cache, self._clock, self.answers)
         self.windows = LmdbWindows(self._desk, self._clock)
         self.books = LmdbBooks(self._desk, self.answers, self._since_ms)
         self.threshold = LmdbThreshold(self._desk, self._clock, self.answers)
@@ -120,7 +123,7 @@ class LmdbState:
         Looks at about `budget` records of each file, in slices, so that requests are answered in between.
         If cancelled, the saving goes on in its thread and is complete or not at all.
         """
-        for sweep in (self._sweep_cache, self._desk.sweep):
+        for sweep in (self._sweep_cache, self.promises.sweep, self._desk.sweep):
             for _ in range(0, budget, SWEEP_SLICE):
                 if not sweep(min(budget, SWEEP_SLICE)):
                     break

@@ -4,13 +4,13 @@ Nothing here outlives the process. `SoloFlights` (solo.py) is also what a single
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from askonce.cache import entry as codec
 from askonce.domain.answer import Entry
 from askonce.domain.clock import Clock
 from askonce.domain.outcome import Paid, Spared, Totals
-from askonce.domain.ports import Entered, Filters, Knock, Page, Verdict, Window
+from askonce.domain.ports import Entered, Filters, Kept, Knock, Page, Promise, Verdict, Window
 from askonce.limits import window as rule
 from askonce.state import tally
 from askonce.state.solo import Hangar, SoloFlights
@@ -18,6 +18,7 @@ from askonce.state.solo import Hangar, SoloFlights
 # Some 30 MB. Only a flood from very many addresses has more at once, and only while the shared store is away.
 WINDOWS_MAX = 100_000
 CAPACITY_BYTES = 64 << 20  # enough for tests and demonstrations
+PROMISES_SHARE = 8  # of that room, one part for promises: as on disk
 
 
 class MemoryState:
@@ -25,6 +26,7 @@ class MemoryState:
 
     def __init__(self, clock: Clock, owner: str = "0:memory", capacity_bytes: int = CAPACITY_BYTES) -> None:
         self.answers = MemoryAnswers(clock, capacity_bytes)
+        self.promises = MemoryPromises(clock, capacity_bytes // PROMISES_SHARE)
         self.windows = MemoryWindows(clock)
         self.books = MemoryBooks(clock, self.answers)
         self.threshold = MemoryThreshold(self.windows, self.answers, self.books)
@@ -136,6 +138,48 @@ def matches(entry: Entry, filters: Filters, now_ms: int) -> bool:
         and filters.model in ("", entry.model)
         and (filters.older_than_s is None or now_ms - entry.stored_ms > filters.older_than_s * 1000)
     )
+
+
+class MemoryPromises:
+    """Keep what was promised in order of time; what would expire first goes first when room is needed."""
+
+    def __init__(self, clock: Clock, capacity_bytes: int) -> None:
+        self._clock = clock
+        self._capacity = capacity_bytes
+        self._records: dict[bytes, tuple[Kept, bytes]] = {}
+
+    async def question(self, key: bytes) -> bytes | None:
+        """Return which question a promise's key stands for."""
+        kept = await self.find(key)
+        return None if kept is None else kept.promise.question
+
+    async def find(self, key: bytes) -> Kept | None:
+        """Return what is kept under a promise's key and has not expired."""
+        kept, _ = self._records.get(key, (None, b""))
+        return kept if kept is not None and kept.expires_ms > self._clock.wall_ms() else None
+
+    async def keep(self, entry: Entry, until_ms: Mapping[Promise, int]) -> bool:
+        """Keep them unless something is kept there; False if the answer is larger than everything that may be kept."""
+        record = codec.encode(entry)
+        if len(record) > self._capacity:
+            return False
+        for promise, expires_ms in until_ms.items():
+            if await self.find(promise.key) is None:
+                self._records[promise.key] = (Kept(promise, entry, expires_ms), record)
+        while self._size() > self._capacity:
+            del self._records[min(self._records, key=lambda key: self._records[key][0].expires_ms)]
+        return True
+
+    async def purge(self, tenant: str, filters: Filters) -> None:
+        """Forget all promises whose answers match."""
+        now_ms = self._clock.wall_ms()
+        for key, (kept, _) in list(self._records.items()):
+            if kept.entry.tenant == tenant and matches(kept.entry, filters, now_ms):
+                del self._records[key]
+
+    def _size(self) -> int:
+        """Return how many bytes the answers are, each counted once."""
+        return sum(map(len, {record for _, record in self._records.values()}))
 
 
 class MemoryBooks:

@@ -30,6 +30,10 @@ class Aloft:
         self.presence: dict[str, int] = {}  # who follows, until when unless renewed
         self.changed: asyncio.Event | None = None  # made by the first follower
 
+    def leads(self, now_ns: int) -> bool:
+        """Say whether its lease runs."""
+        return self.landing is None and self.expires_ns > now_ns
+
     def wake(self) -> None:
         """Let the followers look."""
         if self.changed is not None:
@@ -38,10 +42,14 @@ class Aloft:
 
 
 class Hangar:
-    """Hold all flights of the process, the landed ones for as long as they linger."""
+    """Hold all flights of the process, the landed ones for as long as they linger.
 
-    def __init__(self, clock: Clock) -> None:
+    `is_alone`: there is one owner, so that a flight which nobody boarded to follow until it landed has no followers.
+    """
+
+    def __init__(self, clock: Clock, *, is_alone: bool = False) -> None:
         self.clock = clock
+        self.is_alone = is_alone
         self._aloft: dict[bytes, Aloft] = {}
         self._generation = 0
         self._sweep_at_ns = 0
@@ -66,6 +74,10 @@ class Hangar:
         self._aloft[flight] = Aloft(self._generation, owner, now_ns + LEASE_NS)
         return Lease(True, self._generation)
 
+    def forget(self, flight: bytes) -> None:
+        """Forget a flight at once."""
+        self._aloft.pop(flight, None)
+
     def _sweep(self, now_ns: int) -> None:
         """Forget what ended or was lost long ago; once per lingering time, so that it costs little per flight."""
         self._sweep_at_ns = now_ns + LINGER_NS
@@ -86,18 +98,20 @@ class SoloFlights:
 
     async def append(self, flight: bytes, generation: int, pieces: Sequence[Piece]) -> None:
         """Log pieces and prolong the lease; ignored when the generation leads no more."""
-        aloft = self._led(flight, generation)
-        if aloft is not None:
+        now_ns = self._hangar.clock.steady_ns()
+        aloft = self._hangar.find(flight, generation)
+        if aloft is not None and aloft.leads(now_ns):
             aloft.pieces.extend(pieces)
-            aloft.expires_ns = self._hangar.clock.steady_ns() + LEASE_NS
+            aloft.expires_ns = now_ns + LEASE_NS
             aloft.wake()
 
     async def renew(self, flight: bytes, generation: int) -> bool:
         """Prolong the lease; False if it was lost."""
-        aloft = self._led(flight, generation)
-        if aloft is None:
+        now_ns = self._hangar.clock.steady_ns()
+        aloft = self._hangar.find(flight, generation)
+        if aloft is None or not aloft.leads(now_ns):
             return False
-        aloft.expires_ns = self._hangar.clock.steady_ns() + LEASE_NS
+        aloft.expires_ns = now_ns + LEASE_NS
         return True
 
     async def land(self, flight: bytes, generation: int, landing: Landing) -> None:
@@ -107,6 +121,8 @@ class SoloFlights:
             aloft.landing = landing
             aloft.expires_ns = self._hangar.clock.steady_ns()
             aloft.wake()
+            if self._hangar.is_alone and not aloft.presence:
+                self._hangar.forget(flight)
 
     async def followed(self, flight: bytes, generation: int) -> bool:
         """Say whether any other owner follows right now."""
@@ -136,13 +152,6 @@ class SoloFlights:
                 await _change(aloft)
         finally:
             aloft.presence.pop(self._owner, None)
-
-    def _led(self, flight: bytes, generation: int) -> Aloft | None:
-        """Return the flight while its lease runs."""
-        aloft = self._hangar.find(flight, generation)
-        if aloft is None or aloft.landing is not None or aloft.expires_ns <= self._hangar.clock.steady_ns():
-            return None
-        return aloft
 
 
 async def _change(aloft: Aloft) -> None:

@@ -43,8 +43,8 @@ def add_hit(packed: bytes, saved_nano: int, saved_tokens: int) -> bytes:
 
 def add(packed: bytes, ending: Paid | Spared) -> bytes:
     """Add one ending."""
-    sums = Tally._make(TALLY.unpack(packed))
-    return TALLY.pack(*(min(mine + more, _MOST) for mine, more in zip(sums, _worth(ending), strict=True)))
+    sums = [mine + more for mine, more in zip(TALLY.unpack(packed), _worth(ending), strict=True)]
+    return TALLY.pack(*(sums if max(sums) <= _MOST else [min(total, _MOST) for total in sums]))
 
 
 def _worth(ending: Paid | Spared) -> Tally:

@@ -3,7 +3,7 @@
 import sys
 
 from askonce.supervisor.serving import run
-from askonce.wiring import build
+from askonce.wiring.gateway import build
 
 if __name__ == "__main__":
     sys.exit(run(build))

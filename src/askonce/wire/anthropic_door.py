@@ -263,6 +263,8 @@ class MessageWriter:
         text, thoughts, signed = self._sent.get("text", 0), self._sent.get("thoughts", 0), self._signed
         for part in _parts(answer):
             if isinstance(part, Text):
+                if not text and self._open == "text":
+                    events.append(self._close())  # that block is another part's, with citations of its own
                 if part.text[text:]:
                     events.append(self._text(part.text[text:]))
                 text = max(0, text - len(part.text))

@@ -10,17 +10,22 @@ MAX_AGE_CEILING_S = 1 << 31
 _MODES: tuple[tuple[str, CacheMode], ...] = (("no-store", "off"), ("only-if-cached", "only"), ("no-cache", "refresh"))
 
 
-def read_cache_control(header: str | None) -> CacheWish:
-    """Return what a request's Cache-Control asks for; directives that are not known or make no sense are ignored."""
+def read_cache_control(header: str | None, unsaid: CacheMode = "default") -> CacheWish:
+    """Return what a request's Cache-Control asks for; directives that are not known or make no sense are ignored.
+
+    `unsaid` is the mode of a request that names none. `max-age` says that a stored answer will do (RFC 9111, 5.2.1.1),
+    which is the mode `default` whatever `unsaid` is.
+    """
     if not header:
-        return CacheWish()
+        return CacheWish(unsaid)
     directives: dict[str, str] = {}
     for part in header.split(","):
         name, _, value = part.strip().partition("=")
         directives[name.strip().lower()] = value.strip().strip('"')
-    mode: CacheMode = next((mode for name, mode in _MODES if name in directives), "default")
     age = directives.get("max-age", "")
     max_age_s = min(int(age), MAX_AGE_CEILING_S) if age.isascii() and age.isdigit() and len(age) <= 20 else None
+    otherwise: CacheMode = unsaid if max_age_s is None else "default"
+    mode = next((mode for name, mode in _MODES if name in directives), otherwise)
     return CacheWish(mode=mode, max_age_s=max_age_s)
 
 

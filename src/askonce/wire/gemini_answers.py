@@ -161,7 +161,9 @@ class Gathering:
 
     def _end(self, reason: str | None) -> None:
         if reason in _MISCARRIED:
-            raise ProviderFailed(f"{self._who} {_MISCARRIED[reason]}.")
+            spoiled = ProviderFailed(f"{self._who} {_MISCARRIED[reason]}.")
+            spoiled.is_down = False
+            raise spoiled
         if reason and reason != "FINISH_REASON_UNSPECIFIED":
             self._finish = _FINISHES.get(reason, "unknown")
 

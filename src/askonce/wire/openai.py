@@ -56,6 +56,8 @@ def encode_call(call: Call, model: str, dialect: Dialect) -> bytes:
     Raises `Invalid` that names everything which this shape, or this endpoint, has no word for.
     """
     findings = Findings()
+    if call.kind != "chat":
+        findings.wrong("model", f"{model!r} is asked for embeddings, which who would answer does not make")
     marks, own = marks_of(call, dialect.cache_control or (call.shape == SHAPE and not dialect.closed))
     manner = Manner(developer=dialect.developer, thinking=dialect.thinking)
     body: Json = {"model": model, "messages": write_messages(call, manner, marks, findings)}

@@ -5,6 +5,7 @@ vendors differ, the place names them. Readers are tolerant: fields that we do no
 sense counts as absent. What is not an answer at all raises `ProviderFailed`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from askonce.domain.answer import Delta, FinishReason, Piece, ThinkingDelta, Too
 from askonce.domain.content import Foreign, Part, Text, ToolCall, canonical_json
 from askonce.domain.errors import ProviderFailed
 from askonce.domain.usage import Usage
-from askonce.wire.openai_messages import CUSTOM_CALL
+from askonce.wire.openai_messages import CustomCall
 from askonce.wire.openai_parts import SHAPE
 from askonce.wire.openai_thoughts import joined, read_thoughts
 
@@ -26,9 +27,9 @@ ANNOTATIONS = "message.annotations"
 class Portion(Struct, frozen=True):
     """Hold what one message of the vendor brought: a whole answer, or one piece of a stream.
 
-    `finish`, `usage` and `model_version` are None or "" where it did not say. `calls` have the vendor's own indexes,
-    and as much of each call as came. `refused`: the text is a refusal. `customs`, `annotations` and `details` are
-    tool calls, annotations and OpenRouter's `reasoning_details` as they came.
+    `finish`, `usage` and `model_version` are None or "" where it did not say. `calls` and `customs` have the vendor's
+    own indexes, and as much of each call as came. `refused`: the text is a refusal. `annotations` and `details` are
+    annotations and OpenRouter's `reasoning_details` as they came.
     """
 
     text: str = ""
@@ -38,7 +39,7 @@ class Portion(Struct, frozen=True):
     thinking: str = ""
     calls: tuple[ToolDelta, ...] = ()
     refused: bool = False
-    customs: tuple[Any, ...] = ()
+    customs: tuple[tuple[int, CustomCall], ...] = ()
     annotations: tuple[Any, ...] = ()
     details: tuple[Any, ...] = ()
 
@@ -64,7 +65,8 @@ class Gathering:
         self._thoughts: list[str] = []
         self._calls: list[_Call] = []
         self._at: dict[int, _Call] = {}
-        self._customs: list[Any] = []
+        self._customs: list[CustomCall] = []
+        self._custom_at: dict[int, int] = {}
         self._annotations: list[Any] = []
         self._details: list[Any] = []
         self._refused = False
@@ -99,8 +101,10 @@ class Gathering:
         if portion.text and not repeated:
             self._texts.append(portion.text)
             pieces.append(Delta(portion.text))
-        pieces += [piece for delta in portion.calls if (piece := self._call(delta)) is not None]
-        self._customs += portion.customs
+        if portion.calls:
+            pieces += [piece for delta in portion.calls if (piece := self._call(delta)) is not None]
+        for index, custom in portion.customs:
+            self._custom(index, custom)
         self._annotations += portion.annotations
         self._details += portion.details
         self._refused |= portion.refused
@@ -128,11 +132,22 @@ class Gathering:
         self._at[delta.index] = call
         return call
 
+    def _custom(self, index: int, came: CustomCall) -> None:
+        """Add to the custom call with the vendor's index, or begin one: its input may come in pieces."""
+        at = self._custom_at.get(index)
+        begun = None if at is None else self._customs[at]
+        if at is None or begun is None or (came.id and came.id != begun.id):
+            self._custom_at[index] = len(self._customs)
+            call_id = came.id or f"custom_{len(self._customs)}"
+            self._customs.append(CustomCall(call_id, came.name, came.input))
+        else:
+            self._customs[at] = CustomCall(begun.id, begun.name or came.name, begun.input + came.input)
+
     def parts(self) -> tuple[Part, ...]:
         """Return the answer's parts in the canonical order; none where there is nothing but text."""
         thoughts = self._reasoning()
         calls: list[Part] = [ToolCall(call.id, call.name, "".join(call.pieces)) for call in self._calls]
-        calls += [Foreign(SHAPE, CUSTOM_CALL, canonical_json(custom)) for custom in self._customs]
+        calls += [custom.part() for custom in self._customs]
         fields = [
             Foreign(SHAPE, kind, canonical_json(value))
             for kind, value in ((ANNOTATIONS, self._annotations), (REFUSAL, self._refused and self.text))
@@ -196,12 +211,17 @@ class _Function(Struct):
     arguments: str | dict[str, Any] | None = None  # some local servers send the object itself
 
 
+class _Custom(Struct):
+    name: str | None = None
+    input: str | None = None
+
+
 class _ToolCall(Struct):
     index: int | None = None
     id: str | None = None
     type: str | None = None
     function: _Function | None = None
-    custom: Any = None
+    custom: _Custom | None = None
 
 
 class _Message(Struct):
@@ -263,11 +283,11 @@ def _decode(data: bytes | str, who: str) -> tuple[bool, Portion]:
         body = _body.decode(data)
     except (msgspec.DecodeError, UnicodeError):
         raise ProviderFailed(f"{who} sent an answer that makes no sense.") from None
-    if bytes(body.error) not in (b"", b"null"):
+    if body.error is not _ABSENT and bytes(body.error) != b"null":
         raise ProviderFailed(f"{who} broke the answer off with an error of its own.")
-    choice = next((choice for choice in body.choices or () if choice.index == 0), None)
-    groq = body.x_groq.usage if body.x_groq else _ABSENT
-    usage = read_usage(bytes(body.usage) or bytes(groq))
+    said = body.x_groq.usage if body.usage is _ABSENT and body.x_groq else body.usage
+    usage = None if said is _ABSENT else read_usage(bytes(said))
+    choice = _first(body.choices or ())
     if choice is None:
         return False, Portion("", None, usage, body.model or "")
     if choice.finish_reason == "error":  # OpenRouter's mark for an upstream that failed in the middle
@@ -275,7 +295,17 @@ def _decode(data: bytes | str, who: str) -> tuple[bool, Portion]:
     return True, _portion(choice.message or choice.delta or _NOTHING, choice, usage, body.model or "")
 
 
+def _first(choices: Sequence[_Choice]) -> _Choice | None:
+    """Return the choice number 0, which nearly always is the first."""
+    for choice in choices:
+        if choice.index == 0:
+            return choice
+    return None
+
+
 def _portion(message: _Message, choice: _Choice, usage: Usage | None, version: str) -> Portion:
+    if isinstance(message.content, str) and message == _Message(message.content):  # nearly every piece
+        return Portion(message.content, finish_reason(choice.finish_reason), usage, version)
     text, thinking = _words(message)
     calls = _calls(message) if message.tool_calls or message.function_call else ()
     return Portion(
@@ -319,10 +349,13 @@ def _call_piece(index: int, call_id: str, function: _Function) -> ToolDelta:
     return ToolDelta(index, call_id, function.name or "", arguments)
 
 
-def _customs(message: _Message) -> tuple[Any, ...]:
+def _customs(message: _Message) -> tuple[tuple[int, CustomCall], ...]:
     return tuple(
-        {"id": call.id, "type": "custom", "custom": call.custom}
-        for call in message.tool_calls or ()
+        (
+            at if call.index is None else call.index,
+            CustomCall(call.id or "", call.custom.name or "", call.custom.input or ""),
+        )
+        for at, call in enumerate(message.tool_calls or ())
         if call.custom is not None
     )
 

@@ -40,6 +40,7 @@ NAME = "openai-chat/1"
 STILL_HERE = b": still here\n\n"
 
 _encode = msgspec.json.encode
+_MARK = "\0"  # stands for a chunk's text
 _HEAD = b'data: {"id":"chatcmpl-%b","object":"chat.completion.chunk","created":%d,"model":%b,"choices":'
 
 
@@ -114,6 +115,8 @@ class ChunkWriter:
         self._progress = Progress()
         self._facts: Facts | None = None
         self._head = b""
+        self._before_text = b""
+        self._behind_text = b""
         self._spoke = False
 
     def start(self, facts: Facts) -> bytes:
@@ -125,7 +128,9 @@ class ChunkWriter:
         """Write one piece, after the chunk with the role if it is the first."""
         begun = b"" if self._head else self._begin()
         self._progress.add(piece)
-        self._spoke |= isinstance(piece, Delta) and bool(piece.text)
+        if isinstance(piece, Delta):
+            self._spoke |= bool(piece.text)
+            return b"%b%b%b%b" % (begun, self._before_text, _encode(piece.text), self._behind_text)
         return begun + self._written(piece)
 
     def still_here(self) -> bytes:
@@ -167,6 +172,8 @@ class ChunkWriter:
         """Prepare what all chunks begin with."""
         self._created = created
         self._head = _HEAD % (facts.request_id.encode(), created, _encode(model))
+        # Nearly every chunk is a piece of text: all of it but the text is written once.
+        self._before_text, _, self._behind_text = self._chunk(DeltaReply(content=_MARK)).rpartition(_encode(_MARK))
 
     def _written(self, piece: Piece) -> bytes:
         if isinstance(piece, Delta):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 import msgspec
+from msgspec import Struct
 
 from askonce.domain.call import Call, Message, Role
 from askonce.domain.content import (
@@ -179,6 +180,43 @@ def read_call(item: object) -> ToolCall | Foreign | None:
     return ToolCall(call_id, name, arguments)
 
 
+class CustomCall(Struct, frozen=True):
+    """Hold a call of a custom tool, whose input is any text; as a part it is a `Foreign` of the kind `CUSTOM_CALL`."""
+
+    id: str
+    name: str
+    input: str
+
+    def part(self) -> Foreign:
+        """Return the call as a part, as chat completions write it."""
+        custom = {"name": self.name, "input": self.input}
+        return Foreign(SHAPE, CUSTOM_CALL, canonical_json({"id": self.id, "type": "custom", "custom": custom}))
+
+
+class _CustomInput(Struct):
+    name: str
+    input: str
+
+
+class _CustomTold(Struct):
+    id: str
+    custom: _CustomInput
+
+
+_custom_told = msgspec.json.Decoder(_CustomTold)
+
+
+def custom_call(part: Part) -> CustomCall | None:
+    """Return the call of a custom tool that a part is; None where it is something else."""
+    if not isinstance(part, Foreign) or (part.shape, part.kind) != (SHAPE, CUSTOM_CALL):
+        return None
+    try:
+        told = _custom_told.decode(part.json)
+    except msgspec.ValidationError:
+        return None
+    return CustomCall(told.id, told.custom.name, told.custom.input)
+
+
 def _told(fields: Json) -> set[str]:
     return {name for name, value in fields.items() if value is not None}
 
@@ -292,7 +330,7 @@ def _content(parts: list[Json], *, marked: bool, nothing: Any) -> Any:
     """Return content in its shortest form."""
     if not parts:
         return nothing
-    if len(parts) == 1 and parts[0].keys() == {"type", "text"} and not marked:
+    if len(parts) == 1 and parts[0].keys() == {"type", "text"} and parts[0]["type"] == "text" and not marked:
         return parts[0]["text"]
     return parts
 

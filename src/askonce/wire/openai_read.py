@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Raw, Struct
 
 from askonce.domain.call import (
     Ask,
@@ -51,48 +52,71 @@ _REFUSED: dict[str, tuple[tuple[object, ...], str]] = {
 }
 
 
+class Rest(Struct, frozen=True):
+    """Hold what of a body is neither conversation nor tools; `extra` as in `Call`."""
+
+    model: str | None
+    stream: bool
+    params: Params
+    extra: tuple[tuple[str, Raw], ...]
+
+
 def read_chat(body: bytes, tenant: str, wish: CacheWish) -> Ask:
     """Turn a body into a question. Raises `Malformed`, and `Invalid` with everything that is wrong."""
+    return read_object(body, "a model and messages", lambda fields: _ask(fields, tenant, wish))
+
+
+def read_object(body: bytes, wanted: str, read: Callable[[Json], Ask]) -> Ask:
+    """Decode a body and read its fields that are not null. `wanted`: what is missing where it is empty.
+
+    Raises `Malformed`, `Invalid`, and what `read` raises.
+    """
     try:
         fields = msgspec.json.decode(body)
         if not isinstance(fields, dict):
             raise Invalid("The body must be a JSON object.")
-        return _ask({name: value for name, value in fields.items() if value is not None}, tenant, wish)
+        return read({name: value for name, value in fields.items() if value is not None})
     except RecursionError:
         raise Malformed("The body is nested too deep.") from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise _not_json(body, error) from None
+        raise _not_json(body, wanted, error) from None
 
 
-def _not_json(body: bytes, error: Exception) -> Malformed:
+def _not_json(body: bytes, wanted: str, error: Exception) -> Malformed:
     if not body.strip():
-        return Malformed("The body is empty. Send a JSON object with a model and messages.")
+        return Malformed(f"The body is empty. Send a JSON object with {wanted}.")
     reason = str(error).removeprefix("JSON is malformed: ").partition(" - at `")[0]
     return Malformed(f"The body is not valid JSON: {reason[:1].lower()}{reason[1:]}.")
 
 
 def _ask(fields: Json, tenant: str, wish: CacheWish) -> Ask:
     findings = Findings()
-    reading = _Fields(fields, findings)
-    model = reading.text("model")
     messages = read_messages(fields.pop("messages", None), findings)
     tools = _tools(fields.pop("tools", None), findings)
-    stream = reading.flag("stream")
-    params = _params(reading) if fields else Params()
-    if fields:
-        _look_at_others(fields, findings)
+    rest = read_rest(fields, findings)
     findings.refuse()
     call = Call(
         tenant=tenant,
         messages=messages,
-        params=params,
-        stream=bool(stream),
+        params=rest.params,
+        stream=rest.stream,
         tools=tools,
         shape=SHAPE,
-        extra=tuple((name, canonical_json(fields[name])) for name in sorted(fields)),
+        extra=rest.extra,
         asides=tuple(findings.asides),
     )
-    return Ask(call, RoutingWish(model=model), wish)
+    return Ask(call, RoutingWish(model=rest.model), wish)
+
+
+def read_rest(fields: Json, findings: Findings) -> Rest:
+    """Read all fields that are left, none of which is null, taking them out; what is wrong with them is noted."""
+    reading = _Fields(fields, findings)
+    model, stream = reading.text("model"), reading.flag("stream")
+    params = _params(reading) if fields else Params()
+    if fields:
+        _look_at_others(fields, findings)
+    extra = tuple((name, canonical_json(fields[name])) for name in sorted(fields))
+    return Rest(model, bool(stream), params, extra)
 
 
 def _look_at_others(fields: Json, findings: Findings) -> None:

@@ -8,6 +8,7 @@ stand the fields in which others send reasoning (`wire.openai_thoughts`). What o
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from askonce.domain.answer import Answer, FinishReason
@@ -108,7 +109,7 @@ class DeltaReply(Struct, frozen=True):
     refusal: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     reasoning_details: Any | UnsetType = UNSET
-    tool_calls: tuple[CallReply | Raw, ...] | UnsetType = UNSET
+    tool_calls: tuple[Any, ...] | UnsetType = UNSET
     annotations: Any | UnsetType = UNSET
 
 
@@ -177,7 +178,9 @@ def late_fields(answer: Answer) -> DeltaReply | None:
     """Return what of an answer no piece carries, as the last thing that a stream adds; None where there is nothing."""
     fields = own_fields(answer)
     thoughts = [part for part in answer.parts if isinstance(part, Thinking)]
-    customs = tuple(part.json for part in answer.parts if isinstance(part, Foreign) and _is_call(part))
+    numbered = sum(isinstance(part, ToolCall) for part in answer.parts)  # custom calls are numbered behind these
+    found = [part.json for part in answer.parts if isinstance(part, Foreign) and _is_call(part)]
+    customs = tuple({"index": at} | msgspec.json.decode(call) for at, call in enumerate(found, numbered))
     late = DeltaReply(
         refusal=fields.get("refusal", UNSET),
         reasoning_details=_details(thoughts, fields),

@@ -54,6 +54,7 @@ class Decoder:
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_line_bytes = max_line_bytes
         self._max_event_bytes = max_event_bytes
+        self._max_plain_bytes = min(max_line_bytes, max_event_bytes)
         self._started = False  # is the place of a byte order mark behind us?
         self._after_cr = False  # did the last piece end with a CR, whose LF may follow?
         self._partial = bytearray()  # the beginning of a line
@@ -77,6 +78,8 @@ class Decoder:
                 if self._data is not None:
                     events.append(self._take(self._data))
                 self._event = ""
+            elif self._data is None and line.startswith(b"data: ") and len(line) <= self._max_plain_bytes:
+                self._data = line[6:]  # what nearly every line is
             else:
                 self._read(line)
         if rest:
@@ -93,9 +96,6 @@ class Decoder:
         """Take in one line that is not blank."""
         if len(line) > self._max_line_bytes:
             raise SseTooLarge(f"a line of the event stream is over {self._max_line_bytes} bytes")
-        if line.startswith(b"data: "):  # what nearly every line is
-            self._add(line[6:])
-            return
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":

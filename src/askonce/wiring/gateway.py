@@ -1,55 +1,46 @@
-"""The only room that names concrete adapters: a configuration becomes a gateway."""
+"""One gateway process: its parts, put together, and their life."""
 
 import asyncio
 import os
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-
-from msgspec.structs import replace
 
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
 from askonce.api.doors import DOORS
+from askonce.api.model_lists import ModelDoors
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import voice_of
-from askonce.cache.policy import Policy
+from askonce.cache.policy import Policy, Unsaid
 from askonce.config.paths import prices_path, status_path
-from askonce.config.settings import Config, ProviderSettings, RateLimit
+from askonce.config.settings import Config, RateLimit
 from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.clock import SystemClock
 from askonce.domain.content import text_of
-from askonce.domain.errors import ConfigError
 from askonce.domain.fleet import PartHealth
-from askonce.domain.ports import Flights, Provider
+from askonce.domain.ports import Flights
 from askonce.domain.usage import Usage
 from askonce.gate.admission import Admission
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
-from askonce.gate.settle import Settlement
+from askonce.gate.settle import Settlement, Stores
 from askonce.localmodel import status as local_status
-from askonce.localmodel.resolve import OnDisk, presumed_name, resolve
 from askonce.providers import catalog
-from askonce.providers.chat import Address, ChatProvider, Endpoint, fixed
-from askonce.providers.fleet import Berth, Fleet, LocalWord
-from askonce.providers.gemini import GeminiProvider
-from askonce.providers.http import Http, Limits
-from askonce.providers.messages import Counter, MessagesProvider
+from askonce.providers.embeddings import input_tokens
+from askonce.providers.http import Http
+from askonce.providers.messages import Counter
 from askonce.providers.named import doubt
 from askonce.providers.network import Network
 from askonce.providers.price_file import PriceFile
-from askonce.providers.script import read_script
-from askonce.providers.scripted import ScriptedProvider
 from askonce.providers.tokens import estimate
-from askonce.routing.capabilities import PURPOSES
 from askonce.routing.health import Health
-from askonce.routing.roster import Group, Preference, Roster, Share
 from askonce.routing.router import Router
 from askonce.routing.wishes import unanswered
 from askonce.state.fallback import Fallback
@@ -61,6 +52,9 @@ from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
+from askonce.wire.openai_embeddings import EMBEDDINGS
+from askonce.wire.responses_door import RESPONSES
+from askonce.wiring.fleet import fleet_of, places_of, providers_of
 
 _log = logs.get("askonce.config")
 
@@ -85,9 +79,9 @@ class Gateway:
         self._state.open()
         self._prices = PriceFile(prices_path(config.data_dir), self._clock)
         self._http = Http(Network.from_environ(os.environ))  # proxies and certificates are the process's, not ours
-        self._providers = _providers(config, self._http)
+        self._providers = providers_of(config, self._http)
         self._health = Health(self._clock)
-        self._fleet = _fleet(config, self._providers, self._prices, self._health, self._clock)
+        self._fleet = fleet_of(config, self._providers, self._prices, self._health, self._clock)
         self._router = Router(self._fleet.roster(), self._fleet, self._health)
         self._own_windows = MemoryWindows(self._clock)
         self._threshold = Fallback(self._state.threshold, self._state.windows, self._own_windows, config.workers)
@@ -162,27 +156,35 @@ class Gateway:
         config, state, clock = self._config, self._state, self._clock
         policy = Policy(config.cache, config.cache_ttl_s)
         # A lone worker has nobody to share its flights with; then leases need not leave the process.
-        flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock), "0:solo")
-        outlets = Outlets(self._providers, _places(config))
+        flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock, is_alone=True), "0:solo")
+        outlets = Outlets(self._providers, places_of(config))
         dispatch = Dispatch(outlets, self._prices, config.deadlines.total_s, self._health, random.random)
-        settlement = Settlement(state.answers, state.books, policy, clock, self._observer)
+        stores = Stores(state.answers, state.promises, state.books)
+        settlement = Settlement(stores, policy, clock, self._observer)
         relay = Relay(flights, state.answers, dispatch, settlement, _TokenMeter())
         answering = Answering(relay, flights, dispatch, settlement, self._observer)
         return answering, Road(self._router, policy, self._threshold, answering, clock)
 
     def _services(self, road: Road) -> Services:
         config, state, clock = self._config, self._state, self._clock
-        desk = Desk(road, clock, self._observer, Intake(config.body_limit_bytes, self._slow_bodies))
+        intake = Intake(config.body_limit_bytes, self._slow_bodies)
+        unsaid = Unsaid(frozenset(config.cache_off_doors), frozenset(config.cache_off_keys))
+        desk = Desk(road, clock, self._observer, intake, unsaid)
+        models = ModelDoors(self._fleet, self._threshold, clock)
         return Services(
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
             windows=self._threshold,
             asking={
                 "generate": AskDoor(NATIVE, desk),
                 "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
+                "responses": AskDoor(RESPONSES, desk, voice_of("/v1/responses")),
                 "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
+                "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                 "count_tokens": self._count_door(desk.intake),
+                "model_list": models,
+                "model_object": models,
             },
-            cache=CacheDoors(state.answers, state.books, clock),
+            cache=CacheDoors(state.answers, state.promises, state.books, clock),
             fleet=FleetDoors(self._fleet, self),
             pages=Pages(DOORS, f"{config.host}:{config.port}"),
             limits=_limits(config),
@@ -230,6 +232,8 @@ class _TokenMeter:
 
     async def usage(self, call: Call, model: str, text: str) -> Usage:
         """Return estimated tokens."""
+        if call.kind == "embedding":
+            return Usage(input_tokens(call), 0, estimated=True)
         *prompt, answer = estimate([*(text_of(message.content) for message in call.messages), text])
         return Usage(sum(prompt), answer, estimated=True)
 
@@ -246,125 +250,6 @@ def _limits(config: Config) -> dict[str, LimitRule]:
     if config.limit_refused is not None:
         rules["refused"] = rule(config.limit_refused)
     return rules
-
-
-def _row(settings: ProviderSettings) -> catalog.Vendor:
-    """Return the catalog's row of a configured provider, moved to its address; a new row for a new name."""
-    vendor = catalog.vendor_named(settings.name)
-    try:
-        if vendor is None:
-            return catalog.custom(settings.name, settings.base_url)
-        return catalog.at(vendor, settings.base_url) if settings.base_url else vendor
-    except ValueError as error:
-        raise ConfigError(f"[providers.{settings.name}]: {error}") from None
-
-
-def _providers(config: Config, http: Http) -> dict[str, tuple[Provider, ...]]:
-    """Make a provider for every key of every configured row that can be asked."""
-    deadlines = config.deadlines
-    limits = Limits(deadlines.connect_s, deadlines.first_byte_s, deadlines.idle_s, deadlines.total_s)
-    made: dict[str, tuple[Provider, ...]] = {}
-    for settings in config.providers:
-        row = _row(settings)
-        if row.shape == "script":
-            made[row.name] = (ScriptedProvider(read_script(Path(settings.script))),)
-        elif row.base_url and (settings.api_key or not row.needs_key):
-            make = _SPEAKERS[row.shape]
-            made[row.name] = tuple(make(row, fixed(row.base_url, key), http, limits) for key in settings.keys)
-    local = catalog.vendor_named(catalog.LOCAL)
-    wanted = catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers))
-    if wanted and local is not None:
-        made[local.name] = (ChatProvider(local, _local_endpoint(status_path(config.data_dir)), http, limits),)
-    return made
-
-
-# Who speaks a vendor's shape.
-_SPEAKERS: dict[catalog.Shape, Callable[[catalog.Vendor, Endpoint, Http, Limits], Provider]] = {
-    "openai": ChatProvider,
-    "anthropic": MessagesProvider,
-    "gemini": GeminiProvider,
-}
-
-
-def _places(config: Config) -> dict[str, int]:
-    """Return how many calls this process may have in the air, where that is bounded: its share of the bound."""
-    return {
-        settings.name: settings.max_concurrency // config.workers
-        for settings in config.providers
-        if settings.max_concurrency is not None
-    }
-
-
-def _wishes(config: Config) -> Roster:
-    """Write down what the owner wants of routing. Raises `ConfigError` for work that is not known."""
-    unknown = next((work for work in config.routing.orchestrated if work not in PURPOSES), None)
-    if unknown is not None:
-        raise ConfigError(f"[routing.orchestrated] {unknown}: there is no such work; known are {', '.join(PURPOSES)}.")
-    return Roster(
-        aliases=config.aliases,
-        default_model=config.default_model,
-        groups={
-            name: Group(tuple(Share(one.model, one.weight) for one in group.members), group.strategy)
-            for name, group in config.groups.items()
-        },
-        pool=config.routing.models,
-        orchestrated={work: Preference(row.priority, row.models) for work, row in config.routing.orchestrated.items()},
-    )
-
-
-def _local_endpoint(path: Path) -> Endpoint:
-    """Wait for the embedded model's address: it may still be fetching its weights."""
-
-    async def find(deadline_s: float) -> Address:
-        status = await local_status.wait_ready(path, deadline_s)
-        return Address(status.base_url, status.token)
-
-    return find
-
-
-def _fleet(
-    config: Config,
-    providers: Mapping[str, tuple[Provider, ...]],
-    prices: PriceFile,
-    health: Health,
-    clock: SystemClock,
-) -> Fleet:
-    told = {settings.name: settings for settings in config.providers}
-    rows = [*catalog.VENDORS, *(_row(s) for s in config.providers if catalog.vendor_named(s.name) is None)]
-    # The owner's own providers come before the embedded model, which is asked when there is nobody else.
-    rows.sort(key=lambda row: row.name == catalog.LOCAL)
-    berths = []
-    for vendor in rows:
-        settings = told.get(vendor.name)
-        row = _row(settings) if settings is not None else vendor
-        default = settings.default_model if settings is not None else ""
-        if row.name == catalog.LOCAL:
-            default = _local_name(config)
-        berth = Berth(row, next(iter(providers.get(row.name, ())), None), default)
-        if settings is not None:
-            berth = replace(
-                berth, models=settings.models, capabilities=settings.capabilities, room=_places(config).get(row.name)
-            )
-        berths.append(berth)
-    path = status_path(config.data_dir)
-    return Fleet(berths, prices, _wishes(config), lambda: _local_word(path), health, clock)
-
-
-def _local_name(config: Config) -> str:
-    """Return the name of the embedded model before its process has told it."""
-    if not catalog.wants_local_model(config.local_model, (settings.name for settings in config.providers)):
-        return ""
-    try:
-        found = resolve(config.local_model, Path(config.models_dir))
-    except ConfigError:  # its file went away since the start: its own process says so to whoever asks
-        return presumed_name(config.local_model)
-    return found.name if isinstance(found, OnDisk) else found[0].name
-
-
-def _local_word(path: Path) -> LocalWord:
-    status = local_status.read(path)
-    reason = "" if status.state == "ready" else f"{status.state}: {status.detail}" if status.detail else status.state
-    return LocalWord(reason, status.model, status.context_tokens, status.smoke_test)
 
 
 def _local_part(path: Path, *, alone: bool) -> PartHealth:

@@ -1,0 +1,1 @@
+"""The only room that names concrete adapters: a configuration becomes a gateway."""
