@@ -595,7 +595,7 @@ def test_what_is_gone_once_its_caller_is_let_in_is_asked_anew_and_counted_once()
         admitted = await travel(world, named(mode="off"), window=window)
         assert isinstance(admitted.outcome, Joined)
         assert admitted.verdict is not None
-        assert admitted.verdict.remaining == 2
+        assert admitted.verdict.remaining == (await world.sky.windows.peek(window)).remaining == 2
         (await world.vendor.call(1)).finish("anew")
         assert (await admitted.outcome.arrival()).entry.open().text == "anew"
         admitted.outcome.leave()
@@ -628,5 +628,35 @@ def test_with_the_store_away_named_requests_are_answered_without_a_promise(act: 
         await answered(world, named(mode=mode))
         await world.close()
         assert world.notes.defects == []
+
+    play(main())
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_a_defect_in_keeping_a_promise_is_told_to_all_and_holds_nobody_up(found: bool) -> None:
+    async def main() -> None:
+        async def breaks(act: str) -> None:
+            if act == "keep" and broken:
+                raise RuntimeError("A defect.")
+            if act == "board":
+                await boarding()
+
+        async def boarding() -> None:
+            if found and not broken:
+                await answered(first, question(), "stored")
+            broken.append(True)
+
+        broken: list[bool] = []
+        sky = Sky()
+        first, world = World(sky), World(sky, owner="2:two", hook=breaks)
+        client = start(world.ask(named(mode="default" if found else "off")))  # off: nothing else is kept
+        if not found:
+            (await world.vendor.call()).finish()
+        assert codes(await asyncio.gather(client, return_exceptions=True)) == ["internal_error"]
+        assert all(one.landing is not None for one in sky.hangar._aloft.values())
+        await rounds()
+        assert len(world.notes.defects) == 1
+        await world.close()
+        await first.close()
 
     play(main())

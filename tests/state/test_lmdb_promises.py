@@ -226,6 +226,18 @@ def test_one_name_for_two_questions_of_one_answer_leaves_one_promise(disk: LmdbS
     assert records(disk) == []
 
 
+def test_the_sweeper_gets_on_where_a_promise_is_missing_at_its_place(disk: LmdbState, clock: HandClock) -> None:
+    keep(disk, kept(1, clock.wall))
+    clock.pass_s(1)
+    keep(disk, kept(2, clock.wall))
+    with disk._rooms[1].env.begin(write=True) as txn:
+        txn.delete(b"p" + key(1001))
+    clock.pass_s(86_400)
+    assert not disk.promises.sweep(3)
+    with disk._rooms[1].env.begin() as txn:
+        assert not [found for found, _ in txn.cursor() if found[:1] == b"q"]
+
+
 @pytest.mark.parametrize(
     ("filters", "left"),
     [

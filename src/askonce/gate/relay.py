@@ -168,7 +168,7 @@ class Relay:
         if answer is not None:
             await unbroken(self._bring_home(aloft, answer))
         elif entry is not None:
-            await unbroken(self._bring_in(aloft, entry))
+            await unbroken(self._bring_in(aloft, entry, from_store=True))
 
     async def _stored_meanwhile(self, aloft: Aloft) -> Entry | None:
         """Look once more before paying: another flight may have landed between our look-up and our lease."""
@@ -200,22 +200,24 @@ class Relay:
             promises, aloft.promises = aloft.promises, {}
             await self._settlement.promise(entry, promises)
 
-    async def _bring_in(self, aloft: Aloft, entry: Entry) -> None:
-        """Land with an answer that was stored."""
-        await self._keep_promises(aloft, entry)
-        aloft.flight.land(entry, from_store=True)
-        await self._land(aloft, Landing(entry))
-
     async def _bring_home(self, aloft: Aloft, answer: Answer) -> None:
         """Price and settle a paid answer, and land with it."""
         try:
             priced = await self._dispatch.priced(answer)
             entry, aloft.stored = await self._settlement.answered(aloft.plan, priced)
+        except Exception:
+            await self._land(aloft, Landing(None, InternalError.code, UNEXPECTED))
+            raise
+        await self._bring_in(aloft, entry, from_store=False)
+
+    async def _bring_in(self, aloft: Aloft, entry: Entry, *, from_store: bool) -> None:
+        """Land with an answer that is settled."""
+        try:
             await self._keep_promises(aloft, entry)
         except Exception:
             await self._land(aloft, Landing(None, InternalError.code, UNEXPECTED))
             raise
-        aloft.flight.land(entry)
+        aloft.flight.land(entry, from_store=from_store)
         await self._land(aloft, Landing(entry))
 
     async def _ask(self, aloft: Aloft) -> Answer:
