@@ -1,0 +1,158 @@
+"""Connections to the database, and turns at it.
+
+SQLite: one file in WAL mode, synced at every commit. A writing turn takes the file's lock at its beginning, so that it
+never fails in its middle for another's sake. PostgreSQL: our own schema, statements and locks with deadlines; behind a
+pooler that shares connections, no statement outlives its transaction and no setting is sent that it would refuse.
+"""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+from msgspec import Struct
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.util import await_
+
+from askonce.ledger.address import PostgresServer, SqliteFile, parse
+from askonce.ledger.away import translated
+from askonce.ledger.schema import SCHEMA
+
+LOCK_S = 30.0  # to wait for another writer
+TURN_WAIT_S = 10.0  # to wait for one of our own connections
+RECYCLE_S = 1800  # servers and proxies drop connections that grew old
+SQLITE_CACHE_KIB = 65_536  # the ends of all indexes that a busy ledger writes to fit into it
+SQLITE_WAL_BYTES = 64 << 20  # what the log is cut back to once it was longer
+SQLITE_STEPS = 200_000  # of its machine, some milliseconds, between two looks at the clock
+
+READS = "askonce_reads"  # this connection only reads: no lock is taken
+UNHURRIED = "askonce_unhurried"  # no deadline: changes of the tables themselves
+
+
+class Bounds(Struct, frozen=True):
+    """Bound what one process takes of the database. `statement_s` is for a statement, on SQLite for a whole turn."""
+
+    connections: int = 4
+    statement_s: float = 60.0
+    name: str = "askonce"  # as the server's own lists show it
+
+
+def open_engine(url: str, folder: Path, bounds: Bounds = Bounds()) -> AsyncEngine:  # noqa: B008  # it is frozen
+    """Prepare connections to what `DATABASE_URL` says; none is made yet. Raises `ConfigError`.
+
+    To be disposed of (`await engine.dispose()`) in the event loop that used it.
+    """
+    address = parse(url, folder)
+    return _sqlite(address, bounds) if isinstance(address, SqliteFile) else _postgres(address, bounds)
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction that is kept if its block ends well, undone otherwise. Raises `LedgerUnavailable`.
+
+    If it was cancelled or raised while it was being kept, nobody knows whether it is.
+    """
+    with translated():
+        async with engine.begin() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction that sees one state of the database, and cannot change it. Raises `LedgerUnavailable`."""
+    with translated():
+        async with engine.connect() as connection:
+            options: dict[str, Any] = {READS: True}
+            if connection.dialect.name == "postgresql":
+                options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+            yield await connection.execution_options(**options)
+
+
+def _postgres(server: PostgresServer, bounds: Bounds) -> AsyncEngine:
+    options: dict[str, Any] = {"dsn": server.dsn, "timeout": server.connect_s, "command_timeout": None}
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if server.pooled:
+        # The pooler has the pool, and its connections keep nothing for us; names of statements meet those of others.
+        options |= {"statement_cache_size": 0, "command_timeout": bounds.statement_s + LOCK_S}
+        names: dict[str, Any] = {
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: f"askonce_{uuid.uuid4().hex}",
+        }
+    else:
+        names = {}
+        options["server_settings"] = {
+            "application_name": bounds.name,
+            "statement_timeout": str(int(bounds.statement_s * 1000)),
+            "lock_timeout": str(int(LOCK_S * 1000)),
+            "idle_in_transaction_session_timeout": str(int((bounds.statement_s + LOCK_S) * 1000)),
+        }
+        pool = {
+            "pool_size": bounds.connections,
+            "max_overflow": 0,
+            "pool_timeout": TURN_WAIT_S,
+            "pool_recycle": RECYCLE_S,
+            "pool_pre_ping": True,
+        }
+
+    async def connect(**_: object) -> asyncpg.Connection:
+        return await asyncpg.connect(**options)
+
+    engine = create_async_engine(
+        URL.create("postgresql+asyncpg"), async_creator=connect, connect_args=names, hide_parameters=True, **pool
+    )
+    return engine.execution_options(schema_translate_map={None: SCHEMA})
+
+
+def _sqlite(file: SqliteFile, bounds: Bounds) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(file.path)),
+        pool_size=bounds.connections,
+        max_overflow=0,
+        pool_timeout=TURN_WAIT_S,
+        connect_args={"timeout": LOCK_S},
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # `begin` below says when a transaction begins, not the driver
+        try:
+            _settle(connection)
+        except BaseException:
+            connection.close()  # it has a thread, and nobody else knows of it yet
+            raise
+        until = entry.info["until"] = [float("inf")]
+        await_(connection.driver_connection.set_progress_handler(lambda: time.monotonic() > until[0], SQLITE_STEPS))
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        hurry = bounds.statement_s + LOCK_S
+        connection.info["until"][0] = float("inf") if options.get(UNHURRIED) else time.monotonic() + hurry
+        reads = options.get(READS, False)
+        connection.exec_driver_sql(f"PRAGMA query_only = {int(reads)}")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _settle(connection: DBAPIConnection) -> None:
+    """Set what SQLite keeps per connection."""
+    cursor = connection.cursor()
+    for setting in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "temp_store = MEMORY",
+        f"cache_size = -{SQLITE_CACHE_KIB}",
+        f"journal_size_limit = {SQLITE_WAL_BYTES}",
+    ):
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()

@@ -1,0 +1,1 @@
+"""The steps. Each names the one before it, and is never changed once it was released."""

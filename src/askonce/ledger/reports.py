@@ -1,0 +1,166 @@
+"""Sums over any time, grouped and narrowed as one likes, from `usage` alone.
+
+The smallest shape that knows what is asked for, in the longest grains that fit: a year is twelve months, whatever
+happened in it. Everything of one answer is read in one transaction, so that its parts agree.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from operator import add
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Select, cast, func, literal, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from askonce.domain.errors import Detail, Invalid
+from askonce.domain.reports import (
+    KINDS,
+    ROWS_MAX,
+    Figures,
+    Group,
+    Narrow,
+    RequestPage,
+    RequestQuestion,
+    UsageQuestion,
+    UsageReport,
+    UsageRow,
+)
+from askonce.ledger.cubes import DAY_MS, HOURS, MONTHS, month_of, named, shape_with
+from askonce.ledger.engine import reading
+from askonce.ledger.listing import request_page
+from askonce.ledger.schema import Wide
+from askonce.ledger.spans import Span, spans, whole_hours
+from askonce.ledger.tables import places, usage
+
+TIMES = ("hour", "day", "month")
+LINES_MAX = 4 * ROWS_MAX  # of the database: a group has one for each kind, and seldom more than four
+YEARS_MAX_MS = 100 * 366 * DAY_MS
+_COLUMN = {"tenant": "tenant", "key": "key_id", "door": "door", "provider": "provider", "model": "model"}
+# Sums that mean the same whatever the kind, and are called in an answer as they are in the table.
+_COMMON = Figures.__struct_fields__[Figures.__struct_fields__.index("cost_nano") :]
+_KIND = -len(_COMMON) - 3  # where a line names its kind; number and avoided cost follow
+_SUMS = [usage.c[name] for name in ("count", "saved_nano", *_COMMON)]
+# Where in an answer a kind's number of requests and its avoided cost stand.
+_FIELDS = Figures.__struct_fields__
+_COUNT_OF = {kind: _FIELDS.index({"answered": "misses", "exact": "hits"}.get(kind, kind)) for kind in KINDS}
+_SAVING_OF = {kind: _FIELDS.index(f"saved_{kind}_nano") for kind in ("exact", "coalesced", "resumed")}
+_NOTHING = [0] * len(_COMMON)
+
+Line = tuple[Any, ...]  # of the database's answer: the groups, the kind, then `_SUMS`
+
+
+class SqlReports:
+    """Read the ledger's tables."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def usage(self, question: UsageQuestion) -> UsageReport:
+        """Return sums."""
+        return await usage_report(self._engine, question)
+
+    async def requests(self, question: RequestQuestion) -> RequestPage:
+        """Return a page of requests."""
+        return await request_page(self._engine, question)
+
+
+async def usage_report(engine: AsyncEngine, question: UsageQuestion) -> UsageReport:
+    """Answer a question. Raises `Invalid` and `LedgerUnavailable`."""
+    _check(question)
+    start_ms, end_ms = whole_hours(question.start_ms, question.end_ms)
+    async with reading(engine) as connection:
+        rows, cut = await _grouped(connection, question, spans(start_ms, end_ms, question.by))
+        total = await _total(connection, question.narrow, spans(start_ms, end_ms, ()))
+    return UsageReport(start_ms, end_ms, rows, total, cut)
+
+
+def _check(question: UsageQuestion) -> None:
+    if not 0 <= question.start_ms <= question.end_ms <= question.start_ms + YEARS_MAX_MS:
+        problem = "the end lies before the start, or a hundred years behind it"
+        raise Invalid(f"The range of the report cannot be: {problem}.", details=(Detail("end", problem),))
+    if len([group for group in question.by if group in TIMES]) > 1 or len(set(question.by)) != len(question.by):
+        problem = "each group once, and one of hour, day and month"
+        raise Invalid(f"The report cannot be grouped like that: {problem}.", details=(Detail("by", problem),))
+
+
+async def _total(connection: AsyncConnection, narrow: Narrow, parts: list[Span]) -> Figures:
+    return _figures(await _lines(connection, _query((), narrow, parts))) if parts else Figures()
+
+
+async def _lines(connection: AsyncConnection, query: Select[Any]) -> list[Line]:
+    """Read all lines, as plain tuples: they are cut up many times."""
+    return [tuple(row) for row in await connection.execute(query)]
+
+
+async def _grouped(
+    connection: AsyncConnection, question: UsageQuestion, parts: list[Span]
+) -> tuple[tuple[UsageRow, ...], bool]:
+    """Return one row per group, and whether there were more."""
+    if not parts or not question.by:
+        return (), False
+    width = len(question.by)
+    read = await _lines(connection, _query(question.by, question.narrow, parts).limit(LINES_MAX + 1))
+    groups: dict[Line, list[Line]] = {}
+    for line in read:
+        groups.setdefault(line[:width], []).append(line)
+    cut = len(read) > LINES_MAX
+    if cut:
+        groups.popitem()  # its rest was not read
+    names = ["at_ms" if group in TIMES else _COLUMN[group] for group in question.by]
+    found = [
+        UsageRow(_figures(lines), **dict(zip(names, group, strict=True)))
+        for group, lines in islice(groups.items(), ROWS_MAX)
+    ]
+    return tuple(found), cut or len(groups) > ROWS_MAX
+
+
+def _query(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> Select[Any]:
+    """Ask for the groups' columns, then the kind, then the sums."""
+    shape = shape_with([*(_COLUMN[group] for group in by if group not in TIMES), *named(narrow)])
+    every = union_all(*(_part(part, shape, by, narrow) for part in parts)).subquery()
+    groups = [every.c.at_ms if group in TIMES else places.c[_COLUMN[group]] for group in by]
+    sums = [cast(func.sum(every.c[column.name]), Wide).label(column.name) for column in _SUMS]
+    return (
+        select(*groups, places.c.kind, *sums)
+        .join_from(every, places, places.c.id == every.c.place)
+        .group_by(*groups, places.c.kind)
+        .order_by(*groups, places.c.kind)
+    )
+
+
+def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Select[Any]:
+    wanted = [
+        usage.c.grain == part.grain,
+        usage.c.shape == shape,
+        usage.c.start_ms >= part.start_ms,
+        usage.c.start_ms < part.end_ms,
+    ]
+    if some := named(narrow):
+        of_these = [places.c[name] == value for name, value in some.items()]
+        wanted.append(usage.c.place.in_(select(places.c.id).where(places.c.shape == shape, *of_these)))
+    return select(_label(part, by).label("at_ms"), usage.c.place, *_SUMS).where(*wanted)
+
+
+def _label(part: Span, by: tuple[Group, ...]) -> ColumnElement[int]:
+    """Say which hour, day or month a sum belongs to; 0 if nobody asks."""
+    if "hour" in by:
+        return usage.c.start_ms
+    if "day" in by:
+        return usage.c.start_ms - usage.c.start_ms % DAY_MS if part.grain == HOURS else usage.c.start_ms
+    if "month" in by:
+        return usage.c.start_ms if part.grain == MONTHS else cast(literal(month_of(part.start_ms)), Wide)
+    return cast(literal(0), Integer)
+
+
+def _figures(lines: Sequence[Line]) -> Figures:
+    """Add up a group's lines, one for each kind. Ten thousand groups are asked for at once: this is their time."""
+    values = [0] * len(_FIELDS)
+    common: Sequence[int] = _NOTHING
+    for line in lines:
+        kind, count, saved = line[_KIND : _KIND + 3]
+        values[_COUNT_OF[kind]] += count
+        if kind in _SAVING_OF:
+            values[_SAVING_OF[kind]] += saved
+        common = list(map(add, common, line[-len(_COMMON) :]))
+    values[-len(_COMMON) :] = common
+    return Figures(*values)
