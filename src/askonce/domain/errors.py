@@ -143,6 +143,12 @@ class RateLimited(AskonceError):
     status, code, title = 429, "rate_limited", "Rate limit exceeded"
 
 
+class OverBudget(AskonceError):
+    """A budget of the key, its user or its tenant has no room for the call."""
+
+    status, code, title = 429, "over_budget", "Budget used up"
+
+
 class ProviderFailed(AskonceError):
     """Report a vendor's 5xx, a broken connection, an early end or an answer that makes no sense."""
 
