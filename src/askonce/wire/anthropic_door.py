@@ -4,8 +4,9 @@ Formats: Anthropic's API reference, "Messages", and its guide "Streaming message
 - Where an answer comes from shows in headers only: the shape has no room for it.
 - Other vendors' reasoning is a thinking block with an empty signature. A client may send it back; it is then left out
   of what Anthropic is asked (see `anthropic_parts`).
-- `message_start` cannot know the prompt's tokens of a live answer and says 0; `message_delta` has all counts, which
-  clients take over. A replay knows them from the start.
+- `message_start` tells the prompt's tokens where they are known: of a replay, and of a live answer whose vendor tells
+  them at its beginning (Anthropic, Gemini) to this very process; else 0. `message_delta` has all counts, which clients
+  take over.
 - An answer that calls tools ends with `tool_use`, also where its vendor called that a plain stop. One that was paused
   (`pause_turn`) is known by its server tools. An overrun window is `max_tokens`.
 - Parts of this shape alone are no pieces: they are written when the answer is whole, in their place, because nothing
@@ -195,7 +196,7 @@ class MessageWriter:
         if facts.state == "hit":
             self._facts = facts
             return b""
-        return _start(facts, facts.model, Usage(0, 0))
+        return _start(facts, facts.model, facts.told or Usage(0, 0))
 
     def piece(self, piece: Piece) -> bytes:
         """Write one piece, or leave it to `done` where its block cannot be open now."""
