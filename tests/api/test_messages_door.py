@@ -67,6 +67,19 @@ def test_betas_are_passed_on_and_part_of_the_question_but_for_those_that_change_
     world.run(story)
 
 
+def test_betas_are_no_part_of_the_question_where_another_vendor_answers(world: World) -> None:
+    world.shapes["fake"] = "openai"
+
+    async def story(client: Client) -> None:
+        asked = await client.post(HELLO, MESSAGES, headers={"anthropic-beta": "one"})
+        assert asked.headers["cache-status"].startswith("askonce; fwd=miss")
+        for path, body, betas in ((MESSAGES, HELLO, "two"), (CHAT, SAME, "")):
+            again = await client.post(body, path, headers={"anthropic-beta": betas} if betas else {})
+            assert again.headers["cache-status"].startswith("askonce; hit"), path
+
+    world.run(story)
+
+
 def test_the_vendors_library_finds_the_requests_id(world: World) -> None:
     # Anthropic's "Errors", "Request id": the header `request-id`; OpenAI's "Debugging requests": `x-request-id`.
     async def story(client: Client) -> None:
