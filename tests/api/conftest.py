@@ -136,6 +136,7 @@ class World:
         }
         self.body_limit = 100_000
         self.unsaid = Unsaid()
+        self.shapes: dict[str, str] = {}  # of the providers
         self.records: list[PaidRecord] = []
         self.defects: list[BaseException] = []
         self.failures: list[AskonceError] = []
@@ -150,7 +151,7 @@ class World:
         settlement = Settlement(stores, Policy(True, 3600), self.clock, self)
         relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, self)
         answering = Answering(relay, self.state.flights, dispatch, settlement, self)
-        road = Road(self, Policy(True, 3600), self.state.threshold, answering, self.clock)
+        road = Road(self, Policy(True, 3600, self.shapes), self.state.threshold, answering, self.clock)
         intake = Intake(self.body_limit, self.slow_bodies)
         desk = Desk(road, self.clock, self, intake, self.unsaid)
         models = ModelDoors(self, self.state.windows, self.clock)

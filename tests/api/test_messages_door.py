@@ -67,6 +67,32 @@ def test_betas_are_passed_on_and_part_of_the_question_but_for_those_that_change_
     world.run(story)
 
 
+def test_betas_are_no_part_of_the_question_where_another_vendor_answers(world: World) -> None:
+    world.shapes["fake"] = "openai"
+
+    async def story(client: Client) -> None:
+        asked = await client.post(HELLO, MESSAGES, headers={"anthropic-beta": "one"})
+        assert asked.headers["cache-status"].startswith("askonce; fwd=miss")
+        for path, body, betas in ((MESSAGES, HELLO, "two"), (CHAT, SAME, "")):
+            again = await client.post(body, path, headers={"anthropic-beta": betas} if betas else {})
+            assert again.headers["cache-status"].startswith("askonce; hit"), path
+
+    world.run(story)
+
+
+def test_the_vendors_library_finds_the_requests_id(world: World) -> None:
+    # Anthropic's "Errors", "Request id": the header `request-id`; OpenAI's "Debugging requests": `x-request-id`.
+    async def story(client: Client) -> None:
+        plain, streamed = await client.post(HELLO, MESSAGES), await client.post(HELLO | {"stream": True}, MESSAGES)
+        for reply in (plain, streamed, await client.post(HELLO, COUNT)):
+            assert reply.headers["request-id"] == reply.headers["x-request-id"]
+        other = await client.post({"model": HELLO["model"], "messages": HELLO["messages"]}, "/v1/chat/completions")
+        assert "x-request-id" in other.headers
+        assert "request-id" not in other.headers
+
+    world.run(story)
+
+
 def test_refusals_and_failures_have_the_vendors_shape(world: World) -> None:
     async def story(client: Client) -> None:
         for body, path, status, kind in (
@@ -79,7 +105,7 @@ def test_refusals_and_failures_have_the_vendors_shape(world: World) -> None:
             told = await client.post(body, path)
             assert told.status == status
             assert (told.json["type"], told.json["error"]["type"]) == ("error", kind)
-            assert told.json["request_id"] == told.headers["x-request-id"]
+            assert told.json["request_id"] == told.headers["x-request-id"] == told.headers["request-id"]
         world.provider.error = ProviderFailed("no")
         assert (await client.post(HELLO, MESSAGES)).json["error"]["type"] == "api_error"
         world.provider.error = ProviderBusy("no", retry_after_s=7)

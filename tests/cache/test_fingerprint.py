@@ -154,6 +154,19 @@ def test_the_flight_is_of_the_question_and_the_set_of_those_who_may_answer_it() 
     assert {len(k) for k in every} == {32}
 
 
+def test_a_vendors_experiments_count_where_the_vendor_answers() -> None:
+    claude, other = Candidate("anthropic", "m"), Candidate("openai", "m")
+    shapes = {"anthropic": "anthropic", "openai": "openai"}
+    plain = Call("t", (Message("user", "a"),), Params(), shape="anthropic")
+    told = replace(plain, features=("one-2025",))
+    bare, with_them = fingerprints(plain, (claude, other), shapes), fingerprints(told, (claude, other), shapes)
+    assert with_them.entries[1] == bare.entries[1]
+    assert len({with_them.entries[0], bare.entries[0], with_them.flight, bare.flight}) == 4
+    assert fingerprints(told, (other,), shapes) == fingerprints(plain, (other,), shapes)
+    # Who is not known may be told all.
+    assert fingerprints(told, (other,)) != fingerprints(plain, (other,))
+
+
 def test_a_schema_is_sent_as_it_came_but_the_order_of_its_keys_makes_no_other_question() -> None:
     one, other = (
         {"why": {"type": "string"}, "answer": {"a": 1.0, "b": []}},

@@ -57,6 +57,7 @@ def test_a_message_plain_then_streamed_then_from_the_store(
     assert "".join(texts) == plain.content[0].text == "Hello there"
     assert (streamed.stop_reason, streamed.usage) == (plain.stop_reason, plain.usage)
     assert plain.usage.input_tokens == 9
+    assert plain._request_id
     Message.model_validate(plain.model_dump(), strict=True)
     (seen,) = vendor.seen
     assert seen.headers["x-api-key"] == VENDOR_KEY

@@ -99,7 +99,7 @@ class Line:
         self.provider = provider
         self.closed = False
         self._said = ""
-        self._moves: asyncio.Queue[Piece | Answer | BaseException | None] = asyncio.Queue()
+        self._moves: asyncio.Queue[Piece | Usage | Answer | BaseException | None] = asyncio.Queue()
 
     def say(self, *texts: str) -> None:
         """Send pieces."""
@@ -107,8 +107,8 @@ class Line:
             self._said += text
             self._moves.put_nowait(Delta(text))
 
-    def send(self, *pieces: Piece) -> None:
-        """Send pieces of any kind."""
+    def send(self, *pieces: Piece | Usage) -> None:
+        """Send pieces of any kind, or what is known of usage."""
         for piece in pieces:
             self._moves.put_nowait(piece)
 
@@ -127,7 +127,7 @@ class Line:
         """End without an answer."""
         self._moves.put_nowait(None)
 
-    async def moves(self) -> AsyncIterator[Piece | Answer]:
+    async def moves(self) -> AsyncIterator[Piece | Usage | Answer]:
         """Yield what is played."""
         try:
             while (move := await self._moves.get()) is not None:
@@ -146,7 +146,7 @@ class Vendor:
         self.drains = self.drains_plain = drains
         self.lines: list[Line] = []
 
-    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
+    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Usage | Answer]:
         """Open a line."""
         assert 0 < deadline_s <= TOTAL_S
         line = Line(call, model, self.name)

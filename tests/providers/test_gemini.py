@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from tests.providers.gemini_upstream import events, response
-from tests.providers.upstream import Exchange, Play, Upstream, answer, reply, silence
+from tests.providers.upstream import Exchange, Play, Upstream, answer, heard, reply, silence
 
 from askonce.domain.answer import Answer, CacheState, Delta, Entry, Piece, ThinkingDelta, ToolDelta, pack
 from askonce.domain.call import CacheWish, Call, Message, Params, Reasoning
@@ -70,7 +70,7 @@ def call(*, stream: bool = False, **params: Any) -> Call:
 async def everything(
     provider: GeminiProvider, asked: Call, model: str = MODEL, deadline_s: float = 10
 ) -> list[Piece | Answer]:
-    return [item async for item in provider.ask(asked, model, deadline_s)]
+    return [item async for item in heard(provider.ask(asked, model, deadline_s))]
 
 
 def test_it_is_a_provider() -> None:
@@ -170,7 +170,7 @@ def test_usage_that_does_not_come_is_estimated() -> None:
 )
 def test_a_stream_that_breaks_fails_after_its_pieces(given: Play) -> None:
     async def test(provider: GeminiProvider, up: Upstream) -> None:
-        asking = provider.ask(call(stream=True), MODEL, 10)
+        asking = heard(provider.ask(call(stream=True), MODEL, 10))
         assert await anext(asking) == Delta("Hel")
         with pytest.raises(ProviderFailed):
             await anext(asking)
@@ -270,7 +270,7 @@ async def stalled(exchange: Exchange) -> None:
 @pytest.mark.parametrize("closing", ["close the iterator", "cancel the task"])
 def test_leaving_a_stream_hangs_up_at_once(closing: str) -> None:
     async def test(provider: GeminiProvider, up: Upstream) -> None:
-        asking = provider.ask(call(stream=True), MODEL, 10)
+        asking = heard(provider.ask(call(stream=True), MODEL, 10))
         assert await anext(asking) == Delta("Hel")
         if closing == "close the iterator":
             await asking.aclose()  # type: ignore[attr-defined]  # the port says AsyncIterator; ours is a generator

@@ -16,7 +16,7 @@ from tests.providers.anthropic_upstream import (
     text_block,
     tool_block,
 )
-from tests.providers.upstream import Exchange, Play, Upstream, reply, silence
+from tests.providers.upstream import Exchange, Play, Upstream, heard, reply, silence
 
 from askonce.domain.answer import Answer, Delta, Piece, ToolDelta
 from askonce.domain.call import Aside, Call, Candidate, Message, Params, Tool
@@ -64,7 +64,7 @@ def play(given: Play, test: Callable[[MessagesProvider, Upstream], Awaitable[Non
 
 
 async def everything(provider: MessagesProvider, asked: Call, deadline_s: float = 10) -> list[Piece | Answer]:
-    return [item async for item in provider.ask(asked, MODEL, deadline_s)]
+    return [item async for item in heard(provider.ask(asked, MODEL, deadline_s))]
 
 
 def test_it_is_a_provider() -> None:
@@ -125,7 +125,7 @@ def test_a_piece_is_passed_on_before_the_next_one_exists() -> None:
         exchange.close_stream()
 
     async def test(provider: MessagesProvider, up: Upstream) -> None:
-        asking = provider.ask(call(stream=True), MODEL, 10)
+        asking = heard(provider.ask(call(stream=True), MODEL, 10))
         assert await anext(asking) == Delta("one")
         told.set()
         assert await anext(asking) == Delta("two")
@@ -164,7 +164,7 @@ def test_a_stream_that_breaks_off_gives_what_came_and_then_fails() -> None:
     events = events_of(message(text_block("Hello")))
 
     async def test(provider: MessagesProvider, up: Upstream) -> None:
-        asking = provider.ask(call(stream=True), MODEL, 10)
+        asking = heard(provider.ask(call(stream=True), MODEL, 10))
         assert [await anext(asking), await anext(asking)] == [Delta("Hel"), Delta("lo")]
         with pytest.raises(ProviderFailed):
             await anext(asking)
@@ -278,3 +278,18 @@ def test_a_count_that_is_refused_is_our_error() -> None:
             await provider.count(call(), MODEL, 10)
 
     play(failure(401, "authentication_error"), test)
+
+
+def test_usage_is_told_as_soon_as_it_is_known() -> None:
+    """Anthropic's guide "Streaming messages": `message_start` has the prompt's counts, `message_delta` the totals."""
+
+    async def test(provider: MessagesProvider, _up: Upstream) -> None:
+        items = [item async for item in provider.ask(call(stream=True), MODEL, 10)]
+        told = [item for item in items if isinstance(item, Usage)]
+        whole = items[-1]
+        assert isinstance(whole, Answer)
+        assert isinstance(items[0], Usage)
+        assert told[0].prompt_tokens == whole.usage.prompt_tokens
+        assert told[-1] == whole.usage
+
+    play(stream(text_block("Hello")), test)

@@ -10,13 +10,26 @@ test can also write its own.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
 
+from askonce.domain.answer import Answer, Piece
+from askonce.domain.usage import Usage
+
 REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+
+
+async def heard(asking: AsyncIterator[Piece | Usage | Answer]) -> AsyncIterator[Piece | Answer]:
+    """Leave out what is told of usage on the way. Closing it hangs up."""
+    try:
+        async for item in asking:
+            if not isinstance(item, Usage):
+                yield item
+    finally:
+        await asking.aclose()  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

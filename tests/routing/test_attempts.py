@@ -57,7 +57,7 @@ def begin(*targets: Target, dice: float = 1.0) -> tuple[Attempts, Health, HandCl
 def test_what_failed_decides_who_is_next(error: AskonceError, following: Target | None) -> None:
     attempts, health, _ = begin(A1, A2, B1)
     assert attempts.next() == A1
-    attempts.made()
+    attempts.made(A1)
     health.fail(A1, error)
     pause_s = attempts.after(A1, error)
     assert attempts.next() == following
@@ -68,10 +68,10 @@ def test_what_failed_decides_who_is_next(error: AskonceError, following: Target 
 def test_the_same_endpoint_is_tried_once_more_then_left_with_all_its_keys() -> None:
     attempts, _, _ = begin(A1, A2, B1)
     for _ in range(SAME_AGAIN):
-        attempts.made()
+        attempts.made(A1)
         assert attempts.after(A1, ProviderFailed("broke")) == PAUSE_S
         assert attempts.next() == A1
-    attempts.made()
+    attempts.made(A1)
     assert attempts.after(A1, ProviderFailed("broke")) == 0
     assert attempts.next() == B1
 
@@ -79,7 +79,7 @@ def test_the_same_endpoint_is_tried_once_more_then_left_with_all_its_keys() -> N
 @pytest.mark.parametrize(("dice", "pause_s"), [(0.0, PAUSE_S / 2), (0.5, PAUSE_S * 3 / 4), (1.0, PAUSE_S)])
 def test_the_pause_is_jittered(dice: float, pause_s: float) -> None:
     attempts, _, _ = begin(A1, dice=dice)
-    attempts.made()
+    attempts.made(A1)
     assert attempts.after(A1, ProviderFailed("broke")) == pause_s
 
 
@@ -127,7 +127,18 @@ def test_with_no_room_anywhere_the_refusal_says_so() -> None:
     attempts, _, _ = begin(A1, A2)
     attempts.pass_over(A1)
     assert attempts.next() is None
-    assert "taken" in attempts.refusal().message
+    refusal = attempts.refusal()
+    assert refusal is not None
+    assert "taken" in refusal.message
+
+
+def test_where_all_were_asked_nobody_was_left_alone() -> None:
+    attempts, health, _ = begin(A1, B1)
+    for target in (A1, B1):
+        attempts.made(target)
+        health.fail(target, ProviderBusy("slow down", retry_after_s=9))
+        attempts.after(target, ProviderBusy("slow down", retry_after_s=9))
+    assert attempts.refusal() is None
 
 
 ERRORS = st.sampled_from(
@@ -158,7 +169,7 @@ def test_attempts_are_bounded_whatever_fails(targets: list[Target], errors: list
         target = attempts.next()
         if target is None:
             break
-        attempts.made()
+        attempts.made(target)
         made[target] += 1
         health.fail(target, error)
         pause_s = attempts.after(target, error)

@@ -38,7 +38,7 @@ audio = OBJECTS.map(
     lambda o: Foreign("openai", "input_audio", canonical_json({"type": "input_audio", "input_audio": o}))
 )
 calls = st.builds(ToolCall, id=SAID, name=SAID, arguments=OBJECTS.map(json.dumps) | WORDS)
-results = st.builds(ToolResult, call_id=WORDS, content=st.lists(texts | images, max_size=3).map(tuple)).filter(
+results = st.builds(ToolResult, call_id=WORDS, content=st.lists(texts, max_size=3).map(tuple)).filter(
     lambda result: result.content != (Text(""),)
 )
 refusal = SAID.map(lambda words: Foreign("openai", "message.refusal", canonical_json(words)))

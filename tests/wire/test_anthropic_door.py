@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 from pydantic import TypeAdapter
-from tests.wire.anthropic_calls import answers
+from tests.wire.anthropic_calls import answers, arguments, names
 
 from askonce.domain.answer import Answer, Delta, Entry, FinishReason, Piece, ThinkingDelta, ToolDelta, pack
 from askonce.domain.call import Ask, CacheWish, Call, Message, Params, RoutingWish
@@ -277,6 +277,65 @@ def test_a_stream_says_all_of_the_answer_however_much_was_passed_on(
     heard = _heard(told)
     assert heard.parts == (whole.parts or ((Text(whole.text),) if whole.text else ()))
     assert (heard.finish, heard.usage, heard.stop_sequence) == (whole.finish, whole.usage, whole.stop_sequence)
+
+
+@st.composite
+def interleaved(draw: st.DrawFn) -> tuple[Answer, list[Piece]]:
+    """Draw an answer of OpenAI's shape and its pieces in any order that keeps that of each text and of each call."""
+    spoken = draw(st.text(min_size=1, max_size=6))
+    called = draw(
+        st.lists(st.builds(ToolCall, names, names, arguments | st.sampled_from(["", "no {", "[1]"])), max_size=4)
+    )
+    queues: list[list[Piece]] = [[Delta(letter) for letter in spoken]]
+    for index, call in enumerate(called):
+        begun = ToolDelta(index, call.id, call.name)
+        queues.append([begun, *(ToolDelta(index, arguments=letter) for letter in call.arguments)])
+    pieces: list[Piece] = []
+    begun_calls = 0
+    while any(queues):
+        # A call's number is that of its first piece.
+        ready = [at for at, queue in enumerate(queues) if queue and at <= begun_calls + 1]
+        at = draw(st.sampled_from(ready))
+        begun_calls = max(begun_calls, at)
+        run = draw(st.integers(1, 4))
+        pieces += queues[at][:run]
+        queues[at] = queues[at][run:]
+    return answer(Text(spoken), *called), pieces[: draw(st.integers(len(pieces) // 2, len(pieces)))]
+
+
+@given(interleaved())
+def test_every_delta_goes_to_the_open_block_however_calls_are_interleaved(given: tuple[Answer, list[Piece]]) -> None:
+    whole, pieces = given
+    blocks: list[dict[str, Any]] = []
+    is_open = False
+    for event in streamed(whole, *pieces):
+        if event["type"] == "content_block_start":
+            assert not is_open
+            assert event["index"] == len(blocks)
+            blocks.append(event["content_block"] | {"heard": ""})
+            is_open = True
+        elif event["type"] in ("content_block_delta", "content_block_stop"):
+            assert is_open
+            assert event["index"] == len(blocks) - 1
+            is_open = event["type"] == "content_block_delta"
+            delta = event.get("delta", {})
+            blocks[-1]["heard"] += delta.get("text", "") + delta.get("partial_json", "")
+    assert not is_open
+    heard = [ToolCall(one["id"], one["name"], one["heard"]) for one in blocks if one["type"] == "tool_use"]
+    assert heard == [part for part in whole.parts if isinstance(part, ToolCall)]
+    assert "".join(one["heard"] for one in blocks if one["type"] == "text") == whole.text
+
+
+def test_calls_one_after_the_other_are_passed_on_as_they_come() -> None:
+    writer = MESSAGES.writer(ASK)
+    writer.start(facts())
+    for piece in (
+        ToolDelta(0, "a", "f", '{"x": 1}'),
+        ToolDelta(1, "b", "f"),
+        ToolDelta(1, arguments="{}"),
+        Delta("so"),
+    ):
+        assert events(writer.piece(piece))
 
 
 @pytest.mark.parametrize("code", sorted(BY_CODE))

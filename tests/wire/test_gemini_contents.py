@@ -12,7 +12,7 @@ from askonce.domain.content import Foreign, Image, Text, Thinking, ToolCall, Too
 from askonce.domain.errors import Invalid
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.gemini import encode_call
-from askonce.wire.gemini_contents import SEAL, SKIP
+from askonce.wire.gemini_contents import PICTURES_OF, SEAL, SKIP
 from askonce.wire.openai_door import CHAT
 
 NEW, OLD = "gemini-3.5-flash", "gemini-2.5-flash"
@@ -105,6 +105,28 @@ def test_a_result_may_hold_a_picture() -> None:
             }
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("picture", "model"),
+    [(Image(media_type="image/png", data="AAAA"), OLD), (Image(url=FILE), NEW)],
+    ids=["older models refuse functionResponse.parts", "the Gemini API has no fileData in a result"],
+)
+def test_a_picture_that_a_result_cannot_hold_follows_the_results(picture: Image, model: str) -> None:
+    # Guide "Function calling", "Multimodal function responses": Gemini 3 on. API reference, `FunctionResponsePart`.
+    got = contents(
+        Message("user", "?"),
+        Message("assistant", (call("a"), call("b"))),
+        Message("tool", (ToolResult("a", (picture,)),)),
+        result("b"),
+        Message("user", "And?"),
+        model=model,
+    )
+    assert [len(turn["parts"]) for turn in got] == [1, 2, 2, 2, 1]
+    assert [part["functionResponse"].keys() for part in got[2]["parts"]] == [{"id", "name", "response"}] * 2
+    assert got[3]["role"] == "user"
+    assert got[3]["parts"][0] == {"text": PICTURES_OF.format("a", "get_weather")}
+    assert got[3]["parts"][1].keys() <= {"inlineData", "fileData"}
 
 
 def test_what_the_model_said_in_a_row_is_one_turn() -> None:

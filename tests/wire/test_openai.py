@@ -20,6 +20,7 @@ from askonce.domain.call import (
 from askonce.domain.content import GOOGLES, Foreign, Image, Text, Thinking, ToolCall, ToolResult, canonical_json
 from askonce.domain.errors import Invalid, ProviderFailed
 from askonce.wire.openai import Dialect, decode_models, encode_call
+from askonce.wire.openai_messages import PICTURE_BELOW, PICTURES_OF
 
 PLAIN, OPENAI = Dialect(), Dialect(max_completion_tokens=True)
 MESSAGES = (Message("system", "Be brief."), Message("user", "Hi"))
@@ -184,6 +185,61 @@ SIGNED = Thinking("Hm", "sig")
 )
 def test_messages_are_said_in_the_plain_shape(message: Message, written: dict[str, object]) -> None:
     assert sent(message) == written
+
+
+PICTURE = Image(media_type="image/png", data="AAAA")
+PICTURE_SENT = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+
+
+def test_pictures_of_results_follow_in_a_message_of_the_users() -> None:
+    # API reference, "Create chat completion", tool message: "only type `text` is supported"; and the results of calls
+    # made together stand together.
+    call = Call(
+        "t",
+        (
+            Message("user", "Look."),
+            Message("assistant", (LOOK, ToolCall("c2", "look", "{}"), ToolCall("c3", "look", "{}"))),
+            Message("tool", (ToolResult("c1", (Text("before"), PICTURE, Text("after"), PICTURE)),)),
+            Message("tool", (ToolResult("c2", (Text("dark"),)),)),
+            Message("tool", (ToolResult("c3", (PICTURE,), is_error=True),)),
+            Message("assistant", "I see."),
+            Message("user", "And?"),
+        ),
+        Params(),
+    )
+    written = json.loads(encode_call(call, "m", PLAIN))["messages"]
+    assert [one["role"] for one in written] == [
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+        "tool",
+        "user",
+        "assistant",
+        "user",
+    ]
+    assert [part["text"] for part in written[2]["content"]] == [
+        "before",
+        PICTURE_BELOW.format(1),
+        "after",
+        PICTURE_BELOW.format(2),
+    ]
+    assert written[3]["content"] == "dark"
+    assert [part["text"] for part in written[4]["content"]] == ["Error: ", PICTURE_BELOW.format(1)]
+    assert written[5]["content"] == [
+        {"type": "text", "text": PICTURES_OF.format("c1")},
+        PICTURE_SENT,
+        PICTURE_SENT,
+        {"type": "text", "text": PICTURES_OF.format("c3")},
+        PICTURE_SENT,
+    ]
+
+
+def test_pictures_of_a_result_that_ends_the_conversation_follow_it() -> None:
+    call = Call("t", (Message("assistant", (LOOK,)), Message("tool", (ToolResult("c1", (PICTURE,)),))), Params())
+    written = json.loads(encode_call(call, "m", PLAIN))["messages"]
+    assert [one["role"] for one in written] == ["assistant", "tool", "user"]
+    assert written[1]["content"] == PICTURE_BELOW.format(1)
 
 
 @pytest.mark.parametrize(

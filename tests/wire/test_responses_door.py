@@ -343,6 +343,30 @@ def test_calls_that_come_side_by_side_are_each_whole() -> None:
     assert last["response"]["output"] == plain(CALLING)["output"]
 
 
+@given(st.data(), st.lists(st.sampled_from(["", "{}", '{"at":1}']), min_size=1, max_size=3))
+@settings(deadline=None)
+def test_every_delta_goes_to_an_open_item_however_calls_are_interleaved(data: st.DataObject, given: list[str]) -> None:
+    called = [ToolCall(f"c{index}", "look", arguments) for index, arguments in enumerate(given)]
+    answer = Answer("So.", "tool_calls", USAGE, "p", "m", "m", parts=(Text("So."), *called))
+    pieces: list[Piece] = [ToolDelta(index, call.id, call.name) for index, call in enumerate(called)]
+    letters = [ToolDelta(index, arguments=one) for index, call in enumerate(called) for one in call.arguments]
+    order = data.draw(st.permutations(range(len(letters))))
+    # Each call's own letters stay in their order.
+    queues = {index: iter([letter for letter in letters if letter.index == index]) for index in range(len(called))}
+    pieces += [next(queues[letters[at].index]) for at in order]
+    told = streamed(answer, pieces[: data.draw(st.integers(0, len(pieces)))])
+    is_open: dict[int, bool] = {}
+    for event in told:
+        at = event.get("output_index")
+        if event["type"] == "response.output_item.added":
+            assert at == len(is_open)
+            is_open[at] = True
+        elif at is not None:
+            assert is_open[at]
+            is_open[at] = event["type"] != "response.output_item.done"
+    assert not any(is_open.values())
+
+
 def test_a_refusal_that_went_out_as_text_is_told_after_it() -> None:
     *_, last = streamed(REFUSED, [Delta("No.")])
     (item,) = last["response"]["output"]

@@ -43,7 +43,7 @@ def turns(draw: st.DrawFn) -> list[Message]:
         said = [Text("so")]
     messages = [Message("assistant", plain((*thoughts, *said, *called)))]
     for call in called:
-        told = draw(st.lists(anthropics.texts | pictures, max_size=2).map(tuple))
+        told = draw(st.lists(anthropics.texts, max_size=2).map(tuple))  # pictures are moved in OpenAI's shape
         messages.append(Message("tool", (ToolResult(call.id, told),)))
     if not called or draw(st.booleans()):
         messages.append(Message("user", plain(draw(spoken))))

@@ -13,6 +13,7 @@ from askonce.config.settings import Config, ProviderSettings
 from askonce.localmodel.status import Status, write
 from askonce.providers.prices import PriceTable, encode_table
 from askonce.wiring import gateway as wiring
+from askonce.wiring.fleet import shapes_of
 from askonce.wiring.gateway import Gateway
 
 
@@ -69,6 +70,13 @@ def test_weights_that_vanished_make_the_embedded_model_unavailable_and_not_uncon
     assert (status, body["code"]) == (503, "model_unavailable")
     assert reason in body["message"]
     assert reason in ready
+
+
+def test_every_provider_has_its_shape(tmp_path: Path) -> None:
+    own = ProviderSettings("workshop", base_url="http://127.0.0.1:9/v1")
+    shapes = shapes_of(config(tmp_path, providers=(own,)))
+    assert {shapes[name] for name in ("anthropic", "gemini", "openai", "workshop")} == {"anthropic", "gemini", "openai"}
+    assert (shapes["anthropic"], shapes["workshop"]) == ("anthropic", "openai")
 
 
 def test_names_that_nobody_answers_to_are_said_once_when_the_prices_are_there(

@@ -19,7 +19,7 @@ from askonce.api.pages import Pages
 from askonce.api.replies import JSON, Headers, Reply, StreamReply, error_reply, json_reply, limit_headers
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.resources import CacheDoors, FleetDoors
-from askonce.api.voices import voice_of
+from askonce.api.voices import id_headers, voice_of
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import (
@@ -208,14 +208,14 @@ def _query(door: Door, request: Request) -> Struct | None:
 async def _send_whole(reply: Reply, request: Request, send: Send) -> None:
     headers = reply.headers
     headers.append((b"content-length", b"%d" % len(reply.body)))
-    headers.append((b"x-request-id", request.id.encode()))
+    headers += id_headers(request)
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
 
 
 async def _send_stream(reply: StreamReply, request: Request, send: Send) -> None:
     """Send pieces as they come, until the caller leaves."""
-    reply.headers.append((b"x-request-id", request.id.encode()))
+    reply.headers += id_headers(request)
     try:
         await send({"type": "http.response.start", "status": 200, "headers": reply.headers})
         await unless_left(request.receive, _pump(reply, send))

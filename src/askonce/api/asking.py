@@ -31,6 +31,8 @@ from askonce.wire.retry_key import read_retry_key
 
 T = TypeVar("T")
 
+# How long a stream may say nothing at all. The first nudge after that (they come every 15 seconds) begins it.
+PATIENCE_S = 10.0
 # Tells who answered, and after how many attempts: `openai:gpt-4o; attempts=2`.
 ROUTE = b"x-askonce-route"
 # Tells that this very request was answered before, and how (Stripe's header).
@@ -122,7 +124,11 @@ class AskDoor:
         return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], self._codec.render(arrival.entry, facts))
 
     async def _live(self, asked: Asked, joined: Joined, headers: Headers) -> StreamReply:
-        """Begin a stream once its first piece is there; until then a failure is an ordinary reply."""
+        """Begin a stream once its first piece is there; until then a failure is an ordinary reply.
+
+        Where a model thinks for long, the stream begins before its first piece, and a failure is an event of it:
+        proxies and clients give up on who says nothing at all.
+        """
         try:
             first = await unless_left(asked.request.receive, _first(joined))
         except BaseException:
@@ -140,7 +146,9 @@ class AskDoor:
         writer = self._codec.writer(ask)
         candidate = joined.candidate
         now_ms = self._clock.wall_ms()
-        started = Facts(joined.state, 0, 0, request.id, ask, candidate.provider, candidate.model, now_ms=now_ms)
+        started = Facts(
+            joined.state, 0, 0, request.id, ask, candidate.provider, candidate.model, now_ms=now_ms, told=joined.told
+        )
         begun = writer.start(started)
         try:
             while pieces is not None:
@@ -216,9 +224,11 @@ def _stream_headers(headers: Headers) -> Headers:
 
 
 async def _first(joined: Joined) -> Sequence[Piece] | None:
-    """Return the first pieces; None if the flight ends without any."""
+    """Return the first pieces, none of them where they are long in coming; None if the flight ends without any."""
+    loop = asyncio.get_running_loop()
+    patient_until = loop.time() + PATIENCE_S
     while (pieces := await joined.more()) is not None:
-        if pieces:
+        if pieces or loop.time() >= patient_until:
             return pieces
     return None
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from askonce.api.replies import Headers
+from askonce.api.requests import Request
 from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Verdict, Window
 from askonce.wire.anthropic_door import AnthropicError
@@ -19,7 +20,8 @@ class Voice(Struct, frozen=True):
     """Hold how a family of paths speaks.
 
     `body` describes what `error` writes. `limits` adds a vendor's own headers to ours. `passes` names request headers
-    that providers of its shape get.
+    that providers of its shape get. `id_headers` are the reply's headers with the request's id: ours, which OpenAI's
+    library reads too, and others that a vendor's library looks for.
     """
 
     prefix: str
@@ -27,6 +29,7 @@ class Voice(Struct, frozen=True):
     error: Callable[[AskonceError, str], bytes]
     limits: Callable[[Window, Verdict, int], Headers]
     passes: tuple[bytes, ...] = ()
+    id_headers: tuple[bytes, ...] = (b"x-request-id",)
 
 
 def _no_more(window: Window, verdict: Verdict, wall_ms: int) -> Headers:
@@ -55,7 +58,15 @@ def anthropic_limits(window: Window, verdict: Verdict, wall_ms: int) -> Headers:
 
 
 OURS = Voice("", ErrorBody, error_body, _no_more)
-ANTHROPICS = Voice("/v1/messages", AnthropicError, anthropic_error, anthropic_limits, passes=(b"anthropic-beta",))
+# Anthropic's "Errors", "Request id": its library's `_request_id` is the header `request-id`.
+ANTHROPICS = Voice(
+    "/v1/messages",
+    AnthropicError,
+    anthropic_error,
+    anthropic_limits,
+    passes=(b"anthropic-beta",),
+    id_headers=(b"x-request-id", b"request-id"),
+)
 # The first whose prefix fits. Vendors' voices are added here as their shapes come.
 VOICES: tuple[Voice, ...] = (
     ANTHROPICS,
@@ -73,3 +84,9 @@ def voice_of(path: str, headers: Collection[bytes] = ()) -> Voice:
     if VERSION_HEADER in headers and path.startswith(SHARED):
         return ANTHROPICS
     return next((voice for voice in VOICES if path.startswith(voice.prefix)), OURS)
+
+
+def id_headers(request: Request) -> Headers:
+    """Return the headers that tell the request's id."""
+    value = request.id.encode()
+    return [(name, value) for name in voice_of(request.path, request.headers).id_headers]

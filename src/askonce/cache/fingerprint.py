@@ -3,14 +3,18 @@
 A fingerprint is SHA-256 over canonical JSON of: the format version, the tenant, the messages and every parameter that
 was sent, followed by who answers. Strings count byte for byte (no Unicode normalisation), an absent parameter is not
 its default, numbers are typed before they come here, so that 1 and 1.0 are one. What cannot change the answer is left
-out: `stream` and the asides (`user`, `metadata`, `store`, `cache_control` and their like).
+out: `stream` and the asides (`user`, `metadata`, `store`, `cache_control` and their like). A `service_tier` changes how
+fast the answer comes and what it costs: stored answers serve all tiers, but calls in flight are joined within one.
+
+A vendor's experiments that the caller switched on (`features`) are told to providers of the call's own shape only, so
+they are part of the question there and nowhere else.
 
 The JSON arrays delimit themselves, so that no two different calls give the same bytes.
 """
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -21,6 +25,9 @@ from askonce.domain.content import canonical_json
 
 # Raise it when a change makes old keys mean something else; old entries are then never found again.
 FORMAT = 1
+
+# Where vendors are told how fast, and how dear, an answer is to be: it is the same answer.
+TIER = ("service_tier",)
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -35,17 +42,15 @@ class Fingerprints(msgspec.Struct, frozen=True):
 def _asked(call: Call) -> tuple[object, ...]:
     """Return what makes a question, in the order in which it is hashed.
 
-    A question of words alone has four parts, one with a vendor's experiments nine, any other eight: arrays of different
-    lengths are spelled differently.
+    A question of words alone has four parts, any other eight: arrays of different lengths are spelled differently.
     """
     params = call.params
     if params.format is not None:
         params = replace(params, format=replace(params.format, schema=_sorted(bytes(params.format.schema))))
     words = (FORMAT, call.tenant, call.messages, params)
-    if not (call.tools or call.extra or call.features or call.kind != "chat"):
+    if not (call.tools or call.extra or call.kind != "chat"):
         return words
-    rest = (tuple(map(_tool, call.tools)), call.kind, call.shape if call.extra else "", call.extra)
-    return (*words, *rest, call.features) if call.features else (*words, *rest)
+    return (*words, tuple(map(_tool, call.tools)), call.kind, call.shape if call.extra else "", call.extra)
 
 
 def _tool(tool: Tool | ForeignTool) -> Tool | ForeignTool:
@@ -71,15 +76,28 @@ def _remembered(json: bytes) -> Raw:
 
 def asked_digest(ask: Ask) -> bytes:
     """Return a digest (32 bytes) of what a caller asked and of whom, whoever is to answer."""
-    return hashlib.sha256(b"asked" + _encoder.encode((_asked(ask.call), ask.routing))).digest()
+    told = (_asked(ask.call), ask.routing, ask.call.features) if ask.call.features else (_asked(ask.call), ask.routing)
+    return hashlib.sha256(b"asked" + _encoder.encode(told)).digest()
 
 
-def fingerprints(call: Call, candidates: Sequence[Candidate]) -> Fingerprints:
-    """Return the keys (32 bytes each) under which the answer may stand and the call is flown."""
+def _who(call: Call, candidate: Candidate, shapes: Mapping[str, str]) -> tuple[object, ...]:
+    who = (candidate.provider, candidate.model)
+    hears = call.features and shapes.get(candidate.provider, call.shape) == call.shape
+    return (*who, call.features) if hears else who
+
+
+ANY_SHAPE: Mapping[str, str] = {}
+
+
+def fingerprints(call: Call, candidates: Sequence[Candidate], shapes: Mapping[str, str] = ANY_SHAPE) -> Fingerprints:
+    """Return the keys (32 bytes each) under which the answer may stand and the call is flown.
+
+    `shapes`: in which shape each provider is asked; one that is not there may be told all.
+    """
     question = hashlib.sha256(_encoder.encode(_asked(call)))
     entries = []
     flight = question.copy()
-    names = [_encoder.encode((candidate.provider, candidate.model)) for candidate in candidates]
+    names = [_encoder.encode(_who(call, candidate, shapes)) for candidate in candidates]
     for who in names:
         one = question.copy()
         one.update(who)
@@ -87,5 +105,8 @@ def fingerprints(call: Call, candidates: Sequence[Candidate]) -> Fingerprints:
     # By the set of them: processes may prefer different ones at the same moment, and must meet all the same.
     for who in sorted(names):
         flight.update(who)
+    for aside in call.asides:
+        if aside.at == TIER:  # nobody is to wait as long as another is willing to, nor to pay for another's hurry
+            flight.update(aside.json)
     flight.update(b"flight")
     return Fingerprints(tuple(entries), flight.digest())

@@ -1,10 +1,13 @@
 """What is kept, how long, and which entries a request accepts."""
 
+from collections.abc import Mapping, Sequence
+
 from msgspec import Struct
 
+from askonce.cache.fingerprint import ANY_SHAPE, Fingerprints, fingerprints
 from askonce.cache.promise import PROMISED_OFF_S, PROMISED_S
 from askonce.domain.answer import KEPT_FINISHES, Answer
-from askonce.domain.call import CacheMode, CacheWish
+from askonce.domain.call import CacheMode, CacheWish, Call, Candidate
 from askonce.domain.caller import Caller
 from askonce.domain.content import Foreign, Text, Thinking, text_of
 
@@ -31,11 +34,19 @@ class Unsaid(Struct, frozen=True):
 
 
 class Policy:
-    """Decide about keeping, by the configured switch and time to live (seconds)."""
+    """Decide about keeping, by the configured switch and time to live (seconds).
 
-    def __init__(self, enabled: bool, ttl_s: int) -> None:
+    `shapes` says in which shape each provider is asked (see `fingerprint`).
+    """
+
+    def __init__(self, enabled: bool, ttl_s: int, shapes: Mapping[str, str] = ANY_SHAPE) -> None:
         self._enabled = enabled
         self._ttl_s = ttl_s
+        self._shapes = shapes
+
+    def keys(self, call: Call, candidates: Sequence[Candidate]) -> Fingerprints:
+        """Return the keys under which an answer of one of these may stand."""
+        return fingerprints(call, candidates, self._shapes)
 
     def mode(self, wish: CacheWish) -> CacheMode:
         """Return the mode in force: with the cache switched off everything but `only` is `off`."""

@@ -237,9 +237,11 @@ class Provider(Protocol):
     drains: bool
     drains_plain: bool
 
-    def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
+    def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Usage | Answer]:
         """Make one call: deltas (only if `call.stream`), then the whole answer, last.
 
+        In between come the counts that the vendor has told so far, where it tells them before the end (`estimated`
+        while they are not the last word): what a call has cost that breaks off.
         `deadline_s` is seconds from now for everything. Closing the iterator hangs up. Raises the provider errors
         of `domain.errors`; a stream that ends early raises `ProviderFailed` after its deltas.
         """

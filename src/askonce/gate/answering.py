@@ -15,11 +15,12 @@ from msgspec import Struct
 from askonce.cache.flight import Flight, Seat
 from askonce.domain.answer import CacheState, Entry, Piece
 from askonce.domain.call import CacheMode, Candidate
-from askonce.domain.errors import Draining, StoreUnavailable
+from askonce.domain.errors import AskonceError, Draining, StoreUnavailable
 from askonce.domain.ports import Flights, Observer, Promise
+from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
-from askonce.gate.relay import STOPPING, Aloft, Relay
+from askonce.gate.relay import REFUSALS, STOPPING, Aloft, Relay
 from askonce.gate.settle import Settlement
 from askonce.routing.route import Tried
 
@@ -41,13 +42,18 @@ class Arrival(Struct, frozen=True):
 
 
 class Joined:
-    """Hold a request's part in a flight. Leave it, whatever happens."""
+    """Hold a request's part in a flight. Leave it, whatever happens.
 
-    def __init__(self, aloft: Aloft, seat: Seat, settlement: Settlement, promise: Promise | None = None) -> None:
+    Where the vendor refused the question of whoever made the flight leave, and that one had sent other asides, the
+    request asks once more, in a flight of its own: another caller's metadata must not fail it.
+    """
+
+    def __init__(self, aloft: Aloft, seat: Seat, plan: Plan, answering: "Answering") -> None:
         self._aloft = aloft
-        self._promise = promise
         self._seat = seat
-        self._settlement = settlement
+        self._plan = plan
+        self._answering = answering
+        self._asked_again = False
 
     @property
     def plan(self) -> Plan:
@@ -67,7 +73,7 @@ class Joined:
     @property
     def replayed(self) -> bool:
         """Say whether the answer is one that this very request was given before."""
-        return self._promise is not None and self._promise == self._aloft.replayed
+        return self._plan.promise is not None and self._plan.promise == self._aloft.replayed
 
     @property
     def candidate(self) -> Candidate:
@@ -84,28 +90,49 @@ class Joined:
     @property
     def attempts_begun(self) -> int | None:
         """Return how many attempts were made, the one that is under way included; None where not known."""
-        if self.attempts is None or self._aloft.flight.over:
-            return None if self.attempts is None else len(self.attempts)
-        return len(self.attempts) + 1
+        if self.attempts is None:
+            return None
+        return sum(one.asked for one in self.attempts) + (not self._aloft.flight.over)
+
+    @property
+    def told(self) -> Usage | None:
+        """Return what the vendor told of usage so far; None where it did not, or another process asks."""
+        return self._aloft.told
 
     async def more(self) -> Sequence[Piece] | None:
         """Wait for the next pieces (none where only time passed); None at the end. Raises what the flight failed with.
 
         If cancelled, nothing was taken.
         """
-        return await self._seat.more()
+        try:
+            return await self._seat.more()
+        except REFUSALS as refusal:
+            self._ask_for_oneself(refusal)
+            return await self._seat.more()
 
     async def arrival(self) -> Arrival:
         """Wait for the whole answer and book what it spared. Call it once. Raises what the flight failed with."""
-        entry = await self._seat.landed()
+        try:
+            entry = await self._seat.landed()
+        except REFUSALS as refusal:
+            self._ask_for_oneself(refusal)
+            entry = await self._seat.landed()
         state = self.state
         if state in ("hit", "coalesced"):
-            await self._settlement.spared(entry.tenant, entry, coalesced=state == "coalesced")
+            await self._answering.settlement.spared(entry.tenant, entry, coalesced=state == "coalesced")
         return Arrival(entry, state, self._aloft.stored or state == "hit")
 
     def leave(self) -> None:
         """Give the seat back; harmless when repeated."""
         self._seat.leave()
+
+    def _ask_for_oneself(self, refusal: AskonceError) -> None:
+        """Take another seat, in a flight with the own asides; raise the refusal where it was of these."""
+        if self._asked_again or self._aloft.plan.ask.call.asides == self._plan.ask.call.asides:
+            raise refusal
+        self._asked_again = True
+        self._seat.leave()
+        self._aloft, self._seat = self._answering.take_seat(self._plan)
 
 
 class Answering:
@@ -118,7 +145,7 @@ class Answering:
         self._relay = relay
         self._flights = flights
         self._dispatch = dispatch
-        self._settlement = settlement
+        self.settlement = settlement
         self._aloft: dict[bytes, Aloft] = {}  # joinable, by flight key
         self._named: dict[Promise, Aloft] = {}  # the same, by those who joined by name
         self._tasks: dict[Flight, Aloft] = {}  # all, the private and the abandoned included
@@ -146,18 +173,18 @@ class Answering:
 
     async def is_kept(self, promise: Promise) -> bool:
         """Say whether this very request was answered before. Raises `KeyReused`."""
-        return await self._settlement.is_kept(promise)
+        return await self.settlement.is_kept(promise)
 
     async def replay(self, promise: Promise) -> Entry | None:
         """Return what this very request was answered before, and book that it is told again. Raises `KeyReused`."""
-        entry = await self._settlement.kept(promise)
+        entry = await self.settlement.kept(promise)
         if entry is not None:
-            await self._settlement.spared(entry.tenant, entry, coalesced=False)
+            await self.settlement.spared(entry.tenant, entry, coalesced=False)
         return entry
 
     async def promise(self, promise: Promise, entry: Entry, mode: CacheMode) -> None:
         """Keep an answer from the store for the retries of the request that found it."""
-        await self._settlement.promise(entry, {promise: mode})
+        await self.settlement.promise(entry, {promise: mode})
 
     def is_aloft(self, plan: Plan) -> bool:
         """Say whether the question is being answered in this process, so that joining costs nothing."""
@@ -165,12 +192,16 @@ class Answering:
 
     def seat(self, plan: Plan) -> Joined:
         """Join the flight of this question, or make one leave. Raises `Draining`. Never suspends."""
+        return Joined(*self.take_seat(plan), plan, self)
+
+    def take_seat(self, plan: Plan) -> tuple[Aloft, Seat]:
+        """Do the same, and return the bare seat in its flight."""
         aloft = self._joinable(plan)
         if aloft is not None:
             aloft.deserted_at = None
             self._name(aloft, plan)
             aloft.fresh_after_ms = max(aloft.fresh_after_ms, plan.fresh_after_ms)
-            return Joined(aloft, aloft.flight.take_seat(pays=False), self._settlement, plan.promise)
+            return aloft, aloft.flight.take_seat(pays=False)
         if self._draining:
             raise Draining(STOPPING, retry_after_s=1)
         return self._depart(plan)
@@ -191,7 +222,7 @@ class Answering:
         if aloft.promise(plan) and plan.promise is not None:
             self._named[plan.promise] = aloft
 
-    def _depart(self, plan: Plan) -> Joined:
+    def _depart(self, plan: Plan) -> tuple[Aloft, Seat]:
         flight = Flight(plan.keys.flight, self._deserted)
         aloft = Aloft(flight, plan, plan.fresh_after_ms)
         self._name(aloft, plan)
@@ -200,7 +231,7 @@ class Answering:
             self._aloft[flight.key] = aloft
         self._tasks[flight] = aloft
         aloft.task = self._spawn(self._fly(aloft))
-        return Joined(aloft, seat, self._settlement, plan.promise)
+        return aloft, seat
 
     async def _fly(self, aloft: Aloft) -> None:
         try:

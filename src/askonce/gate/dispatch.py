@@ -8,16 +8,21 @@ from msgspec.structs import replace
 
 from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call, Candidate
-from askonce.domain.errors import AskonceError, InternalError, ProviderFailed
+from askonce.domain.errors import AskonceError, InternalError, ProviderFailed, ProviderUnavailable
 from askonce.domain.ports import PriceSource, Provider
+from askonce.domain.usage import Usage
 from askonce.gate.plan import Plan
 from askonce.gate.rooms import Rooms
 from askonce.routing.attempts import Attempts
 from askonce.routing.health import Health, Target
 from askonce.routing.stickiness import beginning, by_rendezvous
 
+NOBODY = "There is nobody left who could be asked. Ask again in a moment."
+
 # Takes a piece of an answer that is not whole yet. Does not raise.
 PassOn = Callable[[Piece], Awaitable[None]]
+# Takes what the vendor told of usage before the end.
+Told = Callable[[Usage], None]
 
 
 class Outlets(Struct, frozen=True):
@@ -51,11 +56,11 @@ class Dispatch:
         end = asyncio.get_running_loop().time() + self._total_s
         return Journey(Attempts(self._targets(plan), self._health, self._dice), self._rooms, end)
 
-    async def ask(self, call: Call, target: Target, deadline_s: float, pass_on: PassOn) -> Answer:
+    async def ask(self, call: Call, target: Target, deadline_s: float, pass_on: PassOn, told: Told) -> Answer:
         """Give each piece to `pass_on` as it comes (if the call streams); return the whole answer, not priced yet.
 
-        Raises the provider errors of `domain.errors`. Health learns from every ending. Hangs up in any case, if
-        cancelled too.
+        `told` hears of usage meanwhile. Raises the provider errors of `domain.errors`. Health learns from every ending.
+        Hangs up in any case, if cancelled too.
         """
         pieces = self._provider(target).ask(call, target.candidate.model, deadline_s)
         trial = self._health.begin(target)
@@ -64,7 +69,10 @@ class Dispatch:
                 if isinstance(piece, Answer):
                     self._health.succeed(target, piece)
                     return piece
-                await pass_on(piece)
+                if isinstance(piece, Usage):
+                    told(piece)
+                else:
+                    await pass_on(piece)
             raise ProviderFailed(f"{target.candidate} ended without an answer.")
         except AskonceError as error:
             self._health.fail(target, error)
@@ -111,7 +119,7 @@ class Journey:
         self._rooms = rooms
         self._end = end
         self._pause_s = 0.0
-        self._last: AskonceError | None = None
+        self._failures: list[AskonceError] = []
 
     @property
     def left_s(self) -> float:
@@ -121,8 +129,8 @@ class Journey:
     async def next(self) -> Target:
         """Return whom to ask, with a place there that is to be left (`leave`).
 
-        Waits for the pause after a failure, and for a place. Raises what the last attempt failed with, or why nobody
-        could be asked. If cancelled, no place is taken.
+        Waits for the pause after a failure, and for a place. Raises the verdict where there is nobody. If cancelled,
+        no place is taken.
         """
         if self._pause_s:
             await asyncio.sleep(self._pause_s)
@@ -130,12 +138,12 @@ class Journey:
         while (target := self._attempts.next()) is not None:
             if await self._rooms.enter(target.candidate.provider, self.left_s):
                 if self._attempts.may_ask(target):
-                    self._attempts.made()
+                    self._attempts.made(target)
                     return target
                 self._rooms.leave(target.candidate.provider)  # while we waited, it became one to leave alone
             else:
                 self._attempts.pass_over(target)
-        raise self._last or self._attempts.refusal()
+        raise self.verdict()
 
     def leave(self, target: Target) -> None:
         """Give the place back."""
@@ -143,9 +151,25 @@ class Journey:
 
     def goes_on(self, target: Target, error: AskonceError) -> bool:
         """Take a failed attempt in; say whether there is another one to make before the deadline."""
-        self._last = error
+        self._failures.append(error)
         pause_s = self._attempts.after(target, error)
         if pause_s is None or pause_s >= self.left_s:
             return False
         self._pause_s = pause_s
         return True
+
+    def verdict(self) -> AskonceError:
+        """Return what to tell the caller when nobody answered.
+
+        The first failure that may pass, with the earliest `Retry-After` of those that may; else why somebody was
+        left alone, which will pass as well; else the first failure, that of whoever was to answer. What a stand-in
+        cannot do, or was misconfigured for, must not make a passing trouble look like a lasting one.
+        """
+        passing = [failure for failure in self._failures if failure.retryable]
+        if not passing:
+            refusal = self._attempts.refusal()
+            return refusal or (self._failures[0] if self._failures else ProviderUnavailable(NOBODY, retry_after_s=1))
+        first, waits = passing[0], [one.retry_after_s for one in passing if one.retry_after_s is not None]
+        if first.retry_after_s is not None:
+            first.retry_after_s = min(waits)
+        return first

@@ -5,7 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from askonce.cache.fingerprint import Fingerprints, fingerprints
+from askonce.cache.fingerprint import Fingerprints
 from askonce.cache.policy import Policy, fresh_after_ms
 from askonce.cache.promise import own_flight, promise_of
 from askonce.domain.answer import Entry
@@ -75,7 +75,7 @@ class Road:
                 return Admitted(window, verdict, kept, _route_of(kept, ask), replayed=True)
         route = self._router.route(ask)
         mode = self._policy.mode(ask.cache)
-        keys = _keys(ask, route, mode, promise)
+        keys = _named(self._policy.keys(ask.call, route.candidates), mode, promise)
         looks = keys.entries if mode in ("default", "only") else ()
         fresh = fresh_after_ms(ask.cache, mode, self._clock.wall_ms())
         knocks = window if verdict is None else None  # once; what was kept for it may just have gone
@@ -103,9 +103,8 @@ class Road:
         return entered.verdict
 
 
-def _keys(ask: Ask, route: Route, mode: CacheMode, promise: Promise | None) -> Fingerprints:
-    """Return the keys of a question. What is not to come from the store is flown for its own retries only."""
-    keys = fingerprints(ask.call, route.candidates)
+def _named(keys: Fingerprints, mode: CacheMode, promise: Promise | None) -> Fingerprints:
+    """Return the keys of a request that may have a name: what is not to come from the store is its retries' alone."""
     if promise is not None and mode in ("off", "refresh"):
         return replace(keys, flight=own_flight(promise))
     return keys

@@ -23,8 +23,10 @@ from askonce.domain.errors import (
     Draining,
     FlightLost,
     InternalError,
+    Invalid,
     KeyReused,
     ProviderFailed,
+    ProviderRejected,
     StoreUnavailable,
     error_from_code,
     was_unsent,
@@ -46,6 +48,9 @@ MAX_LEADERS = 3
 # and go with ever new names has more.
 MAX_PROMISES = 1024
 
+# Endings that may come of what a caller sent besides the question: its metadata, its marks for the prompt cache.
+REFUSALS = (Invalid, ProviderRejected)
+
 ABANDONED = "Everyone who waited for this answer has left."
 STOPPING = "This process is shutting down. Ask again."
 
@@ -65,6 +70,7 @@ class Aloft(Struct, eq=False):
     lease: Lease | None = None
     leads: bool = False
     asked: Candidate | None = None  # who is being asked, once somebody is
+    told: Usage | None = None  # what whoever is being asked has said of usage so far
     tried: tuple[Tried, ...] = ()  # the attempts that are over, the one that answered included
     stored: bool = False
     cut: bool = False  # a piece could not be logged, so that no later one is
@@ -72,6 +78,7 @@ class Aloft(Struct, eq=False):
     promises: dict[Promise, CacheMode] = {}
     named: set[Promise] = set()
     replayed: Promise | None = None  # whose answer it landed with, where that was told before
+    refused: bool = False  # another process was refused, perhaps for what its caller had sent besides the question
 
     def promise(self, plan: Plan) -> bool:
         """Promise the answer to the retries of one more request; False where too many were promised it.
@@ -90,6 +97,10 @@ class Aloft(Struct, eq=False):
     def candidate(self) -> Candidate:
         """Return who answers, as far as is known: the preferred one, until another had to be asked."""
         return self.asked or self.plan.route.askable[0]
+
+    def hear(self, usage: Usage) -> None:
+        """Take note of what the vendor told of usage so far."""
+        self.told = usage
 
 
 class Relay:
@@ -134,6 +145,11 @@ class Relay:
                 return
             except LeaderLost:
                 aloft.flight.restart()
+            except REFUSALS:
+                # Asides are no part of the question: those of the caller elsewhere may be to blame, and not ours.
+                if aloft.refused or aloft.flight.begun:
+                    raise
+                aloft.refused = True
             except StoreUnavailable:
                 aloft.flight.restart()
                 aloft.lease = None
@@ -229,8 +245,13 @@ class Relay:
             try:
                 return await self._attempt(aloft, target, journey.left_s)
             except AskonceError as error:
-                if aloft.flight.begun or not journey.goes_on(target, error) or not await self._awaited(aloft):
+                if aloft.flight.begun or isinstance(error, InternalError):
                     raise
+                if not journey.goes_on(target, error) or not await self._awaited(aloft):
+                    verdict = journey.verdict()
+                    if verdict is error:
+                        raise
+                    raise verdict from error
             finally:
                 journey.leave(target)
 
@@ -245,15 +266,17 @@ class Relay:
 
     async def _attempt(self, aloft: Aloft, target: Target, deadline_s: float) -> Answer:
         """Ask one provider; an ending that is not an answer is booked here."""
-        aloft.asked = target.candidate
+        aloft.asked, aloft.told = target.candidate, None
         watch = _Watch()
-        code = FlightLost.code  # of a call that was hung up
+        code, asked = FlightLost.code, True  # of a call that was hung up
         try:
-            answer = await self._dispatch.ask(aloft.plan.ask.call, target, deadline_s, partial(self._pass_on, aloft))
+            call, pass_on = aloft.plan.ask.call, partial(self._pass_on, aloft)
+            answer = await self._dispatch.ask(call, target, deadline_s, pass_on, aloft.hear)
             code = ""
             return answer
         except AskonceError as error:
             code = error.code
+            asked = not (isinstance(error, Invalid) and was_unsent(error))
             if not was_unsent(error):
                 await unbroken(self._book_broken(aloft, "failed", error, watch.ms()))
             raise
@@ -268,7 +291,7 @@ class Relay:
                 await unbroken(self._book_broken(aloft, "failed", wrapped, watch.ms()))
             raise wrapped from error
         finally:
-            aloft.tried = (*aloft.tried, Tried(target.candidate, target.key + 1, watch.ms(), code))
+            aloft.tried = (*aloft.tried, Tried(target.candidate, target.key + 1, watch.ms(), code, asked))
 
     async def _pass_on(self, aloft: Aloft, piece: Piece) -> None:
         aloft.flight.append(piece)
@@ -278,15 +301,28 @@ class Relay:
             except StoreUnavailable:
                 aloft.cut = True  # the lease goes on being renewed; followers elsewhere get the rest at the landing
 
+    async def _usage_so_far(self, aloft: Aloft, charged: bool) -> Usage:
+        """Return what an unfinished call has used: as the vendor told it, the rest estimated from what came.
+
+        Nothing where nothing came, unless `charged` all the same.
+        """
+        text, told = aloft.flight.text, aloft.told
+        if told is not None and not told.estimated:
+            return told
+        if not (text or told or charged):
+            return Usage(0, 0)
+        guess = await self._meter.usage(aloft.plan.ask.call, aloft.candidate.model, text)
+        if told is None:
+            return guess
+        return replace(told, completion_tokens=max(told.completion_tokens, guess.completion_tokens))
+
     async def _book_broken(self, aloft: Aloft, ending: Ending, error: AskonceError, took_ms: int) -> None:
-        """Book what an unfinished call cost: estimated from the text that came; nothing if the vendor refused."""
-        plan, text, candidate = aloft.plan, aloft.flight.text, aloft.candidate
-        charged = bool(text) or ending == "abandoned"
-        usage = await self._meter.usage(plan.ask.call, candidate.model, text) if charged else Usage(0, 0)
+        """Book what an unfinished call cost."""
+        plan, candidate = aloft.plan, aloft.candidate
         partial = Answer(
             text="",
             finish="unknown",
-            usage=usage,
+            usage=await self._usage_so_far(aloft, charged=ending == "abandoned"),
             provider=candidate.provider,
             model=candidate.model,
             model_version="",

@@ -12,10 +12,13 @@ import re
 import time
 from collections.abc import AsyncIterator
 
+from msgspec.structs import replace
+
 from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call
 from askonce.domain.content import text_of
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, UnknownModel, unsent
+from askonce.domain.usage import Usage
 from askonce.providers.catalog import Vendor
 from askonce.providers.chat import PROBE_S, Address, Endpoint
 from askonce.providers.failures import QUOTA_WAIT_S, Refusal, failure
@@ -50,7 +53,7 @@ class GeminiProvider:
         self._http = http
         self._limits = limits
 
-    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
+    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Usage | Answer]:
         """Make one call: pieces (only if `call.stream`), then the whole answer.
 
         The answer's cost is 0 and unpriced. Closing the iterator or cancelling its task hangs up at once. Raises the
@@ -70,6 +73,8 @@ class GeminiProvider:
             if call.stream and not reply.headers.get("content-type", "").startswith("application/json"):
                 reading = _Reading(reply, gathered, self._vendor.title)
                 while pieces := await reading.pieces():
+                    if gathered.usage is not None:
+                        yield replace(gathered.usage, estimated=True)
                     first_ms = first_ms or max(_ms_since(began), 1)
                     for piece in pieces:
                         yield piece

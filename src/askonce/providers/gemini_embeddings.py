@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call
 from askonce.domain.errors import unsent
+from askonce.domain.usage import Usage
 from askonce.providers.embeddings import answer_of
 from askonce.providers.gemini import GeminiProvider
 from askonce.wire.gemini_embeddings import decode_embedding, encode_embedding
@@ -14,7 +15,7 @@ from askonce.wire.gemini_embeddings import decode_embedding, encode_embedding
 class GoogleProvider(GeminiProvider):
     """Ask Google's Gemini API for words or vectors."""
 
-    def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
+    def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Usage | Answer]:
         """Make one call, of either kind; see `GeminiProvider.ask`."""
         if call.kind == "embedding":
             return self._embed(call, model, deadline_s)

@@ -18,6 +18,7 @@ from askonce.domain.content import Text, text_of
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderDenied, ProviderFailed, UnknownModel, unsent
 from askonce.domain.ports import Provider
 from askonce.domain.progress import pieces_of
+from askonce.domain.usage import Usage
 from askonce.providers.catalog import Vendor
 from askonce.providers.chat import PROBE_S, SETTLE_S, Address, Endpoint
 from askonce.providers.failures import Refusal, failure
@@ -57,7 +58,7 @@ class MessagesProvider:
         self._http = http
         self._limits = limits
 
-    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Answer]:
+    async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Piece | Usage | Answer]:
         """Make one call: pieces (only if `call.stream`), then the whole answer.
 
         The answer's cost is 0 and unpriced. Closing the iterator or cancelling its task hangs up at once. Raises the
@@ -76,8 +77,8 @@ class MessagesProvider:
             if streamed:
                 reading = _Reading(reply, who)
                 while pieces := await reading.pieces():
-                    first_ms = first_ms or _ms_since(started)
                     for piece in pieces:
+                        first_ms = first_ms or (0 if isinstance(piece, Usage) else _ms_since(started))
                         yield piece
                 whole = reading.whole()
             else:
@@ -179,10 +180,12 @@ class _Reading:
         self._decoder = Decoder()
         self._reader = StreamReader(who)
         self._failure: AskonceError | None = None
+        self._told = 0  # times
 
-    async def pieces(self) -> list[Piece]:
-        """Return the next pieces; none at the end. Raises `ProviderFailed`, `ProviderBusy`.
+    async def pieces(self) -> list[Piece | Usage]:
+        """Return the next pieces, and what was told of usage; none at the end.
 
+        Raises `ProviderFailed`, `ProviderBusy`.
         What came before a failure is returned before it is raised, however the bytes were cut.
         """
         while not (self._reader.done or self._failure) and (chunk := await self._reply.piece()):
@@ -198,8 +201,8 @@ class _Reading:
         """Return the whole message. Raises `ProviderFailed`."""
         return self._reader.whole()
 
-    def _take(self, chunk: bytes) -> list[Piece]:
-        pieces: list[Piece] = []
+    def _take(self, chunk: bytes) -> list[Piece | Usage]:
+        pieces: list[Piece | Usage] = []
         try:
             for event in self._decoder.feed(chunk):
                 pieces += self._reader.take(event.data)
@@ -207,6 +210,10 @@ class _Reading:
             self._failure = ProviderFailed(f"{self._who} sent an event that is too long.")
         except (ProviderFailed, ProviderBusy) as failed:
             self._failure = failed
+        if self._reader.told != self._told:
+            self._told = self._reader.told
+            if (usage := self._reader.usage_so_far) is not None:
+                pieces.insert(0, usage)
         return pieces
 
 

@@ -5,6 +5,8 @@
 - Another key of the provider is tried where the vendor refused or slowed this one.
 - Another candidate is tried for everything that is no fault of the question.
 - Whom health says to leave alone (breaker open, `Retry-After` not over) is passed over.
+
+Where nobody answers, the caller is told what a retry can change, if anything (see `gate.dispatch.Journey.verdict`).
 """
 
 import math
@@ -40,6 +42,8 @@ class Attempts:
 
     def __init__(self, targets: Sequence[Target], health: Health, dice: Callable[[], float]) -> None:
         self._left = list(targets)
+        self._unasked = list(targets)
+        self._no_room = False
         self._health = health
         self._dice = dice
         self._made = 0
@@ -55,12 +59,14 @@ class Attempts:
         """Say whether health lets a target be asked at this moment."""
         return self._health.wait_s(target) == 0
 
-    def made(self) -> None:
+    def made(self, target: Target) -> None:
         """Count an attempt that begins."""
         self._made += 1
+        self._unasked = [one for one in self._unasked if one != target]
 
     def pass_over(self, target: Target) -> None:
         """Leave out all that is asked at a provider that has no room: nobody waits for it twice."""
+        self._no_room = True
         self._left = [one for one in self._left if one.candidate.provider != target.candidate.provider]
 
     def after(self, target: Target, error: AskonceError) -> float | None:
@@ -80,14 +86,15 @@ class Attempts:
             return None
         return pause_s if following == target else 0.0
 
-    def refusal(self) -> AskonceError:
-        """Say why nobody was asked."""
-        waits = [self._health.wait_s(target) for target in self._left]
+    def refusal(self) -> AskonceError | None:
+        """Say why somebody was not asked who can be asked later; None where there is nobody like that."""
+        waits = {target: wait_s for target in self._unasked if (wait_s := self._health.wait_s(target))}
         if not waits:
-            return ProviderUnavailable("Every place at the providers is taken. Ask again in a moment.", retry_after_s=1)
-        soonest = max(1, math.ceil(min(waits)))
-        names = ", ".join(dict.fromkeys(str(target.candidate) for target in self._left))
-        if all(self._health.is_open(target.candidate) for target in self._left):
+            words = "Every place at the providers is taken. Ask again in a moment."
+            return ProviderUnavailable(words, retry_after_s=1) if self._no_room else None
+        soonest = max(1, math.ceil(min(waits.values())))
+        names = ", ".join(dict.fromkeys(str(target.candidate) for target in waits))
+        if all(self._health.is_open(target.candidate) for target in waits):
             words = f"Left alone for a moment after failing again and again: {names}. Ask again later."
             return ProviderUnavailable(words, retry_after_s=soonest)
         words = f"Left alone until the time that the provider named: {names}. Ask again later."

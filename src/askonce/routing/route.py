@@ -35,9 +35,13 @@ class Route(Struct, frozen=True):
 
 
 class Tried(Struct, frozen=True):
-    """Hold one attempt: who was asked with which of its keys (numbered from 1), and the error's code or ""."""
+    """Hold one attempt: who was asked with which of its keys (numbered from 1), and the error's code or "".
+
+    `asked` is false where the question could not even be put: that shape has no words for it.
+    """
 
     candidate: Candidate
     key: int
     took_ms: int
     error: str = ""
+    asked: bool = True

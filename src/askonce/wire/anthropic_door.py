@@ -4,19 +4,23 @@ Formats: Anthropic's API reference, "Messages", and its guide "Streaming message
 - Where an answer comes from shows in headers only: the shape has no room for it.
 - Other vendors' reasoning is a thinking block with an empty signature. A client may send it back; it is then left out
   of what Anthropic is asked (see `anthropic_parts`).
-- `message_start` cannot know the prompt's tokens of a live answer and says 0; `message_delta` has all counts, which
-  clients take over. A replay knows them from the start.
+- `message_start` tells the prompt's tokens where they are known: of a replay, and of a live answer whose vendor tells
+  them at its beginning (Anthropic, Gemini) to this very process; else 0. `message_delta` has all counts, which clients
+  take over.
 - An answer that calls tools ends with `tool_use`, also where its vendor called that a plain stop. One that was paused
   (`pause_turn`) is known by its server tools. An overrun window is `max_tokens`.
 - Parts of this shape alone are no pieces: they are written when the answer is whole, in their place, because nothing
   that follows them was passed on before (see `anthropic_stream`).
+- One block is open at a time, as the guide has it. Vendors of other shapes may send calls side by side: what comes
+  while the arguments of the open call are no whole object yet, waits for the end of the answer, as does all that
+  follows, but for the open call's own pieces. What comes behind a whole object is not of a call's arguments.
 """
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from askonce.domain.answer import Answer, Delta, Entry, FinishReason, Piece, ThinkingDelta, ToolDelta
 from askonce.domain.call import Ask, CacheWish
@@ -24,7 +28,7 @@ from askonce.domain.content import Foreign, Part, Text, Thinking, ToolCall
 from askonce.domain.errors import AskonceError
 from askonce.domain.usage import Usage
 from askonce.wire import sse
-from askonce.wire.anthropic_parts import CITATIONS, SHAPE, Json, object_of, reply_blocks
+from askonce.wire.anthropic_parts import CITATIONS, SHAPE, Json, input_of, object_of, reply_blocks
 from askonce.wire.anthropic_read import read_messages
 from askonce.wire.door import Facts, Writer
 
@@ -150,6 +154,10 @@ def _stop(answer: Answer) -> tuple[str, str | None]:
     return ("stop_sequence", answer.stop_sequence) if answer.stop_sequence else ("end_turn", None)
 
 
+def _is_object(arguments: str) -> bool:
+    return arguments.rstrip().endswith("}") and isinstance(input_of(arguments), Raw)
+
+
 def _is_server_tool(part: Part) -> bool:
     return isinstance(part, Foreign) and part.shape == SHAPE and part.kind != CITATIONS
 
@@ -179,17 +187,23 @@ class MessageWriter:
         self._open = ""  # the kind of the open block; tool calls with their number
         self._sent: dict[str, int] = {}  # how much of the text, the thoughts and each call was written
         self._signed = 0
-        self._calls: dict[int, int] = {}  # the block of each tool call
+        self._call_open = -1  # the number of the call whose block is open
+        self._arguments: list[str] = []  # of that call, as far as they were written
+        self._waiting = False  # did something come while the open call was not whole?
 
     def start(self, facts: Facts) -> bytes:
         """Write `message_start`; for an answer from the store it is written with the rest, which knows its usage."""
         if facts.state == "hit":
             self._facts = facts
             return b""
-        return _start(facts, facts.model, Usage(0, 0))
+        return _start(facts, facts.model, facts.told or Usage(0, 0))
 
     def piece(self, piece: Piece) -> bytes:
-        """Write one piece."""
+        """Write one piece, or leave it to `done` where its block cannot be open now."""
+        if self._call_open >= 0 and not (isinstance(piece, ToolDelta) and piece.index == self._call_open):
+            self._waiting = self._waiting or not _is_object("".join(self._arguments))
+            if self._waiting:
+                return b""
         if isinstance(piece, Delta):
             return self._text(piece.text)
         if isinstance(piece, ThinkingDelta):
@@ -245,21 +259,22 @@ class MessageWriter:
         return events
 
     def _call(self, piece: ToolDelta) -> bytes:
-        self._count(f"call {piece.index}", len(piece.arguments))
+        name = f"call {piece.index}"
         events = b""
-        if piece.index not in self._calls:
-            block = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
-            events = self._enter(f"call {piece.index}", block)
-            self._calls[piece.index] = self._index
+        if name not in self._sent:
+            events = self._enter(name, {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}})
+            self._call_open, self._arguments = piece.index, []
+        elif piece.index != self._call_open:
+            return b""  # its block was closed behind a whole object
+        self._count(name, len(piece.arguments))
+        self._arguments.append(piece.arguments)
         if not piece.arguments:
             return events
-        # Also where the block is closed, because calls came side by side: clients add up by the block's number.
-        delta = {"type": "input_json_delta", "partial_json": piece.arguments}
-        return events + _event("content_block_delta", index=self._calls[piece.index], delta=delta)
+        return events + self._delta({"type": "input_json_delta", "partial_json": piece.arguments})
 
     def _rest(self, answer: Answer) -> bytes:
-        """Write what was not passed on. What was, is the answer's beginning, but for calls that came side by side."""
-        events, calls = [], 0
+        """Write what was not passed on. What was, is the beginning of each text and of the calls."""
+        events, calls = [self._rest_of_open_call(answer)], 0
         text, thoughts, signed = self._sent.get("text", 0), self._sent.get("thoughts", 0), self._signed
         for part in _parts(answer):
             if isinstance(part, Text):
@@ -275,18 +290,19 @@ class MessageWriter:
                     events.append(self._think(ThinkingDelta(left, part.signature, part.redacted)))
                 signed = max(0, signed - bool(part.signature or part.redacted))
             elif isinstance(part, ToolCall):
-                events.append(self._rest_of_call(part, calls))
+                if f"call {calls}" not in self._sent:
+                    events.append(self._call(ToolDelta(calls, part.id, part.name, part.arguments)))
                 calls += 1
             elif isinstance(part, Foreign) and part.shape == SHAPE:
                 events.append(self._foreign(part))
         return b"".join(events)
 
-    def _rest_of_call(self, call: ToolCall, index: int) -> bytes:
-        sent = self._sent.get(f"call {index}")
-        if sent is None:
-            return self._call(ToolDelta(index, call.id, call.name, call.arguments))
-        left = call.arguments[sent:]
-        return self._call(ToolDelta(index, call.id, call.name, left)) if left else b""
+    def _rest_of_open_call(self, answer: Answer) -> bytes:
+        calls = [part for part in answer.parts if isinstance(part, ToolCall)]
+        if not 0 <= self._call_open < len(calls):
+            return b""
+        left = calls[self._call_open].arguments[self._sent[f"call {self._call_open}"] :]
+        return self._call(ToolDelta(self._call_open, arguments=left)) if left else b""
 
     def _foreign(self, part: Foreign) -> bytes:
         if part.kind != CITATIONS:
@@ -311,6 +327,7 @@ class MessageWriter:
         if not self._open:
             return b""
         self._open = ""
+        self._call_open = -1
         return _event("content_block_stop", index=self._index)
 
     def _count(self, what: str, size: int) -> None:

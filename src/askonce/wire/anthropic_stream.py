@@ -13,10 +13,12 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from askonce.domain.answer import Delta, FinishReason, Piece, ThinkingDelta, ToolDelta
 from askonce.domain.content import Part, ToolCall
 from askonce.domain.errors import ProviderFailed
+from askonce.domain.usage import Usage
 from askonce.wire.anthropic_answers import (
     Body,
     ErrorField,
@@ -107,6 +109,7 @@ class StreamReader:
         self._stop_sequence = ""
         self._model_version = ""
         self._calls = 0
+        self._final = False  # has the vendor's last word on usage come?
         self._holding = False
         self._last = ""  # the kind of the block before
         self.done = False
@@ -125,6 +128,17 @@ class StreamReader:
             return self._passed(self._end(event.index))
         self._note(event)
         return []
+
+    @property
+    def told(self) -> int:
+        """Return how often usage was told."""
+        return len(self._usages)
+
+    @property
+    def usage_so_far(self) -> Usage | None:
+        """Return what was told of usage: the prompt's from the start, the answer's with its last event."""
+        usage = usage_of(self._usages)
+        return usage if usage is None or self._final else replace(usage, estimated=True)
 
     def whole(self) -> Whole:
         """Return the message. Raises `ProviderFailed` where it did not come to its end."""
@@ -146,6 +160,7 @@ class StreamReader:
                 self._finish = finish_reason(event.delta.stop_reason)
                 self._stop_sequence = event.delta.stop_sequence or ""
             self._usages.append(read_usage(bytes(event.usage)))
+            self._final = True
         elif event.type == "message_stop":
             self.done = True
         elif event.type == "error":

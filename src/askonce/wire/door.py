@@ -7,6 +7,7 @@ from msgspec import Struct
 from askonce.domain.answer import Answer, CacheState, Entry, Piece
 from askonce.domain.call import Ask, CacheWish
 from askonce.domain.errors import AskonceError
+from askonce.domain.usage import Usage
 
 
 class Facts(Struct, frozen=True):
@@ -25,6 +26,7 @@ class Facts(Struct, frozen=True):
     model: str = ""
     explanation: str = ""  # of the routing decision, as JSON; "" where there was nothing to decide
     now_ms: int = 0
+    told: Usage | None = None  # what the vendor said of usage before the answer was whole
 
 
 class Writer(Protocol):

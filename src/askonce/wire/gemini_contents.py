@@ -11,6 +11,10 @@ signatures". Decisions:
   its own eyes: its text is passed on as a thought, the seal is not. Redacted thinking is nothing but seal: refused.
 - Models from Gemini 3 on refuse calls without a signature, so one that they did not make themselves gets `SKIP`, with
   which the guide lets such conversations go on. All of them, not the latest turn's only: the prefix stays the same.
+- Pictures in a result stand in `functionResponse.parts` where the guide ("Multimodal function responses") has them:
+  inline ones, from Gemini 3 on. Older models refuse those parts, and none knows `fileData` there (reference,
+  `FunctionResponsePart`): such pictures follow in a turn of the user's own, because a turn of results must have as many
+  parts as there were calls. A text says of which call they are.
 - Pictures are inline, or at Google; no other address is fetched, by us or by Google, so it is refused.
 """
 
@@ -38,6 +42,7 @@ from askonce.domain.errors import Detail, Invalid
 Json = dict[str, Any]
 
 SEAL = GOOGLES
+PICTURES_OF = "Pictures in the result of the call {} of {}:"  # stands before them where they went
 SKIP = "skip_thought_signature_validator"
 
 # Where a file lives that Google itself holds: its Files API, and its Cloud Storage.
@@ -66,7 +71,10 @@ class Unsayable:
 
 
 def conversation(messages: Sequence[Message], sealed: bool, unsayable: Unsayable) -> Json:
-    """Write `systemInstruction` and `contents`. `sealed`: does the model want a signature with its calls?"""
+    """Write `systemInstruction` and `contents`. `sealed`: is the model of Gemini 3 or later?
+
+    Those want a signature with their calls, and take pictures within a result.
+    """
     first = next((at for at, one in enumerate(messages) if not _is_system(one)), len(messages))
     told = [
         _instruction(part, f"messages[{at}].content", unsayable)
@@ -79,6 +87,7 @@ def conversation(messages: Sequence[Message], sealed: bool, unsayable: Unsayable
             unsayable.add(f"messages[{at}].name", "has no place there")
         if at >= first:
             writer.add(message, f"messages[{at}]")
+    writer.end()
     if not writer.contents:
         unsayable.add("messages", "must hold more than the system's")
     body: Json = {"systemInstruction": {"parts": told}} if told else {}
@@ -105,12 +114,15 @@ class _Writer:
         self._unsayable = unsayable
         self._names: dict[str, str] = {}  # of the functions, by the ids of their calls
         self._last = ""
+        self._pictures: list[Json] = []  # of the results written last, with a text before those of each
 
     def add(self, message: Message, field: str) -> None:
         if _is_system(message):
             self._unsayable.add(field, "is a system message behind the beginning, for which there is no place")
             return
         parts = as_parts(message.content)
+        if message.role != "tool":
+            self.end()
         if message.role == "assistant":
             written = self._said(parts, field)
         else:
@@ -121,6 +133,12 @@ class _Writer:
             role = "model" if message.role == "assistant" else "user"
             self.contents.append({"role": role, "parts": written or [{"text": ""}]})
         self._last = message.role
+
+    def end(self) -> None:
+        """Write the pictures of the last results behind all of these, which stand together."""
+        if self._pictures:
+            self.contents.append({"role": "user", "parts": self._pictures})
+            self._pictures = []
 
     def _said(self, parts: Iterable[Part], field: str) -> list[Json]:
         """Write what the model said. Seals go to the calls in order: some shapes keep thoughts apart from calls."""
@@ -168,14 +186,18 @@ class _Writer:
         if name is None:
             self._unsayable.add(where, "answers a call that does not stand before it, so its function has no name")
             return {}
-        images = [self._plain(part, where) for part in result.content if isinstance(part, Image)]
+        images = [part for part in result.content if isinstance(part, Image)]
+        inside = [self._plain(part, where) for part in images if self._sealed and not part.url]
+        behind = [self._plain(part, where) for part in images if not self._sealed or part.url]
+        if behind:
+            self._pictures += [{"text": PICTURES_OF.format(result.call_id, name)}, *behind]
         text = text_of(result.content)
         response: Json = {"id": result.call_id, "name": name, "response": {}}
         if text or not images:
             response["response"] = {"error" if result.is_error else "output": text}
         elif result.is_error:
             response["response"] = {"error": ""}
-        return {"functionResponse": response | ({"parts": images} if images else {})}
+        return {"functionResponse": response | ({"parts": inside} if inside else {})}
 
     def _plain(self, part: Part, where: str) -> Json:
         if isinstance(part, Text):

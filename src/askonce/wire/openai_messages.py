@@ -3,6 +3,10 @@
 The canonical order of an assistant's parts is: thoughts, content, tool calls, then fields of the message that only
 this shape knows (`Foreign` of the kind `message.NAME`). No text is no part, so that `""` and `null` beside tool calls
 are one. A tool's result is one message; that it is an error, which this shape cannot say, is said in words.
+
+Pictures in a tool's result are moved: a message of the role `tool` takes texts only (OpenAI's API reference, "Create
+chat completion", tool message: "only type `text` is supported"). A text stands where a picture stood, and the pictures
+follow in a message of the user's behind the results that belong together, because nothing may come between those.
 """
 
 from collections.abc import Sequence
@@ -32,6 +36,9 @@ _SPEAKERS = frozenset(ROLES) - {"tool"}
 FIELD = "message."  # begins the kind of a `Foreign` that is a field of its message
 CUSTOM_CALL = "tool_calls"  # the kind of a `Foreign` that stands among the tool calls
 ERROR_WORD = "Error: "
+# What stands for a picture in a tool's result, and what stands before the pictures where they went.
+PICTURE_BELOW = "[picture {} of this result: see the next message of the user]"
+PICTURES_OF = "Pictures in the result of the tool call {}:"
 IN_PARTS, IN_DETAILS = "parts", "reasoning_details"  # where else reasoning goes than in a text of its own
 
 # What clients send back of an answer, and vendors read past.
@@ -235,7 +242,12 @@ Marks = dict[tuple[str, int, int], Json]  # by list, index and part (-1: the mes
 def write_messages(call: Call, manner: Manner, marks: Marks, findings: Findings) -> list[Json]:
     """Write a conversation in its order; what this shape or endpoint has no word for is noted by name."""
     writing = _Writing(manner, marks, findings)
-    return [writing.message(message, at) for at, message in enumerate(call.messages)]
+    written: list[Json] = []
+    for at, message in enumerate(call.messages):
+        if message.role != "tool":
+            written += writing.moved()
+        written.append(writing.message(message, at))
+    return written + writing.moved()
 
 
 class _Writing:
@@ -243,8 +255,15 @@ class _Writing:
         self._manner = manner
         self._marks = marks
         self._findings = findings
+        self._pictures: list[Json] = []  # of the results written last, with a text before those of each
+
+    def moved(self) -> list[Json]:
+        """Return the message with the pictures of the results before it, if there were any."""
+        pictures, self._pictures = self._pictures, []
+        return [{"role": "user", "content": pictures}] if pictures else []
 
     def message(self, message: Message, index: int) -> Json:
+        """Write one message; pictures of a tool's result are left to `moved`."""
         role = "system" if message.role == "developer" and not self._manner.developer else message.role
         written: Json = {"role": role}
         if isinstance(message.content, str) and not self._marks:
@@ -300,7 +319,16 @@ class _Writing:
             parts = (
                 (Text(ERROR_WORD + first.text), *parts[1:]) if isinstance(first, Text) else (Text(ERROR_WORD), *parts)
             )
-        return [write_part(part, where, self._findings) for part in parts]
+        written = [write_part(part, where, self._findings) for part in parts]
+        pictures = [part for part in written if part.get("type") == "image_url"]
+        if not pictures:
+            return written
+        self._pictures += [{"type": "text", "text": PICTURES_OF.format(result.call_id)}, *pictures]
+        numbers = iter(range(1, len(pictures) + 1))
+        return [
+            {"type": "text", "text": PICTURE_BELOW.format(next(numbers))} if part.get("type") == "image_url" else part
+            for part in written
+        ]
 
     def _thoughts(self, thoughts: Sequence[Thinking], content: list[Json], where: str) -> Json:
         """Return the fields that hold reasoning. A signature means something to its own vendor only."""

@@ -255,6 +255,10 @@ class Output:
         """Say whether there are words of the answer."""
         return self._said is not None
 
+    def has_begun(self, index: int) -> bool:
+        """Say whether pieces of the call with this number have come."""
+        return index in self._calls
+
     def add(self, piece: Piece) -> bytes:
         """Take one piece in; return its events."""
         if isinstance(piece, Delta):

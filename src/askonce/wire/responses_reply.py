@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from askonce.domain.answer import Answer, Delta, FinishReason
+from askonce.domain.answer import Answer, Delta, FinishReason, ToolDelta
 from askonce.domain.progress import Progress
 from askonce.domain.usage import Usage
 from askonce.wire.openai_messages import custom_call
@@ -51,7 +51,8 @@ def complete(answer: Answer, output: Output, progress: Progress) -> bytes:
     rest = progress.rest(answer)
     if refusal is not None and not output.spoke:  # told as what it is only, where it has not gone out as text
         rest = [piece for piece in rest if not isinstance(piece, Delta)]
-    output.in_order = True
+    rest.sort(key=lambda piece: not (isinstance(piece, ToolDelta) and output.has_begun(piece.index)))
+    output.in_order = True  # from here on; what was begun before is told to its end first
     events = [output.add(piece) for piece in rest]
     events += [output.add_custom(call) for part in answer.parts if (call := custom_call(part)) is not None]
     if refusal is not None:

@@ -65,6 +65,12 @@ _SPEAKERS: dict[catalog.Shape, Callable[[catalog.Vendor, Endpoint, Http, Limits]
 }
 
 
+def shapes_of(config: Config) -> dict[str, str]:
+    """Return in which shape each provider is asked."""
+    rows = {row.name: row for row in (*catalog.VENDORS, *map(_row, config.providers))}
+    return {name: row.shape for name, row in rows.items()}
+
+
 def places_of(config: Config) -> dict[str, int]:
     """Return how many calls this process may have in the air, where that is bounded: its share of the bound."""
     return {

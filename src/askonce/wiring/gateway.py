@@ -54,7 +54,7 @@ from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
-from askonce.wiring.fleet import fleet_of, places_of, providers_of
+from askonce.wiring.fleet import fleet_of, places_of, providers_of, shapes_of
 
 _log = logs.get("askonce.config")
 
@@ -154,7 +154,7 @@ class Gateway:
 
     def _road(self) -> tuple[Answering, Road]:
         config, state, clock = self._config, self._state, self._clock
-        policy = Policy(config.cache, config.cache_ttl_s)
+        policy = Policy(config.cache, config.cache_ttl_s, shapes_of(config))
         # A lone worker has nobody to share its flights with; then leases need not leave the process.
         flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock, is_alone=True), "0:solo")
         outlets = Outlets(self._providers, places_of(config))
