@@ -22,15 +22,17 @@ from askonce.domain.answer import Answer, Delta
 from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.errors import AskonceError, StoreUnavailable, UnknownModel
 from askonce.domain.fleet import ModelInfo, Offer, PartHealth, ProviderInfo
+from askonce.domain.ledger import CallRow
 from askonce.domain.money import Price, Rate
-from askonce.domain.outcome import Paid, PaidRecord, Spared
+from askonce.domain.outcome import Spared
 from askonce.domain.usage import Usage
 from askonce.gate.admission import Admission
 from askonce.gate.answering import Answering
-from askonce.gate.dispatch import Dispatch, Outlets
+from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement, Stores
+from askonce.gate.treasury import Treasury
 from askonce.providers.messages import Counter
 from askonce.routing.health import Health
 from askonce.routing.route import Route
@@ -137,7 +139,7 @@ class World:
         self.body_limit = 100_000
         self.unsaid = Unsaid()
         self.shapes: dict[str, str] = {}  # of the providers
-        self.records: list[PaidRecord] = []
+        self.records: list[CallRow] = []
         self.defects: list[BaseException] = []
         self.failures: list[AskonceError] = []
         self.slow_bodies = SlowBodies(30.0)
@@ -146,10 +148,13 @@ class World:
 
     def build(self) -> App:
         """Wire everything; call it inside a running loop."""
-        dispatch = Dispatch(Outlets({"fake": (self.provider,)}), self, 10.0, Health(self.clock), lambda: 0.5)
+        dispatch = Dispatch(
+            Outlets({"fake": (self.provider,)}), Bills(self, self), 10.0, Health(self.clock), lambda: 0.5
+        )
         stores = Stores(self.state.answers, self.state.promises, self.state.books)
         settlement = Settlement(stores, Policy(True, 3600), self.clock, self)
-        relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, self)
+        treasury = Treasury(self.state.budgets, self.state.outbox, self, self.clock)
+        relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, treasury)
         answering = Answering(relay, self.state.flights, dispatch, settlement, self)
         road = Road(self, Policy(True, 3600, self.shapes), self.state.threshold, answering, self.clock)
         intake = Intake(self.body_limit, self.slow_bodies)
@@ -160,11 +165,11 @@ class World:
                 admission=Admission(self.keys, (), open_to_all=False),
                 windows=self.state.windows,
                 asking={
-                    "generate": AskDoor(NATIVE, desk),
-                    "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
-                    "responses": AskDoor(RESPONSES, desk, voice_of("/v1/responses")),
-                    "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
-                    "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
+                    "generate": AskDoor("generate", NATIVE, desk),
+                    "chat_completions": AskDoor("chat_completions", CHAT, desk, voice_of("/v1/chat/completions")),
+                    "responses": AskDoor("responses", RESPONSES, desk, voice_of("/v1/responses")),
+                    "messages": AskDoor("messages", MESSAGES, desk, voice_of("/v1/messages")),
+                    "embeddings": AskDoor("embeddings", EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                     "count_tokens": CountDoor(
                         Counter({"fake": self.provider}, 10.0),
                         lambda ask: self.route(ask).candidates[0],
@@ -217,11 +222,11 @@ class World:
         """Guess."""
         return Usage(1, len(text), estimated=True)
 
-    def paid(self, record: PaidRecord) -> None:
+    def paid(self, row: CallRow) -> None:
         """Remember."""
-        self.records.append(record)
+        self.records.append(row)
 
-    def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
+    def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Fail: the memory store is never away."""
         raise AssertionError(ending)
 

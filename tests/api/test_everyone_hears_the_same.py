@@ -189,7 +189,7 @@ def check(sky: Sky, stayed: Sequence[tuple[Visit, Response]]) -> list[Told]:
     """Assert one call, booked once, and that who stayed heard the same; return what they heard."""
     assert sky.wire.exchanges == sky.wire.hung_up == 1
     records = [record for world in sky.worlds for record in world.records]
-    assert [(record.paid.ending, record.stored) for record in records] == [("answered", True)]
+    assert [(record.ending, record.stored) for record in records] == [("answered", True)]
     assert not any(world.defects for world in sky.worlds)
     told = [visit.told(reply) for visit, reply in stayed]
     assert all(one.tokens == (PROMPT_TOKENS, CACHED_TOKENS, COMPLETION_TOKENS) for one in told)

@@ -145,7 +145,7 @@ def test_a_caller_that_leaves_alone_hangs_up_the_provider_and_is_booked(world):
         assert (await asking).status == 0
         while not world.records:
             await asyncio.sleep(0)
-        assert world.records[0].paid.ending == "abandoned"
+        assert world.records[0].ending == "abandoned"
 
     world.run(story)
 

@@ -28,7 +28,7 @@ from tests.api.vendorscenes import (
 from tests.api.vendorscenes import KEY as VENDOR_KEY
 
 from askonce.domain.errors import AskonceError
-from askonce.domain.outcome import PaidRecord
+from askonce.domain.ledger import CallRow
 from askonce.routing import attempts
 from askonce.telemetry.requests import RequestLog
 
@@ -78,9 +78,9 @@ class Logged(World):
         self.keys = [(KEY, "t")]
         self.log = RequestLog()
 
-    def paid(self, record: PaidRecord) -> None:
-        super().paid(record)
-        self.log.paid(record)
+    def paid(self, row: CallRow) -> None:
+        super().paid(row)
+        self.log.paid(row)
 
     def failed(self, error: AskonceError) -> None:
         super().failed(error)
@@ -152,8 +152,9 @@ def test_an_answer_is_whole_paid_once_and_kept(door: Door, shape: Shape, stream:
         assert cell.stage.calls == 1
 
     (record,) = (world := act(door, shape, SAID, story)).records
-    paid = record.paid
-    assert (paid.tenant, paid.provider, paid.model, paid.ending, paid.counted) == ("t", "fake", "m", "answered", True)
+    paid = record
+    assert (paid.origin.tenant, paid.provider, paid.model) == ("t", "fake", "m")
+    assert (paid.ending, paid.counted) == ("answered", True)
     assert (paid.prompt_tokens, paid.completion_tokens) == (PROMPT_TOKENS, COMPLETION_TOKENS)
     assert paid.cost_nano == CHARGED_NANO
     assert record.stored
@@ -174,7 +175,7 @@ def test_calls_of_tools_are_whole_and_kept(door: Door, shape: Shape, stream: boo
         assert cell.stage.calls == 1
 
     world = act(door, shape, CALLED, story)
-    assert [(r.paid.ending, r.paid.cost_nano, r.stored) for r in world.records] == [("answered", CHARGED_NANO, True)]
+    assert [(r.ending, r.cost_nano, r.stored) for r in world.records] == [("answered", CHARGED_NANO, True)]
 
 
 @CELLS
@@ -231,8 +232,8 @@ def test_an_answer_that_breaks_off_is_never_taken_for_whole(
 
 def check_failed(world: World, code: str, *, times: int, cost_nano: int) -> None:
     """Assert that each call was booked as failed, with what it cost, and that nothing is kept."""
-    assert [(r.paid.ending, r.paid.counted, r.stored) for r in world.records] == [("failed", False, False)] * times
+    assert [(r.ending, r.counted, r.stored) for r in world.records] == [("failed", False, False)] * times
     assert {r.error_code for r in world.records} == {code}
-    assert sum(r.paid.cost_nano for r in world.records) == cost_nano
+    assert sum(r.cost_nano for r in world.records) == cost_nano
     totals = asyncio.run(world.state.books.totals("t"))
     assert (totals.failed, totals.misses, totals.entries, totals.spent_nano) == (times, 0, 0, cost_nano)

@@ -93,7 +93,7 @@ def test_a_retry_joins_what_its_first_try_left_in_the_air(world, path, header):
         assert reply.status == 200
         assert reply.headers["cache-status"] == "askonce; fwd=miss; collapsed"
         assert len(world.provider.calls) == 1
-        assert [record.paid.ending for record in world.records] == ["answered"]
+        assert [record.ending for record in world.records] == ["answered"]
 
     world.run(story)
 

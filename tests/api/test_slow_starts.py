@@ -53,7 +53,7 @@ def request(path: str, body: object) -> Request:
 
 def door(world: World, path: str, codec: Any) -> AskDoor:
     desk = Desk(world.road, world.sky.clock, world.notes, Intake(100_000, SlowBodies(30.0)))
-    return AskDoor(codec, desk, voice_of(path))
+    return AskDoor("door", codec, desk, voice_of(path))
 
 
 @pytest.mark.parametrize(("path", "codec", "body"), DOORS)

@@ -51,4 +51,4 @@ def test_a_library_that_gives_up_and_tries_again_pays_once(ask: Callable[[str], 
     with served(world, already(provider)) as address:
         assert ask(address) == "patience"
     assert provider.calls == 1
-    assert [record.paid.ending for record in world.records] == ["answered"]
+    assert [record.ending for record in world.records] == ["answered"]

@@ -8,22 +8,28 @@ from typing import Any, TypeVar
 from askonce.cache.fingerprint import fingerprints
 from askonce.cache.policy import Policy, fresh_after_ms
 from askonce.domain.answer import Answer, Delta, Entry, FinishReason, Piece
+from askonce.domain.budget import Settled
 from askonce.domain.call import Ask, CacheMode, CacheWish, Call, Candidate, Message, Params, RoutingWish
 from askonce.domain.caller import Caller
 from askonce.domain.content import Part
 from askonce.domain.errors import AskonceError, StoreUnavailable, unsent
+from askonce.domain.ledger import CallRow
 from askonce.domain.money import Price, Rate
-from askonce.domain.outcome import Paid, PaidRecord, Spared, Totals
+from askonce.domain.outcome import Spared, Totals
+from askonce.domain.ports import Window
 from askonce.domain.usage import Usage
 from askonce.gate.answering import Answering, Arrival, Joined
-from askonce.gate.dispatch import Dispatch, Outlets
+from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.pipeline import Road, Router
-from askonce.gate.plan import Plan
+from askonce.gate.plan import Plan, Visit
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement, Stores
+from askonce.gate.treasury import Treasury
 from askonce.routing.health import Health
 from askonce.routing.route import Route
 from askonce.state.memory import MemoryAnswers, MemoryBooks, MemoryPromises, MemoryThreshold, MemoryWindows
+from askonce.state.memory_budgets import MemoryBudgets, Vault
+from askonce.state.memory_outbox import MemoryOutbox
 from askonce.state.solo import Hangar, SoloFlights
 
 T = TypeVar("T")
@@ -232,15 +238,15 @@ class Notes:
     """Observe."""
 
     def __init__(self) -> None:
-        self.records: list[PaidRecord] = []
-        self.lost: list[Paid | Spared] = []
+        self.records: list[CallRow] = []
+        self.lost: list[CallRow | Spared] = []
         self.defects: list[BaseException] = []
 
-    def paid(self, record: PaidRecord) -> None:
+    def paid(self, row: CallRow) -> None:
         """Note it."""
-        self.records.append(record)
+        self.records.append(row)
 
-    def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
+    def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Note it."""
         self.lost.append(ending)
 
@@ -313,8 +319,14 @@ class Sky:
         self.hangar = Hangar(self.clock)
         self.answers = MemoryAnswers(self.clock, 64 << 20)
         self.promises = MemoryPromises(self.clock, 8 << 20)
-        self.books = MemoryBooks(self.clock, self.answers)
+        self.outbox = MemoryOutbox()
+        self.vault = Vault()
+        self.books = MemoryBooks(self.clock, self.answers, self.outbox, self.budgets("0:books"))
         self.windows = MemoryWindows(self.clock)
+
+    def budgets(self, owner: str) -> MemoryBudgets:
+        """Return the budgets as one process sees them."""
+        return MemoryBudgets(self.vault, self.clock, owner, self.outbox.put)
 
 
 class World:
@@ -333,28 +345,30 @@ class World:
         self.sky = sky or Sky()
         self.vendor = vendor or Vendor()
         self.notes = Notes()
-        self.booked: list[Paid | Spared] = []
+        self.booked: list[CallRow | Spared] = []
         clock = self.sky.clock
         policy = Policy(True, 3600)
         answers: Any = Gate(self.sky.answers, hook)
         flights: Any = Gate(SoloFlights(self.sky.hangar, owner), hook)
         books: Any = Gate(self, hook)
-        inner = MemoryThreshold(self.sky.windows, self.sky.answers, self)  # type: ignore[arg-type]
+        inner = MemoryThreshold(self.sky.windows, self.sky.answers, self, clock)  # type: ignore[arg-type]
         threshold: Any = Gate(inner, hook)
         self.health = Health(clock)
         self.router = router or OneRouter()
         outlets = outlets or Outlets({"vendor": (self.vendor,)})
-        dispatch = Dispatch(outlets, OnePrice(hook), TOTAL_S, self.health, lambda: 0.5)
+        dispatch = Dispatch(outlets, Bills(OnePrice(hook), Guess(hook)), TOTAL_S, self.health, lambda: 0.5)
         promises: Any = Gate(self.sky.promises, hook)
         self.settlement = Settlement(Stores(answers, promises, books), policy, clock, self.notes)
-        relay = Relay(flights, answers, dispatch, self.settlement, Guess(hook))
+        budgets: Any = Gate(self.sky.budgets(owner), hook)
+        treasury = Treasury(budgets, self.sky.outbox, OnePrice(hook), clock)
+        relay = Relay(flights, answers, dispatch, self.settlement, treasury)
         self.answering = Answering(relay, flights, dispatch, self.settlement, self.notes)
         self.road = Road(self.router, policy, threshold, self.answering, clock)
 
-    async def book(self, ending: Paid | Spared) -> None:
+    async def book(self, ending: CallRow | Spared, settled: Settled | None = None) -> None:
         """Book, and keep what was booked."""
         self.booked.append(ending)
-        await self.sky.books.book(ending)
+        await self.sky.books.book(ending, settled)
 
     async def totals(self) -> Totals:
         """Return the sums over all processes."""
@@ -365,11 +379,11 @@ class World:
         route = self.router.route(ask)
         fresh = fresh_after_ms(ask.cache, ask.cache.mode, self.sky.clock.wall_ms())
         keys = fingerprints(ask.call, route.candidates)
-        return self.answering.seat(Plan(ask, ask.cache.mode, route, keys, fresh, Plain(), "req-1"))
+        return self.answering.seat(Plan(ask, ask.cache.mode, route, keys, fresh, visit()))
 
-    async def ask(self, ask: Ask) -> Arrival:
+    async def ask(self, ask: Ask, caller: Caller = CALLER) -> Arrival:
         """Travel the road as the door does for a plain request."""
-        outcome = await self.set_out(ask)
+        outcome = await self.set_out(ask, caller)
         if isinstance(outcome, Entry):
             return Arrival(outcome, "hit", True)
         try:
@@ -391,16 +405,16 @@ class World:
         finally:
             outcome.leave()
 
-    async def set_out(self, ask: Ask) -> Entry | Joined:
+    async def set_out(self, ask: Ask, caller: Caller = CALLER) -> Entry | Joined:
         """Pass the threshold; raises what went wrong behind it."""
-        outcome = (await self.road.travel(ask, CALLER, None, Plain(), "req-1")).outcome
+        outcome = (await self.road.travel(ask, visit(caller))).outcome
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def paid(self) -> list[Paid]:
+    def paid(self) -> list[CallRow]:
         """Return what was booked as paid."""
-        return [ending for ending in self.booked if isinstance(ending, Paid)]
+        return [ending for ending in self.booked if isinstance(ending, CallRow)]
 
     def spared(self) -> list[Spared]:
         """Return what was booked as spared."""
@@ -422,12 +436,22 @@ class World:
         self.check_empty()
 
 
+def visit(caller: Caller = CALLER, window: Window | None = None, request_id: str = "req-1") -> Visit:
+    """Come through a door."""
+    return Visit(caller, window, Plain(), "door", request_id)
+
+
 def question(
     prompt: str = "hello", *, stream: bool = False, mode: CacheMode = "default", model: str | None = None, **cache: Any
 ) -> Ask:
     """Make a question."""
     call = Call(TENANT, (Message("user", prompt),), Params(), stream)
     return Ask(call, RoutingWish(model=model), CacheWish(mode=mode, **cache))
+
+
+def bare(spared: Spared) -> Spared:
+    """Leave out whose request it was, when, and who had answered."""
+    return Spared(spared.tenant, spared.kind, spared.saved_nano, spared.saved_tokens)
 
 
 def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

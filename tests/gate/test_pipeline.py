@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.gate.gate_world import CALLER, Plain, World, play, question, start
+from tests.gate.gate_world import World, play, question, start, visit
 
 from askonce.domain.answer import Entry
 from askonce.domain.call import Ask
@@ -18,7 +18,7 @@ WINDOW = Window("addr:127.0.0.1", 2, 60_000_000_000)
 
 
 async def travel(world: World, ask: Ask, window: Window | None = WINDOW) -> Any:
-    return await world.road.travel(ask, CALLER, window, Plain(), "req-1")
+    return await world.road.travel(ask, visit(window=window))
 
 
 def test_hits_misses_and_followers_all_count_and_the_next_one_is_refused() -> None:

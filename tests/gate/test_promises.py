@@ -10,10 +10,10 @@ from tests.gate.gate_world import (
     COST_NANO,
     START_MS,
     TENANT,
-    Plain,
     Sky,
     World,
     away,
+    bare,
     codes,
     dawdle,
     play,
@@ -21,6 +21,7 @@ from tests.gate.gate_world import (
     question,
     rounds,
     start,
+    visit,
 )
 from tests.gate.test_interruption import Striker, check_books, every_point, perform
 
@@ -54,7 +55,7 @@ def promise_key(ask: Ask) -> bytes:
 
 
 async def travel(world: World, ask: Ask, caller: Caller = CALLER, window: Window | None = None) -> Admitted:
-    return await world.road.travel(ask, caller, window, Plain(), "req-2")
+    return await world.road.travel(ask, visit(caller, window, "req-2"))
 
 
 async def answered(world: World, ask: Ask, text: str = "an answer") -> None:
@@ -85,7 +86,7 @@ def test_a_finished_request_is_told_the_same_again_and_nothing_is_paid(
         world = World(hook=hook)
         await answered(world, named(mode=mode))
         assert await retold(world, named(mode=mode, stream=stream)) == "an answer"
-        assert world.spared() == [Spared(TENANT, "exact", COST_NANO, 15)]
+        assert [bare(one) for one in world.spared()] == [Spared(TENANT, "exact", COST_NANO, 15)]
         totals = await world.totals()
         assert (totals.hits, totals.misses + totals.uncounted) == (1, 1)
         await world.close()

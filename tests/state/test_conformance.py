@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.state.rows import paid
 from tests.state.statefakes import SECOND, HandClock, key, noise
 
 from askonce.domain.answer import Answer, Delta, Entry, pack
-from askonce.domain.outcome import Paid, Spared, Totals
+from askonce.domain.outcome import Spared, Totals
 from askonce.domain.ports import (
     Answers,
     Books,
@@ -318,13 +319,13 @@ def test_what_was_used_lately_is_evicted_last(world: World) -> None:
 def test_every_ending_is_booked_once_where_it_belongs(world: World) -> None:
     async def play() -> None:
         for ending in (
-            Paid("team", "acme", "m1", "answered", True, 100, 10, 20),
-            Paid("team", "acme", "m1", "answered", False, 7),
-            Paid("team", "acme", "m1", "failed", False, 3),
-            Paid("team", "acme", "m1", "abandoned", False, 2),
+            paid("answered", True, 100, "team", prompt_tokens=10, completion_tokens=20),
+            paid("answered", False, 7, "team"),
+            paid("failed", False, 3, "team"),
+            paid("abandoned", False, 2, "team"),
             Spared("team", "exact", 100, 30),
             Spared("team", "coalesced", 50, 15),
-            Paid("rival", "acme", "m1", "answered", True, 1_000_000),
+            paid("answered", True, 1_000_000, "rival"),
         ):
             await world.books.book(ending)
         assert await world.books.totals("team") == Totals(

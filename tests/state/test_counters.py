@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from askonce.domain.ledger import CountRow, Tallied
 from askonce.state import counters
-from askonce.state.memory import Shelf
+from askonce.state.shelf import Shelf
 
 WHAT = Tallied("team", "k1", "generate", "openai", "gpt-4o", "exact")
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import lmdb
 import pytest
+from tests.state.rows import paid
 from tests.state.statefakes import SECOND, HandClock, an_entry, key, noise
 
 from askonce.domain.answer import Delta
 from askonce.domain.errors import ConfigError, StoreUnavailable
-from askonce.domain.outcome import Paid, Spared
+from askonce.domain.outcome import Spared
 from askonce.domain.ports import Filters, Knock, Landing, Verdict, Window
 from askonce.state import lmdb_answers, lmdb_files, lmdb_state
 from askonce.state.lmdb_state import LmdbState
 
 WINDOW = Window("w", 1, 60 * SECOND)
-PAID = Paid("team", "acme", "m1", "answered", True, 100, 10, 20)
+PAID = paid("answered", True, 100, "team", prompt_tokens=10, completion_tokens=20)
 
 
 @pytest.fixture(autouse=True)
@@ -253,7 +254,9 @@ def test_sweeping_leaves_nothing_but_the_sums(tmp_path: Path) -> None:
             await state.sweep(100)
         totals = await state.books.totals("team")
         assert (totals.misses, totals.entries, totals.bytes) == (1, 0, 0)
-        assert [room.env.stat()["entries"] for room in state._rooms] == [2, 1], "the marks, and one tenant's sums"
+        assert [room.env.stat()["entries"] for room in state._rooms] == [4, 1], (
+            "marks, sums, and what waits for the ledger"
+        )
 
     with opened(tmp_path, clock) as state:
         asyncio.run(play(state))

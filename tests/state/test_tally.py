@@ -3,8 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.state.rows import paid
 
-from askonce.domain.outcome import Paid, Spared
+from askonce.domain.ledger import CallRow
+from askonce.domain.outcome import Spared
 from askonce.state import tally
 
 AMOUNT = st.integers(0, 10**12)
@@ -19,23 +21,23 @@ def test_a_hit_is_the_same_as_a_spared_call(start: list[int], nano: int, tokens:
 @pytest.mark.parametrize(
     ("ending", "expected"),
     [
-        (Paid("t", "p", "m", "answered", True, 5), tally.Tally(misses=1, spent_nano=5)),
-        (Paid("t", "p", "m", "answered", False, 5), tally.Tally(uncounted=1, spent_nano=5)),
-        (Paid("t", "p", "m", "failed", True, 5), tally.Tally(failed=1, spent_nano=5)),
-        (Paid("t", "p", "m", "abandoned", False, 5), tally.Tally(abandoned=1, spent_nano=5)),
+        (paid("answered", True, 5, "t"), tally.Tally(misses=1, spent_nano=5)),
+        (paid("answered", False, 5, "t"), tally.Tally(uncounted=1, spent_nano=5)),
+        (paid("failed", True, 5, "t"), tally.Tally(failed=1, spent_nano=5)),
+        (paid("abandoned", False, 5, "t"), tally.Tally(abandoned=1, spent_nano=5)),
         (
-            Paid("t", "p", "m", "answered", True, 5, saved_prompt_cache_nano=3),
+            paid("answered", True, 5, "t", saved_prompt_cache_nano=3),
             tally.Tally(misses=1, spent_nano=5, saved_prompt_cache_nano=3),
         ),
         (Spared("t", "exact", 5, 7), tally.Tally(hits=1, saved_exact_nano=5, saved_tokens=7)),
         (Spared("t", "coalesced", 5, 7), tally.Tally(coalesced=1, saved_coalesced_nano=5, saved_tokens=7)),
     ],
 )
-def test_an_ending_adds_to_its_own_sums_only(ending: Paid | Spared, expected: tally.Tally) -> None:
+def test_an_ending_adds_to_its_own_sums_only(ending: CallRow | Spared, expected: tally.Tally) -> None:
     assert tally.TALLY.unpack(tally.add(tally.NOTHING, ending)) == tuple(expected)
 
 
 def test_sums_stop_at_the_largest_number_that_fits_instead_of_failing() -> None:
     full = tally.TALLY.pack(*[2**63 - 1] * 11)
-    assert tally.add(full, Paid("t", "p", "m", "answered", True, 5, 1, 1)) == full
+    assert tally.add(full, paid("answered", True, 5, "t", prompt_tokens=1, completion_tokens=1)) == full
     assert tally.add_hit(tally.TALLY.pack(0, *[2**63 - 1] * 10), 2**62, 2**62)[8:] == full[8:]

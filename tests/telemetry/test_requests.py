@@ -7,14 +7,14 @@ import json
 import pytest
 
 from askonce.domain.errors import ProviderFailed, ProviderTimeout
-from askonce.domain.outcome import Paid, PaidRecord
+from askonce.domain.ledger import CallRow, Origin
 from askonce.telemetry import logs, requests
 from askonce.telemetry.requests import RequestLog
 
 
-def record(number: int) -> PaidRecord:
-    paid = Paid("team", "openai", "gpt-4o", "answered", True, 5, 1, 2)
-    return PaidRecord(paid, f"r-{number}", 10, 3, True)
+def record(number: int) -> CallRow:
+    origin = Origin("team", "k1", "", "generate", f"r-{number}")
+    return CallRow(1, origin, "openai", "gpt-4o", "gpt-4o-2024", "answered", True, True, 5)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Observer, Window
 from askonce.gate.answering import Arrival, Joined
 from askonce.gate.pipeline import Road
+from askonce.gate.plan import Visit
 from askonce.routing.explain import explanation
 from askonce.routing.explain import header as route_header
 from askonce.routing.route import Route, Tried
@@ -65,9 +66,10 @@ class Asked(Struct, frozen=True):
 
 
 class AskDoor:
-    """Answer questions of one shape."""
+    """Answer questions of one shape. `name` is the door's in the table of doors."""
 
-    def __init__(self, codec: Codec, desk: Desk, voice: Voice = OURS) -> None:
+    def __init__(self, name: str, codec: Codec, desk: Desk, voice: Voice = OURS) -> None:
+        self._name = name
         self._codec = codec
         self._limits = voice.limits
         self._passes = voice.passes
@@ -88,7 +90,8 @@ class AskDoor:
         name = request.headers.get(b"idempotency-key")
         if name is not None:
             ask = replace(ask, retry_key=read_retry_key(name))
-        admitted = await self._road.travel(ask, caller, window, self._codec, request.id)
+        visit = Visit(caller, window, self._codec, self._name, request.id)
+        admitted = await self._road.travel(ask, visit)
         now_ms = self._clock.wall_ms()
         headers = limit_headers(admitted.window, admitted.verdict, now_ms)
         if admitted.window is not None and admitted.verdict is not None:

@@ -54,6 +54,13 @@ class Reservation(Struct, frozen=True):
     at_ms: int  # names the periods that the call counts into
 
 
+class Settled(Struct, frozen=True):
+    """Say what was taken of what was reserved."""
+
+    reservation: Reservation
+    actual: Amounts
+
+
 class Refusal(Struct, frozen=True):
     """Say which account had no room for a call; of several budgets without room, that which resets last.
 

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from askonce.domain.outcome import Ending
-
+# A paid call's ending. Only `answered` is a miss in the statistics; the others are counted as failed.
+Ending = Literal["answered", "failed", "abandoned"]
 # What a counter counts: answers that cost nothing (from the store, joined, a workflow's step found done), and refusals.
 CountKind = Literal[
     "exact", "coalesced", "resumed", "rate_limited", "over_budget", "unauthorized", "forbidden", "refused"

@@ -1,46 +1,25 @@
-"""What became of a call: what the books need to know, and what they add up to."""
+"""What became of a call: what the books need to know of those that cost nothing, and what all add up to."""
 
 from typing import Literal
 
 from msgspec import Struct
 
-# A paid call's ending. Only `answered` is a miss in the statistics; the others are counted as failed.
-Ending = Literal["answered", "failed", "abandoned"]
-
-
-class Paid(Struct, frozen=True):
-    """Book one call that reached a provider. Tokens and cost are 0 where nothing was reported."""
-
-    tenant: str
-    provider: str
-    model: str
-    ending: Ending
-    counted: bool  # is it a miss in the statistics (modes default and refresh)?
-    cost_nano: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    saved_prompt_cache_nano: int = 0  # what the vendor's own prompt cache took off the price
-
-
-class PaidRecord(Struct, frozen=True):
-    """Describe a paid call for those who watch: the booking, the request that made it leave, and how it went."""
-
-    paid: Paid
-    request_id: str
-    took_ms: int
-    first_token_ms: int
-    stored: bool
-    error_code: str = ""
-    error_message: str = ""
-
 
 class Spared(Struct, frozen=True):
-    """Book one answer that needed no provider call, with what that call cost when it was paid."""
+    """Book one answer that needed no provider call, with what that call cost when it was paid.
+
+    The rest says of whose request, at which door, and whose answer it was.
+    """
 
     tenant: str
     kind: Literal["exact", "coalesced"]
     saved_nano: int
     saved_tokens: int
+    at_ms: int = 0
+    key_id: str = ""
+    door: str = ""
+    provider: str = ""
+    model: str = ""
 
 
 class Totals(Struct, frozen=True):

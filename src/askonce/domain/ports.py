@@ -10,10 +10,12 @@ from typing import Protocol
 from msgspec import Struct
 
 from askonce.domain.answer import Answer, Entry, Piece
+from askonce.domain.budget import Settled
 from askonce.domain.call import Call
 from askonce.domain.errors import AskonceError, StoreUnavailable
+from askonce.domain.ledger import CallRow
 from askonce.domain.money import Price
-from askonce.domain.outcome import Paid, PaidRecord, Spared, Totals
+from askonce.domain.outcome import Spared, Totals
 from askonce.domain.usage import Usage
 
 
@@ -41,13 +43,16 @@ class Knock(Struct, frozen=True):
     """Hold what one request brings to shared state in one act: its window, then its look-up.
 
     `window` None: not limited. `keys`: fingerprints in order of preference; none: no look-up. `fresh_after_ms`:
-    entries stored before that epoch millisecond do not count; expired ones never do.
+    entries stored before that epoch millisecond do not count; expired ones never do. A hit is counted for the key
+    (its public id) and the door.
     """
 
     tenant: str
     window: Window | None = None
     keys: tuple[bytes, ...] = ()
     fresh_after_ms: int = 0
+    key_id: str = ""
+    door: str = ""
 
 
 class Entered(Struct, frozen=True):
@@ -63,7 +68,8 @@ class Threshold(Protocol):
     async def enter(self, knock: Knock) -> Entered:
         """Admit by the window; if admitted, look up; if found, book the hit and touch the entry.
 
-        The hit is booked as `exact` with the entry's cost and tokens in the same act as the admission.
+        The hit is booked as `exact` with the entry's cost and tokens, and counted for the ledger, in the same act as
+        the admission.
         """
         ...
 
@@ -163,8 +169,11 @@ class Windows(Protocol):
 class Books(Protocol):
     """Count what was paid and what was spared. What was booked survives the death of any process."""
 
-    async def book(self, ending: Paid | Spared) -> None:
-        """Add one ending to its tenant's sums."""
+    async def book(self, ending: CallRow | Spared, settled: Settled | None = None) -> None:
+        """Add one ending to its tenant's sums, tell the ledger of it and settle what was reserved for it: one act.
+
+        Store away: nothing of it happened, but that the settling is made up for later.
+        """
         ...
 
     async def totals(self, tenant: str) -> Totals:
@@ -293,11 +302,11 @@ class Meter(Protocol):
 class Observer(Protocol):
     """Watch from beside the road. Must not raise; what it does changes nothing."""
 
-    def paid(self, record: PaidRecord) -> None:
+    def paid(self, row: CallRow) -> None:
         """Take note of a call that reached a provider."""
         ...
 
-    def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
+    def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Take note of an ending that could not be booked, in full, so that it can be added by hand."""
         ...
 

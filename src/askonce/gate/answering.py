@@ -15,11 +15,11 @@ from msgspec import Struct
 from askonce.cache.flight import Flight, Seat
 from askonce.domain.answer import CacheState, Entry, Piece
 from askonce.domain.call import CacheMode, Candidate
-from askonce.domain.errors import AskonceError, Draining, StoreUnavailable
+from askonce.domain.errors import AskonceError, Draining, OverBudget, StoreUnavailable
 from askonce.domain.ports import Flights, Observer, Promise
 from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
-from askonce.gate.plan import Plan
+from askonce.gate.plan import Plan, Visit
 from askonce.gate.relay import REFUSALS, STOPPING, Aloft, Relay
 from askonce.gate.settle import Settlement
 from askonce.routing.route import Tried
@@ -45,7 +45,8 @@ class Joined:
     """Hold a request's part in a flight. Leave it, whatever happens.
 
     Where the vendor refused the question of whoever made the flight leave, and that one had sent other asides, the
-    request asks once more, in a flight of its own: another caller's metadata must not fail it.
+    request asks once more, in a flight of its own: another caller's metadata must not fail it. Likewise where whoever
+    was to pay has no budget left.
     """
 
     def __init__(self, aloft: Aloft, seat: Seat, plan: Plan, answering: "Answering") -> None:
@@ -104,33 +105,41 @@ class Joined:
 
         If cancelled, nothing was taken.
         """
-        try:
-            return await self._seat.more()
-        except REFUSALS as refusal:
-            self._ask_for_oneself(refusal)
-            return await self._seat.more()
+        while True:
+            try:
+                return await self._seat.more()
+            except REFUSALS as refusal:
+                self._ask_for_oneself(refusal)
 
     async def arrival(self) -> Arrival:
         """Wait for the whole answer and book what it spared. Call it once. Raises what the flight failed with."""
-        try:
-            entry = await self._seat.landed()
-        except REFUSALS as refusal:
-            self._ask_for_oneself(refusal)
-            entry = await self._seat.landed()
+        entry = await self._landed()
         state = self.state
         if state in ("hit", "coalesced"):
-            await self._answering.settlement.spared(entry.tenant, entry, coalesced=state == "coalesced")
+            await self._answering.settlement.spared(self._plan.visit, entry, coalesced=state == "coalesced")
         return Arrival(entry, state, self._aloft.stored or state == "hit")
 
     def leave(self) -> None:
         """Give the seat back; harmless when repeated."""
         self._seat.leave()
 
+    async def _landed(self) -> Entry:
+        while True:
+            try:
+                return await self._seat.landed()
+            except REFUSALS as refusal:
+                self._ask_for_oneself(refusal)
+
     def _ask_for_oneself(self, refusal: AskonceError) -> None:
         """Take another seat, in a flight with the own asides; raise the refusal where it was of these."""
-        if self._asked_again or self._aloft.plan.ask.call.asides == self._plan.ask.call.asides:
+        if isinstance(refusal, OverBudget):
+            # Whoever was to pay could not: somebody else may. Each time one fewer is left to be refused.
+            mine = self._aloft.plan.accounts == self._plan.accounts
+        else:
+            mine = self._asked_again or self._aloft.plan.ask.call.asides == self._plan.ask.call.asides
+            self._asked_again = True
+        if mine:
             raise refusal
-        self._asked_again = True
         self._seat.leave()
         self._aloft, self._seat = self._answering.take_seat(self._plan)
 
@@ -175,11 +184,11 @@ class Answering:
         """Say whether this very request was answered before. Raises `KeyReused`."""
         return await self.settlement.is_kept(promise)
 
-    async def replay(self, promise: Promise) -> Entry | None:
+    async def replay(self, promise: Promise, visit: Visit) -> Entry | None:
         """Return what this very request was answered before, and book that it is told again. Raises `KeyReused`."""
         entry = await self.settlement.kept(promise)
         if entry is not None:
-            await self.settlement.spared(entry.tenant, entry, coalesced=False)
+            await self.settlement.spared(visit, entry, coalesced=False)
         return entry
 
     async def promise(self, promise: Promise, entry: Entry, mode: CacheMode) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call, Candidate
 from askonce.domain.errors import AskonceError, InternalError, ProviderFailed, ProviderUnavailable
-from askonce.domain.ports import PriceSource, Provider
+from askonce.domain.ports import Meter, PriceSource, Provider
 from askonce.domain.usage import Usage
 from askonce.gate.plan import Plan
 from askonce.gate.rooms import Rooms
@@ -33,15 +33,23 @@ class Outlets(Struct, frozen=True):
     most: Mapping[str, int] = {}
 
 
+class Bills(Struct, frozen=True):
+    """Hold what is needed to say what a call cost: prices, and a meter for where the vendor does not count."""
+
+    prices: PriceSource
+    meter: Meter
+
+
 class Dispatch:
     """Make paid calls within a total deadline (seconds), and say what they cost. `dice`: uniform from 0 to 1."""
 
     def __init__(
-        self, outlets: Outlets, prices: PriceSource, total_s: float, health: Health, dice: Callable[[], float]
+        self, outlets: Outlets, bills: Bills, total_s: float, health: Health, dice: Callable[[], float]
     ) -> None:
         self._providers = outlets.providers
         self._rooms = Rooms(outlets.most)
-        self._prices = prices
+        self._prices = bills.prices
+        self.meter = bills.meter
         self._total_s = total_s
         self._health = health
         self._dice = dice

@@ -13,15 +13,18 @@ from askonce.domain.call import Ask, CacheMode, Candidate
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, CacheMiss
-from askonce.domain.ports import Entered, Knock, Promise, Shape, Threshold, Verdict, Window
+from askonce.domain.ports import Entered, Knock, Promise, Threshold, Verdict, Window
 from askonce.gate.admission import OverLimit
 from askonce.gate.answering import Answering, Joined
-from askonce.gate.plan import Plan
+from askonce.gate.plan import Plan, Visit
+from askonce.gate.scopes import permitted
 from askonce.routing.route import Route
 
 NOTHING_STORED = (
     "Nothing fresh enough is stored for this question. Ask without cache mode 'only' (only-if-cached) to have it made."
 )
+
+NOT_ITS_TO_ASK = "this key may not ask it"
 
 
 class Router(Protocol):
@@ -60,26 +63,28 @@ class Road:
         self._answering = answering
         self._clock = clock
 
-    async def travel(self, ask: Ask, caller: Caller, window: Window | None, shape: Shape, request_id: str) -> Admitted:
+    async def travel(self, ask: Ask, visit: Visit) -> Admitted:
         """Answer one question, or say who will.
 
-        Suspends only where shared state does. Raises routing errors, `KeyReused` (nothing counted) and `OverLimit`;
-        what fails after the admission is an outcome, because the caller is told what its window said all the same.
+        Suspends only where shared state does. Raises routing errors, `Forbidden` (models that the key may not ask),
+        `KeyReused` (nothing counted) and `OverLimit`; what fails after the admission is an outcome, because the caller
+        is told what its window said all the same.
         """
+        caller, window = visit.caller, visit.window
         promise = promise_of(ask, caller.identity)
         verdict: Verdict | None = None
         if promise is not None and await self._answering.is_kept(promise):
             # Like any hit it counts, whoever could be asked by now; and it is read only for who is let in.
-            verdict = self._admitted(window, await self._threshold.enter(Knock(caller.tenant, window)))
-            if (kept := await self._answering.replay(promise)) is not None:
+            verdict = self._admitted(window, await self._threshold.enter(_knock(visit, window)))
+            if (kept := await self._answering.replay(promise, visit)) is not None:
                 return Admitted(window, verdict, kept, _route_of(kept, ask), replayed=True)
-        route = self._router.route(ask)
+        route = allowed(caller, self._router.route(ask))
         mode = self._policy.mode(ask.cache)
         keys = _named(self._policy.keys(ask.call, route.candidates), mode, promise)
         looks = keys.entries if mode in ("default", "only") else ()
         fresh = fresh_after_ms(ask.cache, mode, self._clock.wall_ms())
         knocks = window if verdict is None else None  # once; what was kept for it may just have gone
-        entered = await self._threshold.enter(Knock(caller.tenant, knocks, looks, fresh))
+        entered = await self._threshold.enter(_knock(visit, knocks, looks, fresh))
         verdict = verdict or self._admitted(window, entered)
         if entered.entry is not None:
             if promise is not None:
@@ -88,7 +93,7 @@ class Road:
         if mode == "only":
             return Admitted(window, verdict, CacheMiss(NOTHING_STORED), route)
         try:
-            plan = Plan(ask, mode, route, keys, fresh, shape, request_id, promise)
+            plan = Plan(ask, mode, route, keys, fresh, visit, promise)
             if not self._answering.is_aloft(plan):
                 route = await self._router.afford(ask, route)
                 plan = replace(plan, route=route)
@@ -108,6 +113,31 @@ def _named(keys: Fingerprints, mode: CacheMode, promise: Promise | None) -> Fing
     if promise is not None and mode in ("off", "refresh"):
         return replace(keys, flight=own_flight(promise))
     return keys
+
+
+def _knock(visit: Visit, window: Window | None, looks: tuple[bytes, ...] = (), fresh_after_ms: int = 0) -> Knock:
+    return Knock(visit.caller.tenant, window, looks, fresh_after_ms, visit.caller.key_id, visit.door)
+
+
+def allowed(caller: Caller, route: Route) -> Route:
+    """Return the route without those that the caller's key may not ask. Raises `Forbidden` where nobody is left.
+
+    This comes before the look-up: a stored answer of a model that a key may not ask is not its to have.
+    """
+    card = None if caller.standing is None else caller.standing.card
+    if card is None or not (card.models or card.providers):
+        return route
+    kept = set(permitted(card, [(one.provider, one.model) for one in route.candidates]))
+    if len(kept) == len(route.candidates):
+        return route
+    return replace(
+        route,
+        candidates=tuple(one for one in route.candidates if (one.provider, one.model) in kept),
+        considered=tuple(
+            one if (one.candidate.provider, one.candidate.model) in kept else replace(one, skipped=NOT_ITS_TO_ASK)
+            for one in route.considered
+        ),
+    )
 
 
 def _route_of(kept: Entry, ask: Ask) -> Route:

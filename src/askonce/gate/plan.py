@@ -3,9 +3,25 @@
 from msgspec import Struct
 
 from askonce.cache.fingerprint import Fingerprints
+from askonce.domain.budget import Account, accounts_of
 from askonce.domain.call import Ask, CacheMode, Candidate
-from askonce.domain.ports import Promise, Shape
+from askonce.domain.caller import Caller
+from askonce.domain.ledger import Origin
+from askonce.domain.ports import Promise, Shape, Window
 from askonce.routing.route import Route
+
+
+class Visit(Struct, frozen=True):
+    """Hold who came through which door with a question: what of a request is not the question.
+
+    `door` is its name in the table of doors, `shape` what its replies look like, `window` what it counts in.
+    """
+
+    caller: Caller
+    window: Window | None
+    shape: Shape
+    door: str
+    request_id: str
 
 
 class Plan(Struct, frozen=True):
@@ -20,8 +36,7 @@ class Plan(Struct, frozen=True):
     route: Route
     keys: Fingerprints
     fresh_after_ms: int
-    shape: Shape
-    request_id: str
+    visit: Visit
     promise: Promise | None = None
 
     @property
@@ -38,3 +53,15 @@ class Plan(Struct, frozen=True):
     def tenant(self) -> str:
         """Return who shares the answer."""
         return self.ask.call.tenant
+
+    @property
+    def origin(self) -> Origin:
+        """Return where the request came from, for the ledger."""
+        caller = self.visit.caller
+        return Origin(self.tenant, caller.key_id, caller.user_id, self.visit.door, self.visit.request_id)
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """Return whose budgets a paid call counts into; none for callers whom nothing bounds."""
+        standing = self.visit.caller.standing
+        return () if standing is None else accounts_of(standing)

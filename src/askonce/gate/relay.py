@@ -25,18 +25,20 @@ from askonce.domain.errors import (
     InternalError,
     Invalid,
     KeyReused,
+    OverBudget,
     ProviderFailed,
     ProviderRejected,
     StoreUnavailable,
     error_from_code,
     was_unsent,
 )
-from askonce.domain.outcome import Ending
-from askonce.domain.ports import Answers, Flights, Landing, LeaderLost, Lease, Meter, Promise
+from askonce.domain.ledger import Ending
+from askonce.domain.ports import Answers, Flights, Landing, LeaderLost, Lease, Promise
 from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
 from askonce.gate.settle import UNEXPECTED, Settlement
+from askonce.gate.treasury import Hold, Treasury
 from askonce.gate.unbroken import unbroken
 from askonce.routing.health import Target
 from askonce.routing.route import Tried
@@ -48,8 +50,9 @@ MAX_LEADERS = 3
 # and go with ever new names has more.
 MAX_PROMISES = 1024
 
-# Endings that may come of what a caller sent besides the question: its metadata, its marks for the prompt cache.
-REFUSALS = (Invalid, ProviderRejected)
+# Endings that may come of what a caller sent besides the question (its metadata, its marks for the prompt cache), or of
+# its budget.
+REFUSALS = (Invalid, ProviderRejected, OverBudget)
 
 ABANDONED = "Everyone who waited for this answer has left."
 STOPPING = "This process is shutting down. Ask again."
@@ -78,6 +81,7 @@ class Aloft(Struct, eq=False):
     promises: dict[Promise, CacheMode] = {}
     named: set[Promise] = set()
     replayed: Promise | None = None  # whose answer it landed with, where that was told before
+    hold: Hold | None = None  # what is reserved for it
     refused: bool = False  # another process was refused, perhaps for what its caller had sent besides the question
 
     def promise(self, plan: Plan) -> bool:
@@ -107,13 +111,13 @@ class Relay:
     """Carry answers from where they come from into flights."""
 
     def __init__(
-        self, flights: Flights, answers: Answers, dispatch: Dispatch, settlement: Settlement, meter: Meter
+        self, flights: Flights, answers: Answers, dispatch: Dispatch, settlement: Settlement, treasury: Treasury
     ) -> None:
         self._flights = flights
         self._answers = answers
         self._dispatch = dispatch
         self._settlement = settlement
-        self._meter = meter
+        self._treasury = treasury
 
     async def fly(self, aloft: Aloft) -> None:
         """Bring one flight to its end. Raises defects and cancellation, when the flight has ended."""
@@ -135,7 +139,8 @@ class Relay:
             flight.fail(Draining(STOPPING, retry_after_s=1))
 
     async def _lead_or_mirror(self, aloft: Aloft) -> None:
-        for _ in range(MAX_LEADERS):
+        lost = 0
+        while lost < MAX_LEADERS:
             aloft.lease = await self._board(aloft)
             if aloft.lease is None or aloft.lease.led:
                 await self._lead(aloft)
@@ -145,11 +150,13 @@ class Relay:
                 return
             except LeaderLost:
                 aloft.flight.restart()
-            except REFUSALS:
-                # Asides are no part of the question: those of the caller elsewhere may be to blame, and not ours.
+                lost += 1
+            except REFUSALS as refusal:
+                # The caller elsewhere is to blame, perhaps, and not ours: what it sent besides the question, or its
+                # budget. Of the former there is one try; each of the latter leaves one caller fewer to be refused.
                 if aloft.refused or aloft.flight.begun:
                     raise
-                aloft.refused = True
+                aloft.refused = not isinstance(refusal, OverBudget)
             except StoreUnavailable:
                 aloft.flight.restart()
                 aloft.lease = None
@@ -170,16 +177,16 @@ class Relay:
         """Find the answer or pay for it, and land however that ends."""
         try:
             entry = await self._stored_meanwhile(aloft)
-            answer = await self._ask(aloft) if entry is None else None
+            answer = await self._pay(aloft) if entry is None else None
         except AskonceError as error:
-            await unbroken(self._land(aloft, Landing(None, error.code, error.message, error.retry_after_s)))
+            await unbroken(self._fail(aloft, Landing(None, error.code, error.message, error.retry_after_s)))
             raise
         except asyncio.CancelledError:
             # Who followed from elsewhere takes this as a lost leader, and leads (see `_mirror`).
-            await unbroken(self._land(aloft, Landing(None, FlightLost.code, ABANDONED)))
+            await unbroken(self._fail(aloft, Landing(None, FlightLost.code, ABANDONED)))
             raise
         except Exception:
-            await unbroken(self._land(aloft, Landing(None, InternalError.code, UNEXPECTED)))
+            await unbroken(self._fail(aloft, Landing(None, InternalError.code, UNEXPECTED)))
             raise
         if answer is not None:
             await unbroken(self._bring_home(aloft, answer))
@@ -220,9 +227,11 @@ class Relay:
         """Price and settle a paid answer, and land with it."""
         try:
             priced = await self._dispatch.priced(answer)
-            entry, aloft.stored = await self._settlement.answered(aloft.plan, priced)
+            if aloft.hold is not None:
+                aloft.hold.add(priced)
+            entry, aloft.stored = await self._settlement.answered(aloft.plan, priced, aloft.hold)
         except Exception:
-            await self._land(aloft, Landing(None, InternalError.code, UNEXPECTED))
+            await self._fail(aloft, Landing(None, InternalError.code, UNEXPECTED))
             raise
         await self._bring_in(aloft, entry, from_store=False)
 
@@ -235,6 +244,17 @@ class Relay:
             raise
         aloft.flight.land(entry, from_store=from_store)
         await self._land(aloft, Landing(entry))
+
+    async def _fail(self, aloft: Aloft, landing: Landing) -> None:
+        """Settle what was reserved, then land badly."""
+        if aloft.hold is not None:
+            await self._treasury.settle(aloft.hold)
+        await self._land(aloft, landing)
+
+    async def _pay(self, aloft: Aloft) -> Answer:
+        """Ask, once there is room for it in the budgets of whoever pays."""
+        aloft.hold = await self._treasury.reserve(aloft.plan)
+        return await self._ask(aloft)
 
     async def _ask(self, aloft: Aloft) -> Answer:
         """Ask one after the other until somebody answers. Nobody else is asked once a piece was passed on."""
@@ -311,7 +331,7 @@ class Relay:
             return told
         if not (text or told or charged):
             return Usage(0, 0)
-        guess = await self._meter.usage(aloft.plan.ask.call, aloft.candidate.model, text)
+        guess = await self._dispatch.meter.usage(aloft.plan.ask.call, aloft.candidate.model, text)
         if told is None:
             return guess
         return replace(told, completion_tokens=max(told.completion_tokens, guess.completion_tokens))
@@ -328,7 +348,10 @@ class Relay:
             model_version="",
             took_ms=took_ms,
         )
-        await self._settlement.broken(plan, ending, await self._dispatch.priced(partial), error)
+        priced = await self._dispatch.priced(partial)
+        if aloft.hold is not None:
+            aloft.hold.add(priced)
+        await self._settlement.broken(plan, ending, priced, error)
 
     async def _mirror(self, aloft: Aloft) -> None:
         """Repeat another process's flight here. Raises `LeaderLost`, and what that flight failed with."""

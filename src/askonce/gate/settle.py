@@ -6,6 +6,7 @@ to the observer.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -14,9 +15,11 @@ from askonce.domain.answer import Answer, Entry, pack
 from askonce.domain.call import CacheMode
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, Detail, InternalError, KeyReused, StoreUnavailable
-from askonce.domain.outcome import Ending, Paid, PaidRecord, Spared
+from askonce.domain.ledger import CallRow, Ending
+from askonce.domain.outcome import Spared
 from askonce.domain.ports import Answers, Books, Observer, Promise, Promises
-from askonce.gate.plan import Plan
+from askonce.gate.plan import Plan, Visit
+from askonce.gate.treasury import Hold
 
 UNEXPECTED = "Something unexpected happened here. It has been logged; the operator finds it by the request id."
 
@@ -45,53 +48,48 @@ class Settlement:
         self._clock = clock
         self._observer = observer
 
-    async def answered(self, plan: Plan, answer: Answer) -> tuple[Entry, bool]:
+    async def answered(self, plan: Plan, answer: Answer, hold: Hold | None = None) -> tuple[Entry, bool]:
         """Store and book an answer that was paid; returns the entry and whether it was stored.
 
-        A defect on the way is raised, but what was paid is booked all the same.
+        What was reserved for it is settled with the booking. A defect on the way is raised, but what was paid is
+        booked all the same.
         """
         try:
             entry = self.entry(plan, answer)
             stored = plan.mode != "off" and self._policy.keeps(answer) and await self._keep(entry)
         except Exception:
-            await self.broken(plan, "failed", answer, InternalError(UNEXPECTED))
+            await self.broken(plan, "failed", answer, InternalError(UNEXPECTED), hold)
             raise
-        paid = Paid(
-            tenant=plan.tenant,
-            provider=answer.provider,
-            model=answer.model,
-            ending="answered",
-            counted=plan.mode != "off",
-            cost_nano=answer.cost_nano,
-            prompt_tokens=answer.usage.prompt_tokens,
-            completion_tokens=answer.usage.completion_tokens,
-            saved_prompt_cache_nano=answer.saved_prompt_cache_nano,
-        )
-        await self._book(paid)
-        self._observer.paid(PaidRecord(paid, plan.request_id, answer.took_ms, answer.first_token_ms, stored))
+        row = self._row(plan, answer, "answered", counted=plan.mode != "off", stored=stored)
+        await self._book(row, hold)
+        self._observer.paid(row)
         return entry, stored
 
-    async def broken(self, plan: Plan, ending: Ending, partial: Answer, error: AskonceError) -> None:
-        """Book a call that reached a provider and did not end well, with what it cost as far as is known."""
-        paid = Paid(
-            tenant=plan.tenant,
-            provider=partial.provider,
-            model=partial.model,
-            ending=ending,
-            counted=False,
-            cost_nano=partial.cost_nano,
-            prompt_tokens=partial.usage.prompt_tokens,
-            completion_tokens=partial.usage.completion_tokens,
-        )
-        await self._book(paid)
-        self._observer.paid(
-            PaidRecord(paid, plan.request_id, partial.took_ms, partial.first_token_ms, False, error.code, error.message)
-        )
+    async def broken(
+        self, plan: Plan, ending: Ending, partial: Answer, error: AskonceError, hold: Hold | None = None
+    ) -> None:
+        """Book a call that reached a provider and did not end well, with what it cost as far as is known.
 
-    async def spared(self, tenant: str, entry: Entry, *, coalesced: bool) -> None:
+        With a hold, that is settled as well.
+        """
+        row = self._row(plan, partial, ending, stored=False, error_code=error.code)
+        await self._book(row, hold)
+        self._observer.paid(row)
+
+    async def spared(self, visit: Visit, entry: Entry, *, coalesced: bool) -> None:
         """Book an answer that cost nothing because another call had paid for it."""
-        tokens = entry.prompt_tokens + entry.completion_tokens
-        await self._book(Spared(tenant, "coalesced" if coalesced else "exact", entry.cost_nano, tokens))
+        spared = Spared(
+            entry.tenant,
+            "coalesced" if coalesced else "exact",
+            entry.cost_nano,
+            entry.prompt_tokens + entry.completion_tokens,
+            at_ms=self._clock.wall_ms(),
+            key_id=visit.caller.key_id,
+            door=visit.door,
+            provider=entry.provider,
+            model=entry.model,
+        )
+        await self._book(spared)
 
     async def is_kept(self, promise: Promise) -> bool:
         """Say whether this very request was answered before. Raises `KeyReused` where its name stood for another."""
@@ -137,8 +135,8 @@ class Settlement:
             prompt_tokens=answer.usage.prompt_tokens,
             completion_tokens=answer.usage.completion_tokens,
             answer=pack(answer),
-            shape=plan.shape.name,
-            rendition=plan.shape.rendition(answer),
+            shape=plan.visit.shape.name,
+            rendition=plan.visit.shape.rendition(answer),
         )
 
     async def _keep(self, entry: Entry) -> bool:
@@ -147,9 +145,32 @@ class Settlement:
         except StoreUnavailable:
             return False
 
-    async def _book(self, ending: Paid | Spared) -> None:
+    def _row(self, plan: Plan, answer: Answer, ending: Ending, *, counted: bool = False, **more: Any) -> CallRow:
+        usage = answer.usage
+        return CallRow(
+            at_ms=self._clock.wall_ms(),
+            origin=plan.origin,
+            provider=answer.provider,
+            model=answer.model,
+            model_version=answer.model_version,
+            ending=ending,
+            counted=counted,
+            cost_nano=answer.cost_nano,
+            saved_prompt_cache_nano=answer.saved_prompt_cache_nano,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            estimated=usage.estimated,
+            took_ms=answer.took_ms,
+            first_token_ms=answer.first_token_ms,
+            **more,
+        )
+
+    async def _book(self, ending: CallRow | Spared, hold: Hold | None = None) -> None:
         try:
-            await self._books.book(ending)
+            await self._books.book(ending, None if hold is None else hold.settled())
         except StoreUnavailable as error:
             self._observer.unbooked(ending, error)
 

@@ -24,8 +24,13 @@ def estimate_nano(call: Call, price: Price) -> int:
     ⌈bytes of the messages and tools ÷ 3⌉ + 8 per message at the input's price, plus `maxTokens` (4,096 without) at the
     output's; nothing is taken to be in the vendor's prompt cache.
     """
-    limit = call.params.max_tokens
-    return price.cost_nano(Usage(likely_tokens(call), ASSUMED_ANSWER_TOKENS if limit is None else limit))
+    return price.cost_nano(likely_usage(call))
+
+
+def likely_usage(call: Call) -> Usage:
+    """Estimate a call's tokens, on the high side; vectors have no tokens of their own."""
+    limit = ASSUMED_ANSWER_TOKENS if call.params.max_tokens is None else call.params.max_tokens
+    return Usage(likely_tokens(call), 0 if call.kind == "embedding" else limit, estimated=True)
 
 
 def likely_tokens(call: Call) -> int:

@@ -91,6 +91,11 @@ def start(minute: int) -> bytes:
     return COUNTER + _MINUTE.pack(minute)
 
 
+def key_of(minute: int, what: Tallied) -> bytes:
+    """Return the key of a counter; they are rolled in this order."""
+    return _place(minute, what)[0]
+
+
 @lru_cache(maxsize=8192)
 def _place(minute: int, what: Tallied) -> tuple[bytes, bytes]:
     """Return the key and the packed name of a counter; the same few are counted over and over."""

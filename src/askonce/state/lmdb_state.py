@@ -20,8 +20,10 @@ from askonce.state import lmdb_files as files
 from askonce.state import lmdb_snapshot as snapshots
 from askonce.state.lmdb_answers import LmdbAnswers
 from askonce.state.lmdb_books import LmdbBooks, LmdbThreshold, LmdbWindows
+from askonce.state.lmdb_budgets import LmdbBudgets
 from askonce.state.lmdb_desk import Desk
 from askonce.state.lmdb_flights import LmdbFlights
+from askonce.state.lmdb_outbox import LmdbOutbox
 from askonce.state.lmdb_promises import LmdbPromises
 
 BOOKS_BYTES = 64 << 20  # windows of some 150,000 identities at once, or a few long flights
@@ -50,6 +52,8 @@ class LmdbState:
     promises: LmdbPromises
     windows: LmdbWindows
     books: LmdbBooks
+    outbox: LmdbOutbox
+    budgets: LmdbBudgets
     threshold: LmdbThreshold
     flights: LmdbFlights
 
@@ -94,7 +98,9 @@ class LmdbState:
         self.answers = LmdbAnswers(cache, self._clock)
         self.promises = LmdbPromises(cache, self._clock, self.answers)
         self.windows = LmdbWindows(self._desk, self._clock)
-        self.books = LmdbBooks(self._desk, self.answers, self._since_ms)
+        self.outbox = LmdbOutbox(self._desk)
+        self.budgets = LmdbBudgets(self._desk, self._clock, self._owner, self.outbox.append_in)
+        self.books = LmdbBooks(self._desk, self.answers, self._since_ms, self.outbox, self.budgets)
         self.threshold = LmdbThreshold(self._desk, self._clock, self.answers)
         self.flights = LmdbFlights(self._desk, self._clock, self._owner)
 

@@ -8,11 +8,16 @@ from collections.abc import Mapping, Sequence
 
 from askonce.cache import entry as codec
 from askonce.domain.answer import Entry
+from askonce.domain.budget import Budgets, Settled
 from askonce.domain.clock import Clock
-from askonce.domain.outcome import Paid, Spared, Totals
-from askonce.domain.ports import Entered, Filters, Kept, Knock, Page, Promise, Verdict, Window
+from askonce.domain.ledger import CallRow, Tallied
+from askonce.domain.outcome import Spared, Totals
+from askonce.domain.ports import Books, Entered, Filters, Kept, Knock, Page, Promise, Verdict, Window
 from askonce.limits import window as rule
 from askonce.state import tally
+from askonce.state.memory_budgets import MemoryBudgets, Vault
+from askonce.state.memory_outbox import MemoryOutbox
+from askonce.state.shelf import Shelf
 from askonce.state.solo import Hangar, SoloFlights
 
 # Some 30 MB. Only a flood from very many addresses has more at once, and only while the shared store is away.
@@ -28,8 +33,10 @@ class MemoryState:
         self.answers = MemoryAnswers(clock, capacity_bytes)
         self.promises = MemoryPromises(clock, capacity_bytes // PROMISES_SHARE)
         self.windows = MemoryWindows(clock)
-        self.books = MemoryBooks(clock, self.answers)
-        self.threshold = MemoryThreshold(self.windows, self.answers, self.books)
+        self.outbox = MemoryOutbox()
+        self.budgets = MemoryBudgets(Vault(), clock, owner, self.outbox.put)
+        self.books = MemoryBooks(clock, self.answers, self.outbox, self.budgets)
+        self.threshold = MemoryThreshold(self.windows, self.answers, self.books, clock)
         self.flights = SoloFlights(Hangar(clock), owner)
 
 
@@ -55,14 +62,6 @@ class MemoryWindows:
     async def peek(self, window: Window) -> Verdict:
         """Say whether there is room and how much, without counting anything."""
         return rule.peek(self._shelf, window, self._clock.steady_ns())
-
-
-class Shelf(dict[bytes, bytes]):
-    """Give a dict the shape of a store."""
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Write the value."""
-        self[key] = value
 
 
 class MemoryAnswers:
@@ -185,14 +184,25 @@ class MemoryPromises:
 class MemoryBooks:
     """Keep sums in a dict."""
 
-    def __init__(self, clock: Clock, answers: MemoryAnswers) -> None:
+    def __init__(self, clock: Clock, answers: MemoryAnswers, outbox: MemoryOutbox, budgets: Budgets) -> None:
+        self._clock = clock
         self._answers = answers
+        self._outbox = outbox
+        self._budgets = budgets
         self._since_ms = clock.wall_ms()
         self._sums: dict[str, bytes] = {}
 
-    async def book(self, ending: Paid | Spared) -> None:
-        """Add one ending to its tenant's sums."""
-        self._sums[ending.tenant] = tally.add(self._sums.get(ending.tenant, tally.NOTHING), ending)
+    async def book(self, ending: CallRow | Spared, settled: Settled | None = None) -> None:
+        """Add one ending to its tenant's sums, tell the ledger of it and settle what was reserved for it."""
+        tenant = tally.tenant_of(ending)
+        self._sums[tenant] = tally.add(self._sums.get(tenant, tally.NOTHING), ending)
+        if isinstance(ending, CallRow):
+            await self._outbox.append(ending)
+        else:
+            what = Tallied(ending.tenant, ending.key_id, ending.door, ending.provider, ending.model, ending.kind)
+            await self._outbox.count(ending.at_ms // 60_000, what, ending.saved_nano, ending.saved_tokens)
+        if settled is not None:
+            await self._budgets.settle(settled.reservation, settled.actual)
 
     async def totals(self, tenant: str) -> Totals:
         """Return the sums of one tenant."""
@@ -203,7 +213,8 @@ class MemoryBooks:
 class MemoryThreshold:
     """Admit, look up and count, one after the other: nothing comes between in one process without an await."""
 
-    def __init__(self, windows: MemoryWindows, answers: MemoryAnswers, books: MemoryBooks) -> None:
+    def __init__(self, windows: MemoryWindows, answers: MemoryAnswers, books: Books, clock: Clock) -> None:
+        self._clock = clock
         self._windows = windows
         self._answers = answers
         self._books = books
@@ -216,6 +227,18 @@ class MemoryThreshold:
         entry = await self._answers.find(knock.tenant, knock.keys, knock.fresh_after_ms)
         if entry is not None:
             saved_tokens = entry.prompt_tokens + entry.completion_tokens
-            await self._books.book(Spared(knock.tenant, "exact", entry.cost_nano, saved_tokens))
+            await self._books.book(
+                Spared(
+                    knock.tenant,
+                    "exact",
+                    entry.cost_nano,
+                    saved_tokens,
+                    self._clock.wall_ms(),
+                    knock.key_id,
+                    knock.door,
+                    entry.provider,
+                    entry.model,
+                )
+            )
             self._answers.touch(entry)
         return Entered(verdict, entry)

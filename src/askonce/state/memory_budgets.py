@@ -11,7 +11,7 @@ from askonce.domain.clock import Clock
 from askonce.domain.ledger import AuditRow
 from askonce.limits import budget as rule
 from askonce.limits import meters
-from askonce.state.memory import Shelf
+from askonce.state.shelf import Shelf
 
 Append: TypeAlias = Callable[[AuditRow], None]
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from askonce.domain.credentials import mint_id
-from askonce.domain.ledger import Batch, CountRow, Record, SampleRow, Stock, Tallied
-from askonce.state.counters import HOUR
+from askonce.domain.ledger import AuditRow, Batch, CountRow, Record, SampleRow, Stock, Tallied
+from askonce.state.counters import HOUR, key_of
 from askonce.state.lmdb_outbox import OUTBOX_BYTES, OVERHEAD, SHARES, full
 from askonce.state.mending import packed
 
@@ -43,6 +43,11 @@ class MemoryOutbox:
         self._records += taken
         self._dropped += dropped
 
+    def put(self, row: AuditRow | CountRow) -> None:
+        """Add a record whatever room there is: for acts that cannot be refused."""
+        self._source = self._source or mint_id()
+        self._records.append((row, _weight(row)))
+
     async def head(self, size: int) -> Batch | None:
         """Return the oldest records, at most `size`."""
         found = tuple(record for record, _ in self._records[:size])
@@ -64,14 +69,14 @@ class MemoryOutbox:
         """Bring the counters of all minutes but the open one into the outbox; returns how many."""
         rolled = 0
         crowded = self._size() >= SHARES[CountRow] * self._bound
-        for minute, what in sorted(self._counters, key=lambda place: place[0]):
+        for minute, what in sorted(self._counters, key=lambda place: key_of(*place)):
             if minute == open_minute:
                 continue
             sums = self._counters.pop((minute, what))
             if crowded:
                 self._add(minute - minute % HOUR, what, sums)
             else:
-                self._put(_row(minute, what, sums))
+                self.put(_row(minute, what, sums))
                 rolled += 1
         return rolled
 
@@ -81,10 +86,6 @@ class MemoryOutbox:
 
     def _size(self) -> int:
         return sum(size for _, size in self._records)
-
-    def _put(self, row: CountRow) -> None:
-        self._source = self._source or mint_id()
-        self._records.append((row, _weight(row)))
 
     def _add(self, minute: int, what: Tallied, more: _Sums) -> None:
         sums = self._counters.setdefault((minute, what), _Sums())

@@ -7,7 +7,8 @@ so that no lying vendor can stop the books.
 import struct
 from typing import NamedTuple
 
-from askonce.domain.outcome import Paid, Spared, Totals
+from askonce.domain.ledger import CallRow
+from askonce.domain.outcome import Spared, Totals
 
 TALLY = struct.Struct("<11q")
 _MOST = 2**63 - 1
@@ -41,13 +42,18 @@ def add_hit(packed: bytes, saved_nano: int, saved_tokens: int) -> bytes:
     return TALLY.pack(hits + 1, m, c, f, a, u, spent, exact, coalesced, tokens, cached)
 
 
-def add(packed: bytes, ending: Paid | Spared) -> bytes:
+def add(packed: bytes, ending: CallRow | Spared) -> bytes:
     """Add one ending."""
     sums = [mine + more for mine, more in zip(TALLY.unpack(packed), _worth(ending), strict=True)]
     return TALLY.pack(*(sums if max(sums) <= _MOST else [min(total, _MOST) for total in sums]))
 
 
-def _worth(ending: Paid | Spared) -> Tally:
+def tenant_of(ending: CallRow | Spared) -> str:
+    """Return whose sums an ending adds to."""
+    return ending.tenant if isinstance(ending, Spared) else ending.origin.tenant
+
+
+def _worth(ending: CallRow | Spared) -> Tally:
     """Say what one ending adds to the sums."""
     if isinstance(ending, Spared):
         if ending.kind == "exact":

@@ -6,7 +6,8 @@ import structlog
 from msgspec.structs import asdict
 
 from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
-from askonce.domain.outcome import Paid, PaidRecord, Spared
+from askonce.domain.ledger import CallRow
+from askonce.domain.outcome import Spared
 
 LATER_S = 0.005  # behind the answer, and so few at once that others do not wait for them
 # Errors whose sentence ends in the vendor's own words, which may quote the prompt.
@@ -24,12 +25,12 @@ class RequestLog:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[PaidRecord] = []
+        self._waiting: list[CallRow] = []
 
-    def paid(self, record: PaidRecord) -> None:
+    def paid(self, row: CallRow) -> None:
         """Log a call that reached a provider."""
-        self._waiting.append(record)
-        if record.paid.ending != "answered":
+        self._waiting.append(row)
+        if row.ending != "answered":
             self.flush()  # rare, and wanted most where things go wrong
         elif len(self._waiting) == 1:
             try:
@@ -42,10 +43,10 @@ class RequestLog:
     def flush(self) -> None:
         """Write the lines that wait."""
         waiting, self._waiting = self._waiting, []
-        for record in waiting:
-            _write(record)
+        for row in waiting:
+            _write(row)
 
-    def unbooked(self, ending: Paid | Spared, error: StoreUnavailable) -> None:
+    def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Log an ending in full that the books did not take, so that it can be added by hand."""
         _log.error("not_booked", kind=type(ending).__name__, reason=error.message, **asdict(ending))
 
@@ -59,21 +60,22 @@ class RequestLog:
         _log.error("defect", exc_info=error)
 
 
-def _write(record: PaidRecord) -> None:
-    paid = record.paid
-    write = _log.info if paid.ending == "answered" else _log.warning
+def _write(row: CallRow) -> None:
+    write = _log.info if row.ending == "answered" else _log.warning
     write(
         "provider_call",
-        request_id=record.request_id,
-        tenant=paid.tenant,
-        provider=paid.provider,
-        model=paid.model,
-        ending=paid.ending,
-        cost_nano=paid.cost_nano,
-        prompt_tokens=paid.prompt_tokens,
-        completion_tokens=paid.completion_tokens,
-        took_ms=record.took_ms,
-        first_token_ms=record.first_token_ms,
-        stored=record.stored,
-        **({"code": record.error_code} if record.error_code else {}),
+        request_id=row.origin.request_id,
+        tenant=row.origin.tenant,
+        **({"key_id": row.origin.key_id} if row.origin.key_id else {}),
+        door=row.origin.door,
+        provider=row.provider,
+        model=row.model,
+        ending=row.ending,
+        cost_nano=row.cost_nano,
+        prompt_tokens=row.prompt_tokens,
+        completion_tokens=row.completion_tokens,
+        took_ms=row.took_ms,
+        first_token_ms=row.first_token_ms,
+        stored=row.stored,
+        **({"code": row.error_code} if row.error_code else {}),
     )

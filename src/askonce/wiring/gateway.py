@@ -27,10 +27,11 @@ from askonce.domain.ports import Flights
 from askonce.domain.usage import Usage
 from askonce.gate.admission import Admission
 from askonce.gate.answering import Answering
-from askonce.gate.dispatch import Dispatch, Outlets
+from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement, Stores
+from askonce.gate.treasury import Treasury
 from askonce.localmodel import status as local_status
 from askonce.providers import catalog
 from askonce.providers.embeddings import input_tokens
@@ -158,10 +159,13 @@ class Gateway:
         # A lone worker has nobody to share its flights with; then leases need not leave the process.
         flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock, is_alone=True), "0:solo")
         outlets = Outlets(self._providers, places_of(config))
-        dispatch = Dispatch(outlets, self._prices, config.deadlines.total_s, self._health, random.random)
+        dispatch = Dispatch(
+            outlets, Bills(self._prices, _TokenMeter()), config.deadlines.total_s, self._health, random.random
+        )
         stores = Stores(state.answers, state.promises, state.books)
         settlement = Settlement(stores, policy, clock, self._observer)
-        relay = Relay(flights, state.answers, dispatch, settlement, _TokenMeter())
+        treasury = Treasury(state.budgets, state.outbox, self._prices, clock)
+        relay = Relay(flights, state.answers, dispatch, settlement, treasury)
         answering = Answering(relay, flights, dispatch, settlement, self._observer)
         return answering, Road(self._router, policy, self._threshold, answering, clock)
 
@@ -175,11 +179,11 @@ class Gateway:
             admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
             windows=self._threshold,
             asking={
-                "generate": AskDoor(NATIVE, desk),
-                "chat_completions": AskDoor(CHAT, desk, voice_of("/v1/chat/completions")),
-                "responses": AskDoor(RESPONSES, desk, voice_of("/v1/responses")),
-                "messages": AskDoor(MESSAGES, desk, voice_of("/v1/messages")),
-                "embeddings": AskDoor(EMBEDDINGS, desk, voice_of("/v1/embeddings")),
+                "generate": AskDoor("generate", NATIVE, desk),
+                "chat_completions": AskDoor("chat_completions", CHAT, desk, voice_of("/v1/chat/completions")),
+                "responses": AskDoor("responses", RESPONSES, desk, voice_of("/v1/responses")),
+                "messages": AskDoor("messages", MESSAGES, desk, voice_of("/v1/messages")),
+                "embeddings": AskDoor("embeddings", EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                 "count_tokens": self._count_door(desk.intake),
                 "model_list": models,
                 "model_object": models,
