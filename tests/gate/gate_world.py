@@ -405,6 +405,17 @@ class World:
         finally:
             outcome.leave()
 
+    async def stream_as(self, ask: Ask, caller: Caller) -> Arrival:
+        """Travel the road as somebody's streamed request, and return the end."""
+        outcome = await self.set_out(ask, caller)
+        assert isinstance(outcome, Joined)
+        try:
+            while await outcome.more() is not None:
+                continue
+            return await outcome.arrival()
+        finally:
+            outcome.leave()
+
     async def set_out(self, ask: Ask, caller: Caller = CALLER) -> Entry | Joined:
         """Pass the threshold; raises what went wrong behind it."""
         outcome = (await self.road.travel(ask, visit(caller))).outcome
