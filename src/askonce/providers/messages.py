@@ -42,6 +42,7 @@ from askonce.wire.sse import Decoder, SseTooLarge
 VERSION = "2023-06-01"
 OVERLOADED = 529  # Anthropic's "Errors"
 BETAS = "anthropic-beta"
+PING = "ping"
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -181,6 +182,8 @@ class _Reading:
         self._reader = StreamReader(who)
         self._failure: AskonceError | None = None
         self._told = 0  # times
+        self._begun = False
+        reply.begins_with_an_event()
 
     async def pieces(self) -> list[Piece | Usage]:
         """Return the next pieces, and what was told of usage; none at the end.
@@ -204,7 +207,12 @@ class _Reading:
     def _take(self, chunk: bytes) -> list[Piece | Usage]:
         pieces: list[Piece | Usage] = []
         try:
-            for event in self._decoder.feed(chunk):
+            events = self._decoder.feed(chunk)
+            # Pings come before the answer as well as within it; only there they tell that it goes on.
+            self._begun = self._begun or any(event.event != PING for event in events)
+            if events and self._begun:
+                self._reply.heard()
+            for event in events:
                 pieces += self._reader.take(event.data)
         except SseTooLarge:
             self._failure = ProviderFailed(f"{self._who} sent an event that is too long.")
