@@ -22,7 +22,7 @@ from tests.providers.upstream import Exchange, Play, Upstream, heard, reply, sil
 
 from askonce.domain.answer import Answer, Delta, Piece, ToolDelta
 from askonce.domain.call import Aside, Call, Candidate, Message, Params, Tool
-from askonce.domain.content import Text, ToolCall
+from askonce.domain.content import Foreign, Text, ToolCall
 from askonce.domain.errors import (
     AskonceError,
     ContextExceeded,
@@ -146,11 +146,14 @@ class _Unended:
 
 def test_a_server_that_ignores_stream_is_understood() -> None:
     async def test(provider: MessagesProvider, up: Upstream) -> None:
-        piece, got = await everything(provider, call(stream=True))
-        assert piece == Delta("Hello")
+        (got,) = await everything(provider, call(stream=True))
         assert isinstance(got, Answer)
+        assert got.text == "Before it.Behind it."
+        kinds = [part.kind if isinstance(part, Foreign) else type(part).__name__ for part in got.parts]
+        assert kinds == ["Text", "server_tool_use", "Text"]  # no piece has torn them apart
 
-    play(answer(), test)
+    searched = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
+    play(answer(text_block("Before it."), searched, text_block("Behind it.")), test)
 
 
 def test_usage_that_the_vendor_does_not_send_is_estimated() -> None:

@@ -1,7 +1,8 @@
 """Any endpoint that speaks Anthropic's Messages, as a `Provider`.
 
 Rules of this file, besides those of `chat`:
-- A stream is whole only after its stop reason.
+- A stream is whole only after its stop reason. A plain reply to a call that was to stream has no pieces: whoever writes
+  the stream has the whole answer at once, with all blocks in their order, also those that no piece can carry.
 - The version is fixed: 2023-06-01 takes everything that a question can hold, `temperature` included, which later
   versions do not know (Anthropic's "Versions"). Betas that a caller asked for are passed on as they came.
 - Counting tokens and listing models cost nothing.
@@ -17,7 +18,6 @@ from askonce.domain.call import Call, Candidate
 from askonce.domain.content import Text, text_of
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderDenied, ProviderFailed, UnknownModel, unsent
 from askonce.domain.ports import Provider
-from askonce.domain.progress import pieces_of
 from askonce.domain.usage import Usage
 from askonce.providers.catalog import Vendor
 from askonce.providers.chat import PROBE_S, SETTLE_S, Address, Endpoint
@@ -74,8 +74,7 @@ class MessagesProvider:
         async with self._http.exchange(self._request(address, "messages", body, _betas(call)), limits) as reply:
             if reply.status != 200:
                 raise await self._failure(reply, address, model)
-            streamed = call.stream and not reply.headers.get("content-type", "").startswith("application/json")
-            if streamed:
+            if call.stream and not reply.headers.get("content-type", "").startswith("application/json"):
                 reading = _Reading(reply, who)
                 while pieces := await reading.pieces():
                     for piece in pieces:
@@ -85,9 +84,6 @@ class MessagesProvider:
             else:
                 whole = decode_answer(await reply.body(), who)
         answer = await self._answer(call, model, whole)
-        if call.stream and not streamed:
-            for piece in pieces_of(answer):
-                yield piece
         took_ms = _ms_since(started)
         yield msgspec.structs.replace(answer, took_ms=took_ms, first_token_ms=first_ms or took_ms)
 
