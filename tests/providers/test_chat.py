@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -396,3 +397,51 @@ def test_what_cannot_be_said_is_refused_before_anything_is_sent() -> None:
         assert up.seen == []
 
     play(answer(), test)
+
+
+COMMENT = b": still here\n\n"
+
+
+async def nothing_but(exchange: Exchange, beat: bytes) -> None:
+    while not exchange.gone.is_set():
+        exchange.chunk(beat)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(exchange.gone.wait(), 0.01)
+
+
+def test_neither_a_head_nor_comments_begin_a_stream() -> None:
+    async def stalling(exchange: Exchange) -> None:
+        exchange.open_stream()
+        await nothing_but(exchange, COMMENT)
+
+    async def test(provider: ChatProvider, up: Upstream) -> None:
+        with pytest.raises(ProviderTimeout, match="did not answer in time"):
+            await everything(provider, stream=True)
+
+    play(stalling, test, Limits(5, 0.1, 5, 5))
+
+
+def test_comments_are_no_progress_within_a_stream() -> None:
+    async def stalling(exchange: Exchange) -> None:
+        exchange.open_stream()
+        exchange.event(piece("Hel"))
+        await nothing_but(exchange, COMMENT)
+
+    async def test(provider: ChatProvider, up: Upstream) -> None:
+        with pytest.raises(ProviderTimeout, match="nothing more"):
+            await everything(provider, stream=True)
+
+    play(stalling, test, Limits(5, 5, 0.1, 5))
+
+
+def test_a_stream_has_the_first_bytes_time_until_its_first_event_even_after_its_head() -> None:
+    async def thinking(exchange: Exchange) -> None:
+        exchange.open_stream()
+        await asyncio.sleep(0.15)
+        exchange.event(piece("Hello", "stop"))
+        exchange.close_stream()
+
+    async def test(provider: ChatProvider, up: Upstream) -> None:
+        assert isinstance((await everything(provider, stream=True))[-1], Answer)
+
+    play(thinking, test, Limits(5, 5, 0.05, 5))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import msgspec
 import pytest
 from msgspec import Raw
 from tests.providers.anthropic_upstream import (
@@ -12,6 +13,7 @@ from tests.providers.anthropic_upstream import (
     failure,
     message,
     play_events,
+    sent,
     stream,
     text_block,
     tool_block,
@@ -20,7 +22,7 @@ from tests.providers.upstream import Exchange, Play, Upstream, heard, reply, sil
 
 from askonce.domain.answer import Answer, Delta, Piece, ToolDelta
 from askonce.domain.call import Aside, Call, Candidate, Message, Params, Tool
-from askonce.domain.content import Text, ToolCall
+from askonce.domain.content import Foreign, Text, ToolCall
 from askonce.domain.errors import (
     AskonceError,
     ContextExceeded,
@@ -144,11 +146,14 @@ class _Unended:
 
 def test_a_server_that_ignores_stream_is_understood() -> None:
     async def test(provider: MessagesProvider, up: Upstream) -> None:
-        piece, got = await everything(provider, call(stream=True))
-        assert piece == Delta("Hello")
+        (got,) = await everything(provider, call(stream=True))
         assert isinstance(got, Answer)
+        assert got.text == "Before it.Behind it."
+        kinds = [part.kind if isinstance(part, Foreign) else type(part).__name__ for part in got.parts]
+        assert kinds == ["Text", "server_tool_use", "Text"]  # no piece has torn them apart
 
-    play(answer(), test)
+    searched = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
+    play(answer(text_block("Before it."), searched, text_block("Behind it.")), test)
 
 
 def test_usage_that_the_vendor_does_not_send_is_estimated() -> None:
@@ -293,3 +298,29 @@ def test_usage_is_told_as_soon_as_it_is_known() -> None:
         assert told[-1] == whole.usage
 
     play(stream(text_block("Hello")), test)
+
+
+def test_pings_do_not_begin_an_answer_but_keep_it_alive() -> None:
+    whole = events_of(message(text_block("Hello")))
+
+    async def pinging(exchange: Exchange) -> None:
+        exchange.open_stream()
+        if exchange.seen.json["temperature"]:
+            exchange.chunk(sent(whole[0]))
+            for _ in range(10):
+                exchange.chunk(sent({"type": "ping"}))
+                await asyncio.sleep(0.05)
+            for event in whole[1:]:
+                exchange.chunk(sent(event))
+            exchange.close_stream()
+        while not exchange.gone.is_set():
+            exchange.chunk(sent({"type": "ping"}))
+            await asyncio.sleep(0.01)
+
+    async def test(provider: MessagesProvider, up: Upstream) -> None:
+        with pytest.raises(ProviderTimeout, match="did not answer in time"):
+            await everything(provider, call(stream=True))
+        warm = msgspec.structs.replace(call(stream=True), params=Params(temperature=1.0, max_tokens=9))
+        assert isinstance((await everything(provider, warm))[-1], Answer)
+
+    play(pinging, test, Limits(5, 0.3, 0.3, 5))

@@ -1,6 +1,7 @@
 """Questions go out in Anthropic's shape."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -153,6 +154,17 @@ IMAGES = [
     (Image(url="https://x/y"), {"type": "url", "url": "https://x/y"}),
     (Image(media_type="image/png", data="AA=="), {"type": "base64", "media_type": "image/png", "data": "AA=="}),
     (Image(url="data:image/gif;base64,AA=="), {"type": "base64", "media_type": "image/gif", "data": "AA=="}),
+    # RFC 2397: parameters, words in any case, data that is percent-encoded or no base64.
+    (
+        Image(url="data:image/png;charset=utf-8;base64,AA=="),
+        {"type": "base64", "media_type": "image/png", "data": "AA=="},
+    ),
+    (Image(url="DATA:image/PNG;BASE64,AA=="), {"type": "base64", "media_type": "image/png", "data": "AA=="}),
+    (
+        Image(url="data:image/png;base64,%2BA%3D%3D"),
+        {"type": "base64", "media_type": "image/png", "data": "+A=="},
+    ),
+    (Image(url="data:image/gif,GIF%00"), {"type": "base64", "media_type": "image/gif", "data": "R0lGAA=="}),
     (Image(url="https://x/y", detail="auto"), {"type": "url", "url": "https://x/y"}),
 ]
 
@@ -161,6 +173,46 @@ IMAGES = [
 def test_images(image: Image, source: Any) -> None:
     sent = asked(Message("user", (image,)))
     assert sent["messages"][0]["content"] == [{"type": "image", "source": source}]
+
+
+@pytest.mark.parametrize("url", ["data:;base64,AA==", "data:,AA", "data:image/png"])
+def test_a_picture_of_no_type_is_refused_by_name(url: str) -> None:
+    assert refused(Message("user", (Text("See"), Image(url=url)))) == {"messages.0.content.1"}
+
+
+def test_a_turn_of_nothing_is_refused_by_name_but_for_the_assistants_last() -> None:
+    # API reference, "messages": all but the optional final assistant message must have content.
+    unsigned = Message("assistant", (Thinking("theirs"),))
+    assert refused(HI, unsigned, HI) == {"messages.1"}
+    assert refused(Message("user", "")) == {"messages.0"}
+    assert refused(HI, Message("assistant", ""), HI) == {"messages.1"}
+    assert asked(HI, Message("assistant", ""))["messages"][1] == {"role": "assistant", "content": ""}
+    assert len(asked(HI, unsigned, Message("assistant", "So."), HI)["messages"]) == 3
+
+
+def test_a_beginning_of_the_answer_reaches_the_vendor() -> None:
+    # Guide "Prefill Claude's response"; models that take none say so themselves.
+    assert asked(HI, Message("assistant", "{"))["messages"][1] == {"role": "assistant", "content": "{"}
+
+
+def test_ids_of_calls_are_made_valid_the_same_way_in_the_call_and_its_result() -> None:
+    # API reference, `tool_use.id`: ^[a-zA-Z0-9_-]+$
+    ids = ["functions.look:0", "functions_look_0", "functions/look:0", "", "é" * 90, "call_1"]
+    called = Message("assistant", tuple(ToolCall(one, "look", "{}") for one in ids))
+    sent = asked(HI, called, *(Message("tool", (ToolResult(one, (Text("so"),)),)) for one in ids))["messages"]
+    written = [block["id"] for block in sent[1]["content"]]
+    assert [block["tool_use_id"] for block in sent[2]["content"]] == written
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", one) for one in written)
+    assert len(set(written)) == len(ids)
+    assert (written[1], written[5]) == (ids[1], ids[5])
+    assert written[0].startswith("functions_look_0_")
+
+
+def test_the_id_of_a_result_that_only_this_shape_has_is_made_valid_too() -> None:
+    raw = Raw(b'{"content":[{"type":"document"}],"tool_use_id":"a.b","type":"tool_result"}')
+    called, told = ToolCall("a.b", "look", "{}"), Foreign("anthropic", "tool_result", raw)
+    sent = asked(HI, Message("assistant", (called,)), Message("user", (told,)), shape="anthropic")["messages"]
+    assert sent[2]["content"][0]["tool_use_id"] == sent[1]["content"][0]["id"] != "a.b"
 
 
 def test_thoughts_go_back_with_their_signature_and_others_stay_here() -> None:

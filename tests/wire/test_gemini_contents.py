@@ -48,6 +48,14 @@ def test_the_systems_words_stand_apart() -> None:
     }
 
 
+@pytest.mark.parametrize("model", [NEW, OLD])
+def test_a_data_url_is_inline(model: str) -> None:
+    said = Message("user", (Image(url="data:image/png;name=x;base64,AAAA"),))
+    assert contents(said, model=model)[0]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]
+    with pytest.raises(Invalid, match="without the type"):
+        contents(Message("user", (Image(url="data:;base64,AAAA"),)), model=model)
+
+
 def test_roles_are_user_and_model() -> None:
     assert contents(Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "")) == [
         {"role": "user", "parts": [{"text": "Hi"}]},

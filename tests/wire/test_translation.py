@@ -131,6 +131,19 @@ def test_a_question_goes_through_both_shapes_one_after_the_other_unchanged(call:
     assert meaning(over_chat(over_messages(call))) == call
 
 
+@pytest.mark.parametrize(
+    "encode", [lambda call: openai.encode_call(call, "m", WIDE), lambda call: gemini.encode_call(call, GEMINI)]
+)
+def test_a_beginning_of_the_answer_is_refused_where_nobody_would_go_on_with_it(encode: Any) -> None:
+    turns = [USER, {"role": "assistant", "content": "{"}]
+    begun = MESSAGES.read(json.dumps(ASKED | {"messages": turns}).encode(), "t", CacheWish()).call
+    with pytest.raises(Invalid, match="beginning of the answer") as caught:
+        encode(begun)
+    assert [detail.field for detail in caught.value.details] == ["messages[1]"]
+    # In OpenAI's shape it is a turn like any other.
+    encode(CHAT.read(json.dumps({"model": "m", "messages": turns}).encode(), "t", CacheWish()).call)
+
+
 def entry(answer: Answer) -> Entry:
     return Entry(b"k" * 32, "t", "p", "m", 1, 2, 0, 0, 0, pack(answer))
 

@@ -133,8 +133,18 @@ SETTINGS: tuple[Setting, ...] = (
         shown_default="`$XDG_CACHE_HOME/askonce/models`, else `~/.cache/askonce/models`",
     ),
     _span("connect_timeout", "deadlines.connect_s", 0.05, "How long connecting to a provider may take."),
-    _span("first_byte_timeout", "deadlines.first_byte_s", 0.05, "How long a provider may be silent before it answers."),
-    _span("idle_timeout", "deadlines.idle_s", 0.05, "How long a provider may pause within an answer."),
+    _span(
+        "first_byte_timeout",
+        "deadlines.first_byte_s",
+        0.05,
+        "How long a provider may take to begin its answer: in a stream until the first event that is no ping.",
+    ),
+    _span(
+        "idle_timeout",
+        "deadlines.idle_s",
+        0.05,
+        "How long a provider may pause within an answer; in a stream between events.",
+    ),
     _span("total_timeout", "deadlines.total_s", 0.05, "How long one provider call may take."),
     Setting(
         "log_level", "log_level", "choice", values.choice("debug", "info", "warning", "error"), "Least level to log."

@@ -164,6 +164,7 @@ class _Reading:
         self._decoder = Decoder()
         self._done = False
         self._failure: ProviderFailed | None = None
+        reply.begins_with_an_event()
 
     async def pieces(self) -> list[Piece]:
         """Return the next pieces, joined only from what came together; none at the end. Raises `ProviderFailed`.
@@ -184,7 +185,10 @@ class _Reading:
     def _take(self, piece: bytes) -> list[Piece]:
         pieces: list[Piece] = []
         try:
-            for event in self._decoder.feed(piece):
+            events = self._decoder.feed(piece)
+            if events:
+                self._reply.heard()
+            for event in events:
                 if event.data == DONE:
                     self._done = True
                     break

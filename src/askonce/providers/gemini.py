@@ -161,6 +161,7 @@ class _Reading:
         self._who = who
         self._decoder = Decoder()
         self._broken: AskonceError | None = None
+        reply.begins_with_an_event()
 
     async def pieces(self) -> list[Piece]:
         """Return the next pieces; none at the end. What came before a failure is returned before it is raised."""
@@ -174,7 +175,10 @@ class _Reading:
     def _take(self, data: bytes) -> list[Piece]:
         pieces: list[Piece] = []
         try:
-            for event in self._decoder.feed(data):
+            events = self._decoder.feed(data)
+            if events:
+                self._reply.heard()
+            for event in events:
                 pieces += self._gathered.add(event.data)
         except SseTooLarge:
             self._broken = ProviderFailed(f"{self._who} sent an event that is too long.")

@@ -41,7 +41,10 @@ Origin = tuple[str, str, int, Proxy | None]
 
 
 class Limits(Struct, frozen=True):
-    """Bound one exchange, in seconds: connecting, the first byte, the gap between bytes, everything."""
+    """Bound one exchange, in seconds: connecting, the answer's begin, the gap within it, everything.
+
+    An answer begins with its head, a stream of events with its first event (see `Reply.begins_with_an_event`).
+    """
 
     connect_s: float
     first_byte_s: float
@@ -62,12 +65,25 @@ class Request(Struct, frozen=True):
 class Reply:
     """Hold a reply's status and headers, and its body as it comes."""
 
-    def __init__(self, connection: Connection, deadline: "_Deadline") -> None:
+    def __init__(self, connection: Connection, deadline: "_Deadline", first_until: float) -> None:
         self.status = connection.status
         self.headers: Mapping[str, str] = connection.headers
         self._connection = connection
         self._deadline = deadline
+        self._first_until = first_until
+        self._until: float | None = None  # in a stream of events: the loop's time at which the next one is late
         self._size = 0
+
+    def begins_with_an_event(self) -> None:
+        """Count the time for the answer's begin on until `heard`: a head, comments and pings answer nothing yet.
+
+        From then on the gap is one between events, whatever else comes.
+        """
+        self._until = self._first_until
+
+    def heard(self) -> None:
+        """Take note that an event came: the next one has the time of a gap."""
+        self._until = self._deadline.until(self._deadline.limits.idle_s)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body piece by piece, none held back. Raises `ProviderFailed`, `ProviderTimeout`."""
@@ -76,11 +92,12 @@ class Reply:
 
     async def piece(self) -> bytes:
         """Return the next piece, b"" at the end. Raises `ProviderFailed`, `ProviderTimeout`."""
-        deadline = self._deadline
+        deadline, until = self._deadline, self._until
         try:
-            piece = await self._connection.piece(deadline.until(deadline.limits.idle_s))
+            piece = await self._connection.piece(deadline.until(deadline.limits.idle_s) if until is None else until)
         except FOREIGN as error:  # by hand: `over` cost 3 of the 80 µs that a streamed piece took
-            raise deadline.translated(error, "sent nothing more for too long") from None
+            late = "did not answer in time" if until == self._first_until else "sent nothing more for too long"
+            raise deadline.translated(error, late) from None
         self._size += len(piece)
         if self._size > MAX_BODY_BYTES:
             raise ProviderFailed(f"{self._deadline.who} sent more than {MAX_BODY_BYTES >> 20} MiB.")
@@ -142,12 +159,13 @@ class Http:
             raise
         try:
             connection.send(message)
+            first_until = deadline.until(limits.first_byte_s)
             with deadline.over("did not answer in time"):
-                await connection.head(deadline.until(limits.first_byte_s))
+                await connection.head(first_until)
         except BaseException:
             self.end(origin, connection)
             raise
-        return Reply(connection, deadline), origin, connection
+        return Reply(connection, deadline, first_until), origin, connection
 
     def end(self, origin: Origin, connection: Connection) -> None:
         """Do what leaving an exchange does."""

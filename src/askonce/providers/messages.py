@@ -1,7 +1,8 @@
 """Any endpoint that speaks Anthropic's Messages, as a `Provider`.
 
 Rules of this file, besides those of `chat`:
-- A stream is whole only after its stop reason.
+- A stream is whole only after its stop reason. A plain reply to a call that was to stream has no pieces: whoever writes
+  the stream has the whole answer at once, with all blocks in their order, also those that no piece can carry.
 - The version is fixed: 2023-06-01 takes everything that a question can hold, `temperature` included, which later
   versions do not know (Anthropic's "Versions"). Betas that a caller asked for are passed on as they came.
 - Counting tokens and listing models cost nothing.
@@ -17,7 +18,6 @@ from askonce.domain.call import Call, Candidate
 from askonce.domain.content import Text, text_of
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderDenied, ProviderFailed, UnknownModel, unsent
 from askonce.domain.ports import Provider
-from askonce.domain.progress import pieces_of
 from askonce.domain.usage import Usage
 from askonce.providers.catalog import Vendor
 from askonce.providers.chat import PROBE_S, SETTLE_S, Address, Endpoint
@@ -42,6 +42,7 @@ from askonce.wire.sse import Decoder, SseTooLarge
 VERSION = "2023-06-01"
 OVERLOADED = 529  # Anthropic's "Errors"
 BETAS = "anthropic-beta"
+PING = "ping"
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -73,8 +74,7 @@ class MessagesProvider:
         async with self._http.exchange(self._request(address, "messages", body, _betas(call)), limits) as reply:
             if reply.status != 200:
                 raise await self._failure(reply, address, model)
-            streamed = call.stream and not reply.headers.get("content-type", "").startswith("application/json")
-            if streamed:
+            if call.stream and not reply.headers.get("content-type", "").startswith("application/json"):
                 reading = _Reading(reply, who)
                 while pieces := await reading.pieces():
                     for piece in pieces:
@@ -84,9 +84,6 @@ class MessagesProvider:
             else:
                 whole = decode_answer(await reply.body(), who)
         answer = await self._answer(call, model, whole)
-        if call.stream and not streamed:
-            for piece in pieces_of(answer):
-                yield piece
         took_ms = _ms_since(started)
         yield msgspec.structs.replace(answer, took_ms=took_ms, first_token_ms=first_ms or took_ms)
 
@@ -181,6 +178,8 @@ class _Reading:
         self._reader = StreamReader(who)
         self._failure: AskonceError | None = None
         self._told = 0  # times
+        self._begun = False
+        reply.begins_with_an_event()
 
     async def pieces(self) -> list[Piece | Usage]:
         """Return the next pieces, and what was told of usage; none at the end.
@@ -204,7 +203,12 @@ class _Reading:
     def _take(self, chunk: bytes) -> list[Piece | Usage]:
         pieces: list[Piece | Usage] = []
         try:
-            for event in self._decoder.feed(chunk):
+            events = self._decoder.feed(chunk)
+            # Pings come before the answer as well as within it; only there they tell that it goes on.
+            self._begun = self._begun or any(event.event != PING for event in events)
+            if events and self._begun:
+                self._reply.heard()
+            for event in events:
                 pieces += self._reader.take(event.data)
         except SseTooLarge:
             self._failure = ProviderFailed(f"{self._who} sent an event that is too long.")

@@ -5,6 +5,8 @@ The format is Anthropic's API reference, "Messages" (`POST /v1/messages`, versio
   "Mid-conversation system messages"); models before Claude Opus 4.8 do not know them, so for those they are refused.
 - Turns of one side that follow each other are one message, as Anthropic itself would have it; results of tools are
   the user's. A turn that is a single text is written as that text.
+- A turn without content is refused, as Anthropic would; only the assistant's last may be empty (API reference,
+  `messages`). One of nothing but another vendor's thoughts is such a turn.
 - `max_tokens` is required. Without one: the most that an old model can write, else `MAX_TOKENS`.
 - What Anthropic cannot be told is refused by name before anything is paid: penalties, `seed`, JSON without a schema,
   `temperature` over 1, names of participants. A penalty of 0 says nothing. A schema's name is a label and stays here.
@@ -113,8 +115,9 @@ def _max_tokens(call: Call, model: str) -> int:
 class _Turn:
     """Gather what one side says before the other speaks."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, field: str) -> None:
         self.role = role
+        self.field = field  # where it begins
         self._texts: list[str] = []  # the messages that are a single text and nothing else
         self._count = 0
         self.blocks: list[Json] = []
@@ -142,11 +145,14 @@ def _conversation(call: Call, model: str, problems: Problems) -> Json:
         marks = Marks(call.asides, ("messages", index))
         blocks = write_blocks(as_parts(message.content), marks, f"{field}.content", problems)
         if not turns or turns[-1].role != role:
-            turns.append(_Turn(role))
+            turns.append(_Turn(role, field))
         turns[-1].add(message, blocks, bare=not marks)
     body: Json = {}
     if turns and turns[0].role == "system":
         body["system"] = turns.pop(0).content
+    for turn in turns[:-1] if turns and turns[-1].role == "assistant" else turns:
+        if not turn.content:
+            problems.add(turn.field, "says nothing that Anthropic could be told, which refuses empty turns")
     body["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns]
     return body
 

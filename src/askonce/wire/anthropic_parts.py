@@ -8,17 +8,23 @@ The format is Anthropic's API reference, "Messages" (`POST /v1/messages`), in re
   because a vendor's prompt cache knows the order in which its model wrote them. Text that is no object travels as
   `{"INVALID_JSON": text}` (Anthropic's guide, "Fine-grained tool streaming").
 - `caller` `{"type": "direct"}` says what is the case without it, so it is left out.
+- Ids of calls are `^[a-zA-Z0-9_-]+$` there (API reference, `tool_use`). Another vendor's id that is not is written as
+  what is left of it and a digest of all of it, the same for the call and its result in every turn.
 """
 
+import hashlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from askonce.domain.call import Aside
 from askonce.domain.content import Foreign, Image, Part, Text, Thinking, ToolCall, ToolResult, canonical_json
 from askonce.domain.errors import Detail, Invalid
+from askonce.wire.data_urls import inline
 
 SHAPE = "anthropic"
 
@@ -223,7 +229,13 @@ def _write_block(part: Part, index: int, marks: Marks, field: str, problems: Pro
         if part.shape != SHAPE:
             problems.add(field, f"is a part that only the shape of {part.shape} has: {part.kind}")
             return {}
-        return object_of(part.json)
+        block = object_of(part.json)
+        name = _ID_FIELDS.get(part.kind, "")
+        if isinstance(block.get(name), str):
+            block[name] = valid_id(block[name])
+        return block
+    if isinstance(part, ToolCall):
+        return answer_block(replace(part, id=valid_id(part.id)))
     if isinstance(part, ToolResult):
         return _write_result(part, index, marks, field, problems)
     if isinstance(part, Image):
@@ -231,8 +243,23 @@ def _write_block(part: Part, index: int, marks: Marks, field: str, problems: Pro
     return answer_block(part)
 
 
+_ID_FIELDS = {"tool_use": "id", "tool_result": "tool_use_id"}
+_ID = re.compile(r"[a-zA-Z0-9_-]+")
+_NO_ID = re.compile(r"[^a-zA-Z0-9_-]")
+ID_KEPT = 40  # characters of an id that help people to find it again
+ID_DIGEST = 16  # hexadecimal digits: no two ids of a conversation share them by chance
+
+
+def valid_id(call_id: str) -> str:
+    """Return the id of a call as this shape takes it: itself where it can."""
+    if _ID.fullmatch(call_id):
+        return call_id
+    digest = hashlib.sha256(call_id.encode(errors="surrogatepass")).hexdigest()[:ID_DIGEST]
+    return f"{_NO_ID.sub('_', call_id)[:ID_KEPT]}_{digest}"
+
+
 def _write_result(part: ToolResult, index: int, marks: Marks, field: str, problems: Problems) -> Json:
-    block: Json = {"type": "tool_result", "tool_use_id": part.call_id}
+    block: Json = {"type": "tool_result", "tool_use_id": valid_id(part.call_id)}
     shown = [
         marks.put(_write_block(piece, at, NO_MARKS, f"{field}.content.{at}", problems), "content", index, "content", at)
         for at, piece in enumerate(part.content)
@@ -247,13 +274,13 @@ def _write_result(part: ToolResult, index: int, marks: Marks, field: str, proble
 def _write_image(part: Image, field: str, problems: Problems) -> Json:
     if part.detail not in ("", "auto"):
         problems.add(field, "asks for a detail of the image, which Anthropic's shape cannot say")
-    media_type, data = part.media_type, part.data
-    if part.url.startswith("data:"):
-        head, _, data = part.url[5:].partition(",")
-        media_type = head.removesuffix(";base64")
-    if data:
-        return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
-    return {"type": "image", "source": {"type": "url", "url": part.url}}
+    image = inline(part)
+    if image is None:
+        problems.add(field, "is a data URL without the type of the image")
+        return {}
+    if image.url:
+        return {"type": "image", "source": {"type": "url", "url": image.url}}
+    return {"type": "image", "source": {"type": "base64", "media_type": image.media_type, "data": image.data}}
 
 
 def answer_block(part: Part) -> Json:

@@ -22,6 +22,7 @@ from msgspec import Raw
 from askonce.domain.call import Call, ForeignTool, Format, Message, Params, Reasoning, Tool, ToolChoice
 from askonce.domain.content import Image, ToolResult, as_parts
 from askonce.wire.gemini_contents import Json, Unsayable, conversation
+from askonce.wire.prefill import PROBLEM, is_prefilled
 
 # Google's "OpenAI compatibility", Thinking: what an effort is worth to models that know budgets only.
 BUDGETS = {"none": 0, "minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576}
@@ -46,6 +47,8 @@ def encode_call(call: Call, model: str) -> bytes:
         unsayable.add("model", "is asked for embeddings, which this shape does not give here")
     for name, _ in call.extra:
         unsayable.add(name, f"is a field that only the shape {call.shape} has")
+    if is_prefilled(call):
+        unsayable.add(f"messages[{len(call.messages) - 1}]", PROBLEM)
     body = conversation(call.messages, generation(model) >= FIRST_WITH_LEVELS, unsayable)
     if call.tools:
         body["tools"] = [{"functionDeclarations": _declarations(call, unsayable)}]

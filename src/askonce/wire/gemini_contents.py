@@ -38,6 +38,7 @@ from askonce.domain.content import (
     text_of,
 )
 from askonce.domain.errors import Detail, Invalid
+from askonce.wire.data_urls import inline, is_data
 
 Json = dict[str, Any]
 
@@ -187,8 +188,8 @@ class _Writer:
             self._unsayable.add(where, "answers a call that does not stand before it, so its function has no name")
             return {}
         images = [part for part in result.content if isinstance(part, Image)]
-        inside = [self._plain(part, where) for part in images if self._sealed and not part.url]
-        behind = [self._plain(part, where) for part in images if not self._sealed or part.url]
+        inside = [self._plain(part, where) for part in images if self._holds(part)]
+        behind = [self._plain(part, where) for part in images if not self._holds(part)]
         if behind:
             self._pictures += [{"text": PICTURES_OF.format(result.call_id, name)}, *behind]
         text = text_of(result.content)
@@ -199,13 +200,18 @@ class _Writer:
             response["response"] = {"error": ""}
         return {"functionResponse": response | ({"parts": inside} if inside else {})}
 
+    def _holds(self, image: Image) -> bool:
+        """Say whether a picture can stand in a result."""
+        return self._sealed and (not image.url or is_data(image.url))
+
     def _plain(self, part: Part, where: str) -> Json:
         if isinstance(part, Text):
             return {"text": part.text}
-        if isinstance(part, Image) and not part.url:
-            return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
-        if isinstance(part, Image) and part.url.startswith(FILE_ADDRESSES):
-            return {"fileData": {"fileUri": part.url}}
+        image = inline(part) if isinstance(part, Image) else None
+        if image is not None and not image.url:
+            return {"inlineData": {"mimeType": image.media_type, "data": image.data}}
+        if image is not None and image.url.startswith(FILE_ADDRESSES):
+            return {"fileData": {"fileUri": image.url}}
         self._unsayable.add(where, _why_not(part))
         return {}
 
@@ -213,6 +219,8 @@ class _Writer:
 def _why_not(part: Part) -> str:
     if isinstance(part, Foreign):
         return f"is {part.kind}, which only the shape {part.shape} has"
+    if isinstance(part, Image) and is_data(part.url):
+        return "is a data URL without the type of the image"
     if isinstance(part, Image):
         return "is an image at an address outside of Google: send its data, or upload it to Google's Files API"
     return f"is {type(part).__name__}, which has no place in that role"

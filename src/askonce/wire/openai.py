@@ -17,6 +17,7 @@ from askonce.domain.call import Call, Format, Params, Reasoning, ToolChoice
 from askonce.domain.errors import ProviderFailed
 from askonce.wire.openai_messages import Manner, marks_of, write_messages
 from askonce.wire.openai_parts import SHAPE, Findings, Json, write_tool
+from askonce.wire.prefill import PROBLEM, is_prefilled
 
 # Models that refuse `max_tokens` and want `max_completion_tokens` (OpenAI's reference, "Reasoning models").
 _REASONING = re.compile(r"^(?:[\w.-]+/)?(?:o\d|gpt-[5-9])")
@@ -61,6 +62,8 @@ def encode_call(call: Call, model: str, dialect: Dialect) -> bytes:
     marks, own = marks_of(call, dialect.cache_control or (call.shape == SHAPE and not dialect.closed))
     manner = Manner(developer=dialect.developer, thinking=dialect.thinking)
     body: Json = {"model": model, "messages": write_messages(call, manner, marks, findings)}
+    if is_prefilled(call):
+        findings.wrong(f"messages[{len(call.messages) - 1}]", PROBLEM)
     if call.tools:
         body["tools"] = [
             write_tool(tool, at, findings) | marks.get(("tools", at, -1), {}) for at, tool in enumerate(call.tools)
