@@ -15,11 +15,11 @@ from tests.ledger.postgres import Postgres
 from askonce.domain.ledger import AuditRow, Batch, CallRow, CountRow, Origin, Record, SampleRow
 from askonce.ledger.engine import open_engine, reading, writing
 from askonce.ledger.migrate import migrate
-from askonce.ledger.tables import calls, counts, places, samples, sources, usage
+from askonce.ledger.tables import calls, counts, places, samples, sources, texts, usage
 
 DAY = 86_400_000
 NOON = 1_767_268_800_000  # 1 January 2026, 12:00 UTC
-ALL = (calls, samples, counts, usage, places, sources)
+ALL = (calls, samples, texts, counts, usage, places, sources)
 _T = TypeVar("_T")
 
 

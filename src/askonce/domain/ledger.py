@@ -92,6 +92,21 @@ class SampleRow(Struct, frozen=True, array_like=True, tag="sample"):
     took_ms: int
 
 
+class TextRow(Struct, frozen=True, array_like=True, tag="text"):
+    """Hold what was asked and answered in a call that was paid, where the owner wants that kept.
+
+    Both are JSON, `cut` where they were longer than what is kept: then they end in the middle.
+    """
+
+    at_ms: int
+    origin: Origin
+    provider: str
+    model: str
+    question: str
+    answer: str
+    cut: bool = False
+
+
 class AuditRow(Struct, frozen=True, array_like=True, tag="audit"):
     """Hold one act that changes or reveals something. `details` is a JSON object without secrets.
 
@@ -110,7 +125,7 @@ class AuditRow(Struct, frozen=True, array_like=True, tag="audit"):
     details: Raw = Raw(b"{}")
 
 
-Record = CallRow | CountRow | SampleRow | AuditRow
+Record = CallRow | CountRow | SampleRow | TextRow | AuditRow
 
 
 def pack_record(record: Record) -> bytes:
@@ -147,12 +162,12 @@ class Batch(Struct, frozen=True):
 class Outbox(Protocol):
     """Keep what the ledger has not got yet. Numbers of one source never repeat and have no gaps.
 
-    Where room gets scarce, samples are dropped first; then counters wait outside, hour by hour instead of minute by
-    minute; then the audit's rows are refused; paid calls have all the room that there is.
+    Where room gets scarce, texts and samples are dropped first; then counters wait outside, hour by hour instead of
+    minute by minute; then the audit's rows are refused; paid calls have all the room that there is.
     """
 
     async def append(self, *records: Record) -> None:
-        """Add records, all or none, samples apart. Raises `StoreUnavailable`."""
+        """Add records, all or none, samples and texts apart. Raises `StoreUnavailable`."""
         ...
 
     async def head(self, size: int) -> Batch | None:

@@ -163,6 +163,17 @@ class RequestPage(Struct, frozen=True):
     after: str = ""
 
 
+class Told(Struct, frozen=True):
+    """Hold what was asked and answered in one paid call, as JSON; `cut` where that ends in the middle."""
+
+    at_ms: int
+    provider: str
+    model: str
+    question: str
+    answer: str
+    cut: bool
+
+
 class Reports(Protocol):
     """Read the ledger. Who may see what is the caller's to say, by `narrow.tenant`.
 
@@ -175,4 +186,11 @@ class Reports(Protocol):
 
     async def requests(self, question: RequestQuestion) -> RequestPage:
         """Return a page of requests."""
+        ...
+
+    async def texts(self, request_id: str, tenant: str | None) -> tuple[Told, ...]:
+        """Return what a request's paid calls asked and were answered, oldest first; none where that is not kept.
+
+        `tenant` None: of any.
+        """
         ...

@@ -18,11 +18,11 @@ from sqlalchemy import Column, ColumnElement, RowMapping, Table, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.errors import Detail, Invalid
-from askonce.domain.reports import PAGE_MAX, PaidKind, RequestPage, RequestQuestion, RequestRow
+from askonce.domain.reports import PAGE_MAX, PaidKind, RequestPage, RequestQuestion, RequestRow, Told
 from askonce.ledger.cubes import HOUR_MS, HOURS, named, shape_with
 from askonce.ledger.engine import reading
 from askonce.ledger.schema import Wide
-from askonce.ledger.tables import calls, places, samples, usage
+from askonce.ledger.tables import calls, places, samples, texts, usage
 
 PAID = get_args(PaidKind)
 _UNINDEXED = ("door", "provider", "model")
@@ -50,6 +50,20 @@ async def request_page(engine: AsyncEngine, question: RequestQuestion) -> Reques
     found.sort(key=_place, reverse=True)
     more = _write_cursor(_place(found[size - 1])) if len(found) > size else ""
     return RequestPage(tuple(_request(row) for row in found[:size]), more)
+
+
+async def texts_of(engine: AsyncEngine, request_id: str, tenant: str | None) -> tuple[Told, ...]:
+    """Return what was asked and answered under a request's id. Raises `LedgerUnavailable`."""
+    wanted = [texts.c.request_id == request_id]
+    if tenant is not None:
+        wanted.append(texts.c.tenant == tenant)
+    rows = select(texts).where(*wanted).order_by(texts.c.at_ms, texts.c.source, texts.c.number).limit(PAGE_MAX)
+    async with reading(engine) as connection:
+        found = (await connection.execute(rows)).mappings().all()
+    return tuple(
+        Told(row["at_ms"], row["provider"], row["model"], row["question"], row["answer"], bool(row["cut"]))
+        for row in found
+    )
 
 
 async def _calls(connection: AsyncConnection, question: RequestQuestion, after: Cursor, size: int) -> list[RowMapping]:

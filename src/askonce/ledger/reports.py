@@ -21,13 +21,14 @@ from askonce.domain.reports import (
     Narrow,
     RequestPage,
     RequestQuestion,
+    Told,
     UsageQuestion,
     UsageReport,
     UsageRow,
 )
 from askonce.ledger.cubes import DAY_MS, HOURS, MONTHS, month_of, named, shape_with
 from askonce.ledger.engine import reading
-from askonce.ledger.listing import request_page
+from askonce.ledger.listing import request_page, texts_of
 from askonce.ledger.schema import Wide
 from askonce.ledger.spans import Span, spans, whole_hours
 from askonce.ledger.tables import places, usage
@@ -62,6 +63,10 @@ class SqlReports:
     async def requests(self, question: RequestQuestion) -> RequestPage:
         """Return a page of requests."""
         return await request_page(self._engine, question)
+
+    async def texts(self, request_id: str, tenant: str | None) -> tuple[Told, ...]:
+        """Return what a request's paid calls asked and were answered."""
+        return await texts_of(self._engine, request_id, tenant)
 
 
 async def usage_report(engine: AsyncEngine, question: UsageQuestion) -> UsageReport:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from askonce.ledger.cubes import DAY_MS, MINUTE_MS
 from askonce.ledger.engine import writing
-from askonce.ledger.tables import calls, counts, samples
+from askonce.ledger.tables import calls, counts, samples, texts
 
 # Rows in one transaction: a fraction of a second, for which SQLite's only writer waits.
 SLICE = 5_000
@@ -26,6 +26,7 @@ class Ages(NamedTuple):
     calls: int = 400
     samples: int = 30
     counts: int = 400
+    texts: int = 7
 
 
 async def sweep(engine: AsyncEngine, ages: Ages, now_ms: int, *, slice_rows: int = SLICE) -> int:
@@ -35,7 +36,9 @@ async def sweep(engine: AsyncEngine, ages: Ages, now_ms: int, *, slice_rows: int
     was deleted is deleted, and the next time goes on. Raises `LedgerUnavailable`.
     """
     deleted = 0
-    for table, days, unit_ms in ((calls, ages.calls, 1), (samples, ages.samples, 1), (counts, ages.counts, MINUTE_MS)):
+    tables = ((calls, 1), (samples, 1), (texts, 1), (counts, MINUTE_MS))
+    for table, unit_ms in tables:
+        days: int = getattr(ages, table.name)
         if days:
             deleted += await _delete_before(engine, table, (now_ms - days * DAY_MS) // unit_ms, slice_rows)
     return deleted

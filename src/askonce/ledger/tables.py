@@ -71,6 +71,22 @@ samples = Table(
     Column("took_ms", Wide, nullable=False),
     sqlite_with_rowid=False,
 )
+# What was asked and answered, where that is kept; it goes long before the rows do.
+texts = Table(
+    "texts",
+    metadata,
+    Column("at_ms", Wide, primary_key=True),
+    Column("source", Integer, primary_key=True, autoincrement=False),
+    Column("number", Wide, primary_key=True),
+    Column("tenant", Word, nullable=False),
+    Column("request_id", Word, nullable=False),
+    Column("provider", Word, nullable=False),
+    Column("model", Word, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("cut", Small, nullable=False),
+    Index(None, "request_id"),
+)
 Index(
     None,
     calls.c.error_code,

@@ -14,18 +14,18 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from askonce.domain.ledger import AuditRow, Batch, CallRow, CountRow, LedgerUnavailable, Record, SampleRow
+from askonce.domain.ledger import AuditRow, Batch, CallRow, CountRow, LedgerUnavailable, Record, SampleRow, TextRow
 from askonce.ledger.bulk import Bulk, Row
 from askonce.ledger.cubes import additions, paid_kind
 from askonce.ledger.engine import writing
 from askonce.ledger.places import Places, Shaped
-from askonce.ledger.tables import calls, counts, samples, sources, usage
+from askonce.ledger.tables import calls, counts, samples, sources, texts, usage
 
 # Seals the audit's rows in their order and writes them, as part of the transaction that it is given.
 Seal = Callable[[AsyncConnection, Sequence[AuditRow]], Awaitable[None]]
 
 _log = logging.getLogger("askonce.ledger")
-_calls, _samples = Bulk(calls), Bulk(samples)
+_calls, _samples, _texts = Bulk(calls), Bulk(samples), Bulk(texts)
 _counts, _usage = Bulk(counts, known="added"), Bulk(usage, known="added")
 
 
@@ -115,16 +115,20 @@ async def _find(connection: AsyncConnection, batch: Batch) -> Mark:
 async def _write_rows(connection: AsyncConnection, source: int, first: int, records: Sequence[Record]) -> None:
     called: list[Row] = []
     sampled: list[Row] = []
+    told: list[Row] = []
     counted: dict[Row, Row] = {}
     for number, record in enumerate(records, first):
         if isinstance(record, CallRow):
             called.append(_call(source, number, record))
         elif isinstance(record, SampleRow):
             sampled.append(_sample(source, number, record))
+        elif isinstance(record, TextRow):
+            told.append(_text(source, number, record))
         elif isinstance(record, CountRow):
             _add(counted, record)
     await _calls.insert(connection, called)
     await _samples.insert(connection, sampled)
+    await _texts.insert(connection, told)
     await _counts.insert(connection, [(*place, *sums) for place, sums in sorted(counted.items())])
 
 
@@ -165,6 +169,22 @@ def _sample(source: int, number: int, row: SampleRow) -> Row:
         row.kind,
         row.saved_nano,
         row.took_ms,
+    )
+
+
+def _text(source: int, number: int, row: TextRow) -> Row:
+    origin = row.origin
+    return (
+        row.at_ms,
+        source,
+        number,
+        origin.tenant,
+        origin.request_id,
+        row.provider,
+        row.model,
+        row.question,
+        row.answer,
+        int(row.cut),
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import astuple
 
-from askonce.domain.ledger import Record, pack_record
+from askonce.domain.ledger import Record, TextRow, pack_record
 
 RECORD_BYTES_MAX = 64 << 10  # what a person writes down about one act is not longer
 WORD_LETTERS = 1_000  # of words in a record that had to be mended
@@ -28,7 +28,7 @@ def packed(record: Record) -> bytes:
         except UnicodeEncodeError:
             pass
         else:
-            if len(written) <= RECORD_BYTES_MAX:
+            if len(written) <= RECORD_BYTES_MAX or isinstance(record, TextRow):
                 return written
     return pack_record(_mended(record))
 
