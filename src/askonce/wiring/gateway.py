@@ -219,6 +219,8 @@ class Gateway:
     def _price_part(self) -> PartHealth:
         if self._prices.there:
             return PartHealth("prices", "ok")
+        if self._fleet.names_awaited:  # without it names of models are not known yet
+            return PartHealth("prices", "down", "the names and prices of models are still being compiled", needed=True)
         return PartHealth("prices", "degraded", "the price table is still being compiled")
 
 
