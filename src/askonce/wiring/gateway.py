@@ -193,7 +193,7 @@ class Gateway:
         )
 
     def _count_door(self, intake: Intake) -> CountDoor:
-        counter = Counter({name: keyed[0] for name, keyed in self._providers.items()}, self._config.deadlines.total_s)
+        counter = Counter(self._providers, self._config.deadlines.total_s)
         return CountDoor(counter, self._preferred, self._threshold, intake, self._clock)
 
     def _preferred(self, ask: Ask) -> Candidate:
