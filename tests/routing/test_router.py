@@ -3,9 +3,10 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
-from askonce.domain.call import Ask, CacheWish, Call, Candidate, Message, Params, RoutingWish
+from askonce.domain.call import Aside, Ask, CacheWish, Call, Candidate, Message, Params, RoutingWish
 from askonce.domain.errors import ContextExceeded, Invalid, MaxCostExceeded, ProviderUnavailable, UnknownModel
 from askonce.domain.money import Price, Rate
 from askonce.routing import router as router_module
@@ -167,3 +168,17 @@ def test_the_callers_experiments_are_asked_for_when_the_window_is_checked() -> N
         asyncio.run(router.afford(question, among("small")))
     lifted = replace(question, call=replace(question.call, features=("long",)))
     assert asyncio.run(router.afford(lifted, among("small"))).askable
+
+
+def test_what_is_to_be_written_to_the_vendors_cache_is_estimated_as_written() -> None:
+    price = replace(PRICE, cache_write=Rate(3_750_000_000), cache_write_1h=Rate(6_000_000_000))
+    plain = ask(None, "x" * 30_000, 1).call
+
+    def marked(mark: bytes) -> int:
+        aside = Aside(("messages", 0, "content", 0, "cache_control"), Raw(mark))
+        return estimate_nano(replace(plain, asides=(aside,)), price) - 15_000
+
+    base = estimate_nano(plain, price) - 15_000
+    assert marked(b'{"type":"ephemeral"}') == base * 5 // 4
+    assert marked(b'{"type":"ephemeral","ttl":"1h"}') == base * 2
+    assert marked(b"null") == marked(b'"odd"') == base

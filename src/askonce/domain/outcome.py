@@ -20,6 +20,8 @@ class Paid(Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     saved_prompt_cache_nano: int = 0  # what the vendor's own prompt cache took off the price
+    priced: bool = True  # is it known what it cost? The cost is 0 otherwise
+    estimated: bool = False  # were the tokens, and with them the cost, not told by the vendor?
 
 
 class PaidRecord(Struct, frozen=True):
@@ -60,3 +62,6 @@ class Totals(Struct, frozen=True):
     entries: int = 0
     bytes: int = 0
     since_ms: int = 0
+    unpriced: int = 0  # calls that cost something, nobody knows how much: not in `spent_nano`
+    estimated: int = 0  # calls whose tokens the vendor did not tell
+    estimated_nano: int = 0  # how much of `spent_nano` those are

@@ -20,6 +20,8 @@ from askonce.gate.plan import Plan
 
 UNEXPECTED = "Something unexpected happened here. It has been logged; the operator finds it by the request id."
 
+ABANDONED = "abandoned"  # the code under which observers hear of a call that was hung up because everybody left
+
 REUSED = (
     "This Idempotency-Key was used for another question within the last day. Repeat that question to get its answer, "
     "or send a new key."
@@ -66,6 +68,8 @@ class Settlement:
             prompt_tokens=answer.usage.prompt_tokens,
             completion_tokens=answer.usage.completion_tokens,
             saved_prompt_cache_nano=answer.saved_prompt_cache_nano,
+            priced=answer.priced,
+            estimated=answer.usage.estimated,
         )
         await self._book(paid)
         self._observer.paid(PaidRecord(paid, plan.request_id, answer.took_ms, answer.first_token_ms, stored))
@@ -82,10 +86,14 @@ class Settlement:
             cost_nano=partial.cost_nano,
             prompt_tokens=partial.usage.prompt_tokens,
             completion_tokens=partial.usage.completion_tokens,
+            priced=partial.priced or not partial.usage.total_tokens,  # nothing is charged for nothing
+            estimated=partial.usage.estimated,
         )
         await self._book(paid)
+        # That everybody left is nobody's error, least of all the provider's.
+        code = ABANDONED if ending == "abandoned" else error.code
         self._observer.paid(
-            PaidRecord(paid, plan.request_id, partial.took_ms, partial.first_token_ms, False, error.code, error.message)
+            PaidRecord(paid, plan.request_id, partial.took_ms, partial.first_token_ms, False, code, error.message)
         )
 
     async def spared(self, tenant: str, entry: Entry, *, coalesced: bool) -> None:

@@ -70,6 +70,8 @@ def _write(record: PaidRecord) -> None:
         model=paid.model,
         ending=paid.ending,
         cost_nano=paid.cost_nano,
+        priced=paid.priced,
+        estimated=paid.estimated,
         prompt_tokens=paid.prompt_tokens,
         completion_tokens=paid.completion_tokens,
         took_ms=record.took_ms,
