@@ -100,6 +100,7 @@ class TellProvider:
         self.calls: list[Call] = []
         self.gate: asyncio.Event | None = None
         self.cached_tokens = 0
+        self.service_tier = ""
 
     async def ask(self, call: Call, model: str, deadline_s: float) -> AsyncIterator[Delta | Answer]:
         """Play the pieces."""
@@ -110,9 +111,8 @@ class TellProvider:
             raise self.error
         for piece in self.pieces if call.stream else ():
             yield Delta(piece)
-        yield Answer(
-            "".join(self.pieces), "stop", Usage(57, 112, self.cached_tokens), self.name, model, f"{model}-2024"
-        )
+        usage = Usage(57, 112, self.cached_tokens, service_tier=self.service_tier)
+        yield Answer("".join(self.pieces), "stop", usage, self.name, model, f"{model}-2024")
 
     async def probe(self) -> str:
         """Say that all is well."""
@@ -171,7 +171,7 @@ class World:
                     "messages": AskDoor("messages", MESSAGES, desk, voice_of("/v1/messages")),
                     "embeddings": AskDoor("embeddings", EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                     "count_tokens": CountDoor(
-                        Counter({"fake": self.provider}, 10.0),
+                        Counter({"fake": (self.provider,)}, 10.0),
                         lambda ask: self.route(ask).candidates[0],
                         self.state.windows,
                         intake,

@@ -367,3 +367,14 @@ def test_providers_keep_the_catalogs_order_and_the_files_own_come_last() -> None
         {"GEMINI_API_KEY": "g", "OPENAI_API_KEY": "o"}, '[providers.mine]\nbase_url = "http://x"\n[providers.ollama]\n'
     )
     assert [provider.name for provider in found.config.providers] == ["openai", "gemini", "ollama", "mine"]
+
+
+def test_a_provider_may_say_its_models_windows_and_whose_machine_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "askonce.toml"
+    head = '[providers.lab]\nbase_url = "http://lab/v1"\n'
+    file.write_text(head + 'context_windows = { "big" = 1000000 }\nown_machine = false\n')
+    (lab,) = load({}, {"HOME": str(tmp_path)}, file, ()).config.providers
+    assert (lab.context_windows, lab.own_machine) == ({"big": 1_000_000}, False)
+    file.write_text(head + "context_windows = { big = 0 }\n")
+    with pytest.raises(ConfigError, match="context_windows big = 0"):
+        load({}, {"HOME": str(tmp_path)}, file, ())

@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from askonce.domain.money import Price, Rate, Tier, divide_half_even, dollars, nano_from_decimal
 from askonce.domain.usage import Usage
@@ -92,6 +93,8 @@ CLAUDE = Price(
     output=Rate(15_000_000_000),
     cache_read=Rate(300_000_000),
     cache_write=Rate(3_750_000_000),
+    cache_write_1h=Rate(6_000_000_000),
+    service_tiers=(("batch", 50),),
 )
 TIERED = Price(
     input=Rate(1_250_000_000, (Tier(200_000, 2_500_000_000),)),
@@ -108,6 +111,12 @@ TIERED = Price(
         (GPT_4O, Usage(100, 10, reasoning_tokens=8), 100 * 2500 + 10 * 10_000),
         (GPT_4O, Usage(100, 0, cache_write_tokens=40), 100 * 2500),  # without a rate: as the kind it is part of
         (CLAUDE, Usage(1000, 10, 300, 200), 500 * 3000 + 300 * 300 + 200 * 3750 + 10 * 15_000),
+        # Anthropic, "Prompt caching", "Pricing": five minutes at 1.25 times the input's rate, an hour at twice.
+        (CLAUDE, Usage(1000, 10, 300, 200, cache_write_1h_tokens=0), 500 * 3000 + 300 * 300 + 200 * 3750 + 10 * 15_000),
+        (CLAUDE, Usage(1000, 0, 0, 200, cache_write_1h_tokens=150), 800 * 3000 + 50 * 3750 + 150 * 6000),
+        (GPT_4O, Usage(1000, 0, 0, 200, cache_write_1h_tokens=150), 1000 * 2500),
+        (CLAUDE, Usage(1000, 10, service_tier="standard"), 1000 * 3000 + 10 * 15_000),
+        (CLAUDE, Usage(1000, 10, service_tier="batch"), 500 * 3000 + 5 * 15_000),
         (TIERED, Usage(200_000, 1), 200_000 * 1250 + 10_000),
         (TIERED, Usage(200_001, 1), 200_001 * 2500 + 15_000),
         (TIERED, Usage(1_000_001, 1), 1_000_001 * 2500 + 20_000),
@@ -134,3 +143,24 @@ COUNTS = st.integers(0, 10**7)
 @given(st.builds(Usage, COUNTS, COUNTS, COUNTS, COUNTS), st.sampled_from([GPT_4O, CLAUDE, TIERED]))
 def test_no_usage_that_a_vendor_may_report_earns_money(usage: Usage, price: Price) -> None:
     assert price.cost_nano(usage) >= 0
+
+
+@pytest.mark.parametrize(
+    ("price", "tier", "covered"),
+    [
+        (CLAUDE, "", True),
+        (CLAUDE, "standard", True),
+        (GPT_4O, "default", True),
+        (CLAUDE, "batch", True),
+        (CLAUDE, "priority", False),
+        (GPT_4O, "flex", False),
+        (Price(Rate(0), Rate(0)), "priority", True),  # where nothing is charged, there is nothing to know
+    ],
+)
+def test_a_service_tier_whose_price_nobody_knows_is_not_covered(price: Price, tier: str, covered: bool) -> None:
+    assert price.covers(Usage(1, 1, service_tier=tier)) is covered
+
+
+def test_the_vendors_cache_takes_off_less_where_all_costs_less() -> None:
+    usage = Usage(1000, 0, cached_tokens=1000)
+    assert CLAUDE.saved_nano(usage) == 2 * CLAUDE.saved_nano(replace(usage, service_tier="batch")) == 1000 * 2700

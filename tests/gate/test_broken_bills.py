@@ -48,6 +48,9 @@ def test_a_stream_that_ends_early_is_booked_at_what_its_vendor_told(ends: Any, e
         assert paid.ending == ending
         assert (paid.prompt_tokens, paid.completion_tokens) == (BEGUN.prompt_tokens, GUESS.completion_tokens)
         assert paid.cost_nano == cost(Usage(70_000, GUESS.completion_tokens, cached_tokens=60_000))
+        assert (paid.priced, paid.estimated) == (True, True)
+        (record,) = world.notes.records
+        assert record.error_code == ("abandoned" if ending == "abandoned" else "provider_error")
         await world.close()
 
     play(main())

@@ -154,6 +154,8 @@ call_rows = st.builds(
     took_ms=st.integers(0, 10**6),
     first_token_ms=st.integers(0, 10**6),
     error_code=_words,
+    priced=st.booleans(),
+    cache_write_1h_tokens=_tokens,
 )
 count_rows = st.builds(
     CountRow,

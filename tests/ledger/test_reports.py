@@ -59,6 +59,7 @@ def add(figures: Figures, record: Record) -> None:
     ):  # fmt: skip
         setattr(figures, field, getattr(figures, field) + int(getattr(record, field)))
     figures.first_tokens += record.first_token_ms > 0
+    figures.unpriced += not record.priced
 
 
 def expected(rows: Sequence[Record], question: UsageQuestion) -> dict[tuple[Any, ...], Figures]:

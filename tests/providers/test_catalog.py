@@ -1,6 +1,6 @@
 import pytest
 
-from askonce.providers.catalog import VENDORS, at, custom, normal_base_url, vendor_named, wants_local_model
+from askonce.providers.catalog import VENDORS, at, custom, normal_base_url, stated, vendor_named, wants_local_model
 
 PROMISED = {
     "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL"),
@@ -143,3 +143,30 @@ def test_the_embedded_model_runs_where_asked_for_or_where_nobody_else_could_answ
     setting: str, configured: tuple[str, ...], runs: bool
 ) -> None:
     assert wants_local_model(setting, configured) is runs
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("http://127.0.0.1:9/v1", True),
+        ("http://localhost:9/v1", True),
+        ("http://gpu:8000/v1", True),
+        ("http://10.1.2.3/v1", True),
+        ("http://[fd00::1]/v1", True),
+        ("https://llm.corp.internal/v1", True),
+        ("https://proxy.example.com/v1", False),
+        ("https://8.8.8.8/v1", False),
+    ],
+)
+def test_who_is_near_is_ones_own_and_a_moved_address_alone_is_not(url: str, own: bool) -> None:
+    mistral, llamacpp = vendor_named("mistral"), vendor_named("llamacpp")
+    assert mistral is not None
+    assert llamacpp is not None
+    moved = at(mistral, url)
+    assert (moved.needs_key, moved.drains, moved.drains_plain) == (False, not own, not own)
+    assert custom("new", url).drains_plain is not own
+    for row in (moved, custom("new", url)):
+        assert stated(row, None) is row
+        assert [stated(row, word).drains_plain for word in (True, False)] == [False, True]
+    assert [stated(moved, word).drains for word in (True, False)] == [False, True]
+    assert at(llamacpp, url).drains_plain is False  # its program charges nobody, wherever it runs

@@ -204,3 +204,30 @@ def test_no_fragment_of_our_key_gets_out(before: str, begin: int, size: int, aft
 @given(st.integers(300, 599), st.binary(max_size=60))
 def test_any_refusal_has_an_error(status: int, body: bytes) -> None:
     assert isinstance(failure(Refusal("Vendor", "m", status, body)), AskonceError)
+
+
+def test_the_vendors_own_words_for_what_it_rejected_are_kept() -> None:
+    # OpenAI's "Error codes": `param` and `code` of the error object.
+    body = {"error": {"message": "No.", "type": "invalid_request_error", "param": "top_k", "code": "unknown_parameter"}}
+    error = refused(400, body)
+    assert (error.vendor_code, error.vendor_param) == ("unknown_parameter", "top_k")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "param"),
+    [
+        (400, None, None),
+        (400, 400, 7),  # Gemini's code is a number
+        (400, "x" * 101, "a\nb"),
+        (401, "invalid_api_key", "key"),  # about our key: nobody else's business
+        (429, "insufficient_quota", "key"),
+    ],
+)
+def test_words_that_are_no_words_about_the_request_are_not(status: int, code: object, param: object) -> None:
+    error = refused(status, {"error": {"message": "No.", "code": code, "param": param}})
+    assert (error.vendor_code, error.vendor_param) == ("", "")
+
+
+def test_a_key_in_the_vendors_words_is_struck_out() -> None:
+    error = refused(400, {"error": {"message": "No.", "code": KEY, "param": KEY}})
+    assert (error.vendor_code, error.vendor_param) == ("[key]", "[key]")

@@ -106,3 +106,56 @@ def test_a_providers_breaker_is_shown(tmp_path: Path) -> None:
         health.fail(Target(Candidate("openai", "gpt-4o"), 0), ProviderFailed("down"))
     shown = {info.name: info.breaker for info in asyncio.run(fleet.providers())}
     assert shown == {"openai": "open", "groq": "closed", LOCAL: "closed"}
+
+
+def priced(tmp_path: Path) -> Path:
+    path = tmp_path / "prices.json"
+    path.write_bytes(encode_table(compile_table((vendor("anthropic"),), {}, int(time.time()))))
+    return path
+
+
+def test_names_are_awaited_until_the_first_table_of_somebody_who_can_be_asked(tmp_path: Path) -> None:
+    prices = PriceFile(tmp_path / "prices.json", Clock())
+    provider = ScriptedProvider(Script((Play(text="x"),)))
+    alone, asked = (
+        Fleet((berth,), prices, Roster(), lambda: LocalWord(""), Health(Clock()), Clock())
+        for berth in (Berth(vendor("anthropic")), Berth(vendor("anthropic"), provider))
+    )
+    assert (alone.names_awaited, asked.names_awaited) == (False, True)
+    before = asked.roster()
+    assert asked.roster() is before
+    priced(tmp_path)
+    assert prices.refresh()
+    assert asked.names_awaited is False
+    assert asked.roster() is not before
+    assert "claude-sonnet-4-6" in asked.roster().members[0].models
+    assert asked.roster() is asked.roster()
+
+
+def test_names_that_never_come_are_not_awaited_for_ever(tmp_path: Path) -> None:
+    class Later(Clock):
+        at_ns = 0
+
+        def steady_ns(self) -> int:
+            return self.at_ns
+
+    clock = Later()
+    prices = PriceFile(tmp_path / "none.json", clock)
+    assert prices.is_awaited
+    clock.at_ns = 3600 * 10**9
+    assert not prices.is_awaited
+
+
+def test_the_owners_windows_count_first_and_the_long_contexts_experiment_lifts_anthropics(tmp_path: Path) -> None:
+    provider = ScriptedProvider(Script((Play(text="x"),)))
+    berths = (
+        Berth(vendor("anthropic"), provider, windows={"claude-haiku-4-5": 7}),
+        Berth(vendor("openai"), provider, windows={"mine": 9}),
+    )
+    prices = PriceFile(priced(tmp_path), Clock())
+    fleet = Fleet(berths, prices, Roster(), lambda: LocalWord(""), Health(Clock()), Clock())
+    long = ("context-1m-2025-08-07",)
+    assert [fleet.context_window("anthropic", "claude-sonnet-4-5", given) for given in ((), long)] == [200_000, 10**6]
+    assert fleet.context_window("anthropic", "claude-sonnet-4-6") == 10**6
+    assert fleet.context_window("anthropic", "claude-haiku-4-5", long) == 7
+    assert (fleet.context_window("openai", "mine"), fleet.context_window("openai", "x", long)) == (9, None)

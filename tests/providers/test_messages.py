@@ -1,7 +1,7 @@
 """An Anthropic-shaped endpoint is asked as its vendor wants it, and its answers and refusals are ours."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -53,9 +53,15 @@ def call(*, stream: bool = False, **fields: Any) -> Call:
     return Call("t", messages, Params(temperature=0.0, max_tokens=9), stream, shape="anthropic", **fields)
 
 
-def play(given: Play, test: Callable[[MessagesProvider, Upstream], Awaitable[None]], limits: Limits = LIMITS) -> None:
+def play(
+    given: Play | Sequence[Play],
+    test: Callable[[MessagesProvider, Upstream], Awaitable[None]],
+    limits: Limits = LIMITS,
+) -> None:
+    plays = given if isinstance(given, Sequence) else [given]
+
     async def main() -> None:
-        async with Upstream(given) as up:
+        async with Upstream(*plays) as up:
             http = Http()
             try:
                 await test(MessagesProvider(VENDOR, fixed(up.base_url, KEY), http, limits), up)
@@ -263,7 +269,7 @@ def test_a_vendor_that_is_away_is_not_healthy_and_lists_nothing() -> None:
 
 def test_the_vendor_counts_tokens_where_it_can() -> None:
     async def test(provider: MessagesProvider, up: Upstream) -> None:
-        counter = Counter({"vendor": provider}, 10.0)
+        counter = Counter({"vendor": (provider,)}, 10.0)
         tool = Tool("n", "d", Raw(b'{"type":"object"}'))
         asked = call(asides=(BETA,), tools=(tool,), stream=True)
         assert await counter.count(asked, Candidate("vendor", MODEL)) == (14, False)
@@ -275,6 +281,18 @@ def test_the_vendor_counts_tokens_where_it_can() -> None:
         assert estimated
 
     play(reply(200, {"input_tokens": 14}), test)
+
+
+def test_where_one_key_is_refused_the_next_one_counts() -> None:
+    async def test(provider: MessagesProvider, up: Upstream) -> None:
+        counter = Counter({"vendor": (provider, provider)}, 10.0)
+        assert await counter.count(call(), Candidate("vendor", MODEL)) == (14, False)
+        with pytest.raises(ProviderDenied):
+            await Counter({"vendor": (provider,)}, 10.0).count(call(), Candidate("vendor", "m"))
+        assert [seen.path for seen in up.seen] == ["/v1/messages/count_tokens"] * 3
+
+    first, then = failure(401, "authentication_error"), reply(200, {"input_tokens": 14})
+    play([first, then, first], test)
 
 
 def test_a_count_that_is_refused_is_our_error() -> None:

@@ -152,3 +152,46 @@ def test_overrides_are_compiled_exactly() -> None:
 def test_a_bad_override_names_its_place(amount: str) -> None:
     with pytest.raises(ConfigError, match=r"prices of mine:big: output"):
         compile_table((), {"mine": {"big": Override("1", amount)}}, COMPILED_AT)
+
+
+@pytest.mark.parametrize("at", [COMPILED_AT, int(MOMENTS[-1].timestamp())])
+def test_an_hour_in_anthropics_cache_costs_twice_the_input(at: int) -> None:
+    """Anthropic, "Prompt caching", "Pricing": the data has that rate of some models, the rule has it of all."""
+    for model in TABLE.vendors["anthropic"].models:
+        price = model.price(at)
+        assert price is not None
+        for prompt in (1000, 300_000):
+            usage = Usage(prompt, 0, 0, 100, cache_write_1h_tokens=100)
+            expected = price.cost_nano(Usage(prompt + 100, 0)) if prompt == 1000 else price.cost_nano(Usage(prompt, 0))
+            more = 0 if prompt == 1000 else 100 * price.input.at(prompt) // 10**6
+            assert price.cost_nano(usage) == expected + more, model.name
+
+
+def test_an_owners_price_of_anthropics_has_an_hours_rate_too() -> None:
+    table = compile_table(VENDORS, {"anthropic": {"x": Override("3", "15", cache_write="3.75")}}, COMPILED_AT)
+    assert table.overrides["anthropic"]["x"].cache_write_1h == Rate(6_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "model", "tier", "percent"),
+    [
+        ("openai", "gpt-5", "flex", 50),  # OpenAI, "Pricing": $0.625, $0.0625 and $5 instead of $1.25, $0.125 and $10
+        ("openai", "gpt-5", "default", 100),
+        ("openai", "gpt-5", "priority", None),  # twice as much for this one, 1.75 times for gpt-4.1
+        ("anthropic", "claude-sonnet-4-5", "standard", 100),
+        ("anthropic", "claude-sonnet-4-5", "batch", 50),
+        ("anthropic", "claude-sonnet-4-5", "priority", None),
+        ("groq", "llama-3.3-70b-versatile", "flex", 100),  # Groq, "Flex Processing"
+        ("mistral", "mistral-large-latest", "flex", None),
+    ],
+)
+def test_a_service_tier_costs_what_its_vendor_says_or_is_not_known(
+    vendor: str, model: str, tier: str, percent: int | None
+) -> None:
+    found = TABLE.vendors[vendor].find(model)
+    assert found is not None
+    price, usage = found.price(COMPILED_AT), Usage(100_000, 50_000, 20_000, service_tier=tier)
+    assert price is not None
+    assert price.covers(usage) is (percent is not None)
+    usual = price.cost_nano(Usage(100_000, 50_000, 20_000))
+    assert 100 * price.cost_nano(usage) == usual * (percent or 100)

@@ -1,5 +1,6 @@
 """What routing looks at, made by hand."""
 
+from collections.abc import Collection
 from typing import Any
 
 from askonce.domain.call import Ask, CacheWish, Call, Candidate, Message, Params, RoutingWish
@@ -30,6 +31,8 @@ def price(dollars: float) -> Price:
 class TellLore:
     """Know what it is told, by model."""
 
+    names_awaited = False
+
     def __init__(self) -> None:
         self.prices: dict[str, float] = {}
         self.windows: dict[str, int] = {}
@@ -41,7 +44,7 @@ class TellLore:
     async def loaded(self) -> None:
         """Know everything from the start."""
 
-    def context_window(self, provider: str, model: str) -> int | None:
+    def context_window(self, provider: str, model: str, features: Collection[str] = ()) -> int | None:
         return self.windows.get(model)
 
     def abilities(self, provider: str, model: str) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Who is asked for embeddings, and who is not asked for words because it makes them."""
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 from tests.routing.routingworld import HandClock, TellLore
@@ -123,7 +124,7 @@ def test_an_alias_for_embeddings_is_no_mistake_of_the_settings() -> None:
 class SmallLore(TellLore):
     """Know small windows and no prices."""
 
-    def context_window(self, provider: str, model: str) -> int | None:
+    def context_window(self, provider: str, model: str, features: Collection[str] = ()) -> int | None:
         return 100
 
     def price(self, provider: str, model: str, version: str) -> Price | None:

@@ -1,14 +1,17 @@
 """Which names are offered: those that lead to the model that they stand beside."""
 
 import pytest
+from msgspec.structs import replace
 
-from askonce.domain.call import Candidate
-from askonce.domain.errors import UnknownModel
+from askonce.domain.call import Candidate, Kind
+from askonce.domain.errors import AskonceError, Invalid, UnknownModel
 from askonce.domain.fleet import ModelInfo, Offer
+from askonce.routing import resolve
 from askonce.routing.offers import offer_named, offered
 from askonce.routing.resolve import by_name
 from askonce.routing.roster import Group, Member, Roster, Share
 
+KINDS: tuple[Kind, ...] = ("chat", "embedding")
 ROSTER = Roster(
     (
         Member("groq", "Groq", False, "", "oss", ("oss",)),
@@ -44,3 +47,36 @@ def test_a_model_is_found_by_its_providers_name_too_and_by_its_date() -> None:
     assert offer_named("big-2026-01-31", offers).owner == "one"
     with pytest.raises(UnknownModel, match="The nearest is 'big'"):
         offer_named("bigg", offers)
+
+
+def finds(name: str, roster: Roster) -> bool | None:
+    try:
+        return bool(by_name(name, roster).candidates)
+    except Invalid:
+        return None
+    except AskonceError:
+        return False
+
+
+def test_who_leads_is_told_as_by_name_does_but_without_looking_for_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = {"a": "two:", "b": "groq:x", "c": "one:vec", "d": "nosuch", "e": "vec", "f": "big-2026-01-31", "g": "oss"}
+    groups = {
+        "half": Group((Share("nosuch"), Share("big"))),
+        "none": Group((Share("groq:oss"),)),
+        "bad": Group((Share("big"), Share("vec"))),
+    }
+    rosters = [
+        replace(ROSTER, aliases={**ROSTER.aliases, **odd}, groups=ROSTER.groups | groups).of(kind) for kind in KINDS
+    ]
+    names = [*rosters[0].aliases, *rosters[0].groups, "big", "nobody:x", "two:new"]
+    expected = [[finds(name, roster) for name in names] for roster in rosters]
+    monkeypatch.setattr(resolve, "nearest", None)
+
+    def told(name: str, roster: Roster) -> bool | None:
+        try:
+            return resolve.leads(name, roster)
+        except Invalid:
+            return None
+
+    assert [[told(name, roster) for name in names] for roster in rosters] == expected
+    assert {None, True, False} == {word for row in expected for word in row}

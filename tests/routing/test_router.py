@@ -1,11 +1,13 @@
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
-from askonce.domain.call import Ask, CacheWish, Call, Candidate, Message, Params, RoutingWish
-from askonce.domain.errors import ContextExceeded, Invalid, MaxCostExceeded, UnknownModel
+from askonce.domain.call import Aside, Ask, CacheWish, Call, Candidate, Message, Params, RoutingWish
+from askonce.domain.errors import ContextExceeded, Invalid, MaxCostExceeded, ProviderUnavailable, UnknownModel
 from askonce.domain.money import Price, Rate
 from askonce.routing import router as router_module
 from askonce.routing.estimate import estimate_nano
@@ -19,13 +21,15 @@ ROSTER = Roster((Member("v", "V", True, "", "m", ("m",), open_ended=True),))
 
 
 class OnePrice:
+    names_awaited = False
+
     async def loaded(self) -> None:
         return
 
     def price(self, provider: str, model: str, version: str) -> Price | None:
         return PRICE if model == "m" else None
 
-    def context_window(self, provider: str, model: str) -> int | None:
+    def context_window(self, provider: str, model: str, features: Collection[str] = ()) -> int | None:
         return 1000 if model == "small" else None
 
     def abilities(self, provider: str, model: str) -> frozenset[str]:
@@ -141,3 +145,40 @@ def test_a_capability_that_is_not_known_is_refused_in_every_mode() -> None:
         with pytest.raises(Invalid, match=r"'visoin' .did you mean vision") as caught:
             make().route(wishing(mode=mode, active_provider="v", capabilities=("visoin", "Code_Generation")))
         assert [detail.field for detail in caught.value.details] == ["capabilities"]
+
+
+def test_a_name_is_not_called_unknown_while_names_are_still_to_come() -> None:
+    class Early(OnePrice):
+        names_awaited = True
+
+    router = Router(ROSTER, Early(), Health(NoTime()))
+    with pytest.raises(ProviderUnavailable) as refused:
+        router.route(wishing(model="of-the-table"))
+    assert refused.value.retry_after_s == 2
+    assert router.route(wishing(model="v:anything")).candidates == (Candidate("v", "anything"),)
+
+
+def test_the_callers_experiments_are_asked_for_when_the_window_is_checked() -> None:
+    class Lifted(OnePrice):
+        def context_window(self, provider: str, model: str, features: Collection[str] = ()) -> int | None:
+            return 10**6 if "long" in features else 1000
+
+    router, question = Router(ROSTER, Lifted(), Health(NoTime())), ask(None, "word " * 2000)
+    with pytest.raises(ContextExceeded):
+        asyncio.run(router.afford(question, among("small")))
+    lifted = replace(question, call=replace(question.call, features=("long",)))
+    assert asyncio.run(router.afford(lifted, among("small"))).askable
+
+
+def test_what_is_to_be_written_to_the_vendors_cache_is_estimated_as_written() -> None:
+    price = replace(PRICE, cache_write=Rate(3_750_000_000), cache_write_1h=Rate(6_000_000_000))
+    plain = ask(None, "x" * 30_000, 1).call
+
+    def marked(mark: bytes) -> int:
+        aside = Aside(("messages", 0, "content", 0, "cache_control"), Raw(mark))
+        return estimate_nano(replace(plain, asides=(aside,)), price) - 15_000
+
+    base = estimate_nano(plain, price) - 15_000
+    assert marked(b'{"type":"ephemeral"}') == base * 5 // 4
+    assert marked(b'{"type":"ephemeral","ttl":"1h"}') == base * 2
+    assert marked(b"null") == marked(b'"odd"') == base

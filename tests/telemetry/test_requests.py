@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from askonce.domain.errors import ProviderFailed, ProviderTimeout
 from askonce.domain.ledger import CallRow, Origin
@@ -66,3 +67,14 @@ def test_a_failed_request_is_logged_without_the_vendors_words(lines) -> None:
     assert (first["code"], first["status"]) == ("provider_error", 502)
     assert "diary" not in json.dumps(first)
     assert second["reason"] == "Acme did not answer in time."
+
+
+def test_the_line_of_a_call_says_whether_its_cost_is_known_and_whether_it_is_a_guess(lines) -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    log = RequestLog()
+    for priced, estimated in ((True, False), (False, False), (True, True)):
+        log.paid(replace(record(1), priced=priced, estimated=estimated))
+    log.flush()
+    said = [(line["priced"], line["estimated"]) for line in map(json.loads, stream.getvalue().splitlines())]
+    assert said == [(True, False), (False, False), (True, True)]

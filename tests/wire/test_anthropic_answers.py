@@ -59,9 +59,22 @@ def test_the_stop_sequence_is_kept() -> None:
 
 
 # "Prompt caching", "Tracking cache performance": the prompt is the sum of the three; "Extended thinking": details.
+# Anthropic, "Prompt caching", "1-hour cache duration": the field that tells writes of both durations apart.
+BOTH = {"ephemeral_5m_input_tokens": 40, "ephemeral_1h_input_tokens": 60}
 USAGES: list[tuple[Any, Usage | None]] = [
     (USAGE | {"cache_creation_input_tokens": 100, "cache_read_input_tokens": 1000}, Usage(1110, 5, 1000, 100)),
-    (USAGE | {"output_tokens_details": {"thinking_tokens": 4}, "service_tier": "standard"}, Usage(10, 5, 0, 0, 4)),
+    (
+        USAGE | {"output_tokens_details": {"thinking_tokens": 4}, "service_tier": "standard"},
+        Usage(10, 5, 0, 0, 4, service_tier="standard"),
+    ),
+    (USAGE | {"service_tier": 5}, Usage(10, 5)),
+    (
+        USAGE | {"cache_creation_input_tokens": 100, "cache_creation": BOTH, "service_tier": "priority"},
+        Usage(110, 5, 0, 100, cache_write_1h_tokens=60, service_tier="priority"),
+    ),
+    (USAGE | {"cache_creation": BOTH}, Usage(110, 5, 0, 100, cache_write_1h_tokens=60)),
+    (USAGE | {"cache_creation_input_tokens": 100, "cache_creation": None}, Usage(110, 5, 0, 100)),
+    (USAGE | {"cache_creation_input_tokens": 50, "cache_creation": BOTH}, None),  # a part larger than its whole
     (USAGE | {"output_tokens_details": {"thinking_tokens": 9}}, Usage(10, 5, 0, 0, 5)),
     (USAGE | {"cache_read_input_tokens": None}, Usage(10, 5)),
     ({"output_tokens": 5}, None),

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import anthropic.types
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from askonce.domain.content import Foreign, Part, Text, Thinking, ToolCall, cano
 from askonce.domain.errors import BY_CODE, AskonceError, MethodNotAllowed
 from askonce.domain.progress import pieces_of
 from askonce.domain.usage import Usage
-from askonce.wire.anthropic_answers import decode_answer
+from askonce.wire.anthropic_answers import decode_answer, read_usage, usage_of
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.anthropic_stream import StreamReader
 from askonce.wire.door import Facts
@@ -165,6 +166,16 @@ def test_a_stream_is_as_the_vendors_guide_shows_it() -> None:
     assert told[1] == {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
     assert told[3]["delta"] == {"type": "text_delta", "text": "lo"}
     assert told[5]["usage"]["input_tokens"] == 7
+
+
+def test_how_long_the_cache_is_kept_and_how_the_call_was_served_go_round() -> None:
+    told = Usage(1110, 9, 1000, 100, cache_write_1h_tokens=60, service_tier="priority")
+    said = rendered(replace(answer(), usage=told))["usage"]
+    assert said["cache_creation"] == {"ephemeral_5m_input_tokens": 40, "ephemeral_1h_input_tokens": 60}
+    assert said["service_tier"] == "priority"
+    assert usage_of([read_usage(msgspec.json.encode(said))]) == told
+    others = rendered(replace(answer(), usage=Usage(10, 9, service_tier="flex")))["usage"]
+    assert not {"cache_creation", "service_tier"} & others.keys()  # not known, and no word of Anthropic's
 
 
 def test_a_replay_knows_its_usage_from_the_start() -> None:

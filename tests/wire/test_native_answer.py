@@ -69,7 +69,8 @@ def test_an_answer_has_exactly_the_documented_fields(state: CacheState, rendered
     whole = msgspec.json.decode(body, type=Generated)
     raw = json.loads(body)
     assert set(raw) == fields_of(Generated)
-    assert set(raw["metadata"]) == {field.encode_name for field in msgspec.structs.fields(type(whole.metadata))}
+    documented = {field.encode_name for field in msgspec.structs.fields(type(whole.metadata))}
+    assert set(raw["metadata"]) == documented - {"priced"}  # which stands there only where the price is not known
     assert body == body.strip()
     spared = state in ("hit", "coalesced")
     metadata = raw["metadata"]
@@ -239,3 +240,16 @@ def test_an_error_names_each_field() -> None:
         "requestId": "req-1",
         "details": [{"field": "prompt", "problem": "is required"}],
     }
+
+
+def test_an_answer_whose_cost_nobody_knows_does_not_look_free() -> None:
+    def metadata(given: Answer) -> dict[str, Any]:
+        whole: dict[str, Any] = json.loads(NATIVE.rendition(given) + b"}}")["metadata"]
+        return whole
+
+    usage = replace(ANSWER.usage, service_tier="priority")
+    unknown = metadata(replace(ANSWER, usage=usage, priced=False, cost_nano=0))
+    assert unknown["priced"] is False
+    assert unknown["usage"]["serviceTier"] == "priority"
+    assert "in the service tier 'priority'" in unknown["warnings"][0]
+    assert "priced" not in metadata(ANSWER)

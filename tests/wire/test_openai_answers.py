@@ -50,7 +50,7 @@ OPENAI_ANSWER = {
     [
         pytest.param(
             json.dumps(OPENAI_ANSWER).encode(),
-            Portion("Hello!", "stop", Usage(1919, 10, 1024, 0, 4), "gpt-4.1-2025-04-14"),
+            Portion("Hello!", "stop", Usage(1919, 10, 1024, 0, 4), "gpt-4.1-2025-04-14", service_tier="default"),
             id="OpenAI",
         ),
         pytest.param(
@@ -394,3 +394,12 @@ def test_an_answer_ends_as_what_it_is(portions: list[Portion], finish: FinishRea
     for portion in portions:
         gathering.add(portion)
     assert gathering.finish == finish
+
+
+@pytest.mark.parametrize(("said", "tier"), [("flex", "flex"), ("Priority", "priority"), (None, ""), (7, "")])
+def test_the_service_tier_that_the_vendor_names_goes_with_the_usage(said: object, tier: str) -> None:
+    gathering = Gathering()
+    gathering.add(decode_piece(json.dumps({"choices": [{"delta": {"content": "x"}}], "service_tier": said}), "V"))
+    gathering.add(decode_piece(json.dumps({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}), "V"))
+    assert gathering.usage == Usage(1, 1)
+    assert gathering.tiered(gathering.usage).service_tier == tier

@@ -26,7 +26,7 @@ from askonce.routing.explain import explanation
 from askonce.routing.explain import header as route_header
 from askonce.routing.route import Route, Tried
 from askonce.wire.asides import with_headers
-from askonce.wire.cache_headers import cache_status, read_cache_control
+from askonce.wire.cache_headers import REPLAY_STATUS, cache_status, read_cache_control
 from askonce.wire.door import Codec, Facts
 from askonce.wire.retry_key import read_retry_key
 
@@ -36,6 +36,8 @@ T = TypeVar("T")
 PATIENCE_S = 10.0
 # Tells who answered, and after how many attempts: `openai:gpt-4o; attempts=2`.
 ROUTE = b"x-askonce-route"
+# Tells that an answer's price is not known, where it would else look free: of plain answers that were just paid.
+UNPRICED = (b"x-askonce-cost", b"unknown")
 # Tells that this very request was answered before, and how (Stripe's header).
 REPLAYED = (b"idempotent-replayed", b"true")
 
@@ -123,6 +125,8 @@ class AskDoor:
             outcome.leave()
         headers += _cache_headers(arrival.entry, arrival.state, self._clock.wall_ms(), stored=arrival.stored)
         headers.append((ROUTE, route_header(_who(arrival.entry), outcome.attempts_begun)))
+        if not arrival.entry.cost_nano and not arrival.entry.open().priced:
+            headers.append(UNPRICED)
         facts = self._facts(asked, arrival, outcome.attempts)
         return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], self._codec.render(arrival.entry, facts))
 
@@ -150,7 +154,15 @@ class AskDoor:
         candidate = joined.candidate
         now_ms = self._clock.wall_ms()
         started = Facts(
-            joined.state, 0, 0, request.id, ask, candidate.provider, candidate.model, now_ms=now_ms, told=joined.told
+            joined.state,
+            0,
+            0,
+            self._id(request),
+            ask,
+            candidate.provider,
+            candidate.model,
+            now_ms=now_ms,
+            told=joined.told,
         )
         begun = writer.start(started)
         try:
@@ -181,11 +193,15 @@ class AskDoor:
 
     def _facts_of(self, asked: Asked, entry: Entry, state: CacheState, now_ms: int) -> Facts:
         age_s, request = _age_s(entry, state, now_ms), asked.request
-        return Facts(state, age_s, request.latency_ms(), request.id, asked.ask, entry.provider, entry.model)
+        return Facts(state, age_s, request.latency_ms(), self._id(request), asked.ask, entry.provider, entry.model)
+
+    def _id(self, request: Request) -> str:
+        """Return what a reply is called by: ours has the request's id, the vendors' shapes have ids of the answer."""
+        return request.id if self._explains else request.answer_id
 
     def _hit(self, asked: Asked, entry: Entry, headers: Headers, now_ms: int) -> Reply | StreamReply:
         """Answer from the store, without waiting for anything."""
-        headers += _cache_headers(entry, "hit", now_ms, stored=True)
+        headers += _replay_headers(entry, now_ms) if REPLAYED in headers else _cache_headers(entry, "hit", now_ms)
         who = _who(entry)
         headers.append((ROUTE, route_header(who, 0)))
         facts = self._facts_of(asked, entry, "hit", now_ms)
@@ -210,7 +226,12 @@ def _age_s(entry: Entry, state: CacheState, now_ms: int) -> int:
     return max(0, now_ms - entry.stored_ms) // 1000 if state == "hit" else 0
 
 
-def _cache_headers(entry: Entry, state: CacheState, now_ms: int, *, stored: bool) -> Headers:
+def _replay_headers(entry: Entry, now_ms: int) -> Headers:
+    """Tell of an answer that this very request was given before: whether the question has one in store is not said."""
+    return [(b"cache-status", REPLAY_STATUS), (b"age", b"%d" % _age_s(entry, "hit", now_ms))]
+
+
+def _cache_headers(entry: Entry, state: CacheState, now_ms: int, *, stored: bool = True) -> Headers:
     status = cache_status(state, max(0, entry.expires_ms - now_ms) // 1000, stored)
     return [(b"cache-status", status.encode()), (b"age", b"%d" % _age_s(entry, state, now_ms))]
 

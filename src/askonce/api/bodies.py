@@ -7,7 +7,7 @@ and dollars with a sign elsewhere.
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from askonce.domain.answer import CacheState
 from askonce.domain.errors import Malformed
@@ -47,6 +47,7 @@ class GeneratedMetadata(Body, frozen=True):
     request_id: str
     warnings: tuple[str, ...]
     routing: RoutingField
+    priced: Literal[False] | UnsetType = UNSET
 
 
 class Generated(Body, frozen=True):
@@ -68,7 +69,11 @@ class Savings(Body, frozen=True):
 
 
 class CacheStats(Body, frozen=True):
-    """Hold the statistics of one tenant over all processes and restarts."""
+    """Hold the statistics of one tenant over all processes and restarts.
+
+    `spent` leaves out what `unpriced` calls cost: no price is known for them. `estimated` calls are those whose tokens
+    the vendor did not tell, mostly because they were hung up; `estimated_nano` is how much of `spent_nano` they are.
+    """
 
     hits: int
     misses: int
@@ -85,6 +90,9 @@ class CacheStats(Body, frozen=True):
     failed: int
     abandoned: int
     uncached: int
+    unpriced: int
+    estimated: int
+    estimated_nano: int
     since: int
     advice: str
 

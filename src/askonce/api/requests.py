@@ -48,9 +48,12 @@ class ClientLeft(Exception):
 
 
 class Request:
-    """Hold one request. Header names in lower case."""
+    """Hold one request. Header names in lower case.
 
-    __slots__ = ("headers", "id", "method", "path", "query", "receive", "started_ns")
+    `id` is the caller's own where it sent one; `answer_id` is ours in any case, and no other request's.
+    """
+
+    __slots__ = ("answer_id", "headers", "id", "method", "path", "query", "receive", "started_ns")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -69,7 +72,8 @@ class Request:
                         twice = name
                 headers[name] = value
         sent = headers.get(b"x-request-id")
-        self.id = sent.decode() if sent and _REQUEST_ID.fullmatch(sent) else f"{_prefix}{next(_numbers):06x}"
+        self.answer_id = f"{_prefix}{next(_numbers):06x}"
+        self.id = sent.decode() if sent and _REQUEST_ID.fullmatch(sent) else self.answer_id
         if twice:
             headers[b":twice"] = twice
 

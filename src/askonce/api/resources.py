@@ -114,9 +114,24 @@ def stats_body(totals: Totals) -> bodies.CacheStats:
         failed=totals.failed,
         abandoned=totals.abandoned,
         uncached=totals.uncounted,
+        unpriced=totals.unpriced,
+        estimated=totals.estimated,
+        estimated_nano=totals.estimated_nano,
         since=totals.since_ms,
-        advice=_advice(asked, rate),
+        advice=" ".join([_advice(asked, rate), *_provisos(totals)]),
     )
+
+
+def _provisos(totals: Totals) -> list[str]:
+    """Say what the sums of money leave out, and what of them is not the vendor's word."""
+    said = []
+    if totals.unpriced:
+        calls = "1 call has" if totals.unpriced == 1 else f"{totals.unpriced} calls have"
+        said.append(f"{calls} no known price: what they cost is not in `spent`, nor what they save in the savings.")
+    if totals.estimated:
+        calls = "1 call was" if totals.estimated == 1 else f"{totals.estimated} calls were"
+        said.append(f"{calls} booked by an estimate: {dollars(totals.estimated_nano)} of `spent`.")
+    return said
 
 
 def _advice(asked: int, rate: float) -> str:

@@ -29,6 +29,11 @@ def _moment(epoch_ms: object) -> str:
     return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def _spent(stats: dict[str, Any]) -> str:
+    unpriced = stats.get("unpriced")
+    return f"{stats.get('spent')}" + (f", and {unpriced} calls without a known price" if unpriced else "")
+
+
 def table(stats: dict[str, Any]) -> str:
     """Lay the sums out for people."""
     rows = [
@@ -37,6 +42,7 @@ def table(stats: dict[str, Any]) -> str:
         ("hit rate", f"{stats.get('hitRate')} %"),
         ("joined in flight", stats.get("coalesced")),
         ("saved", f"{stats.get('estimatedSavings')}, {stats.get('savedTokens')} tokens"),
+        ("spent", _spent(stats)),
         ("kept", f"{stats.get('entries')} answers, {stats.get('bytes')} bytes"),
         ("since", _moment(stats.get("since"))),
     ]

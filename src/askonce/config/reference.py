@@ -61,6 +61,9 @@ Several keys of one provider are written `api_keys = ["sk-…", "sk-…"]`, or w
 keeps to one of them, for the vendor's prompt cache; where the vendor refuses or slows one, the next is asked.
 `max_concurrency = 8` bounds the calls to a provider that are in the air at once, each worker having its share.
 `capabilities = ["tools", "vision"]` tells what its models can do besides what is known of them.
+`context_windows = { "my-model" = 262144 }` says how many tokens a model reads, where that is not known or has changed.
+`own_machine = true` says that a call costs nothing there, so that an abandoned one is hung up; an address on loopback
+or in a private network is taken for that, unless it says `false`.
 
 ## Routing
 

@@ -49,6 +49,8 @@ class ProviderSettings(Struct, frozen=True):
     `source` says where it was found (`environment OPENAI_API_KEY`, `askonce.toml`). `script` belongs to the
     `scripted` provider only. `more_keys` are further keys besides `api_key`. `max_concurrency`: how many calls may be
     in the air at once, over all workers. `capabilities`: what its models can do besides what is known of them.
+    `context_windows`: how many tokens its models can read, by their names. `own_machine`: does it run on a machine of
+    one's own, where an abandoned call costs nothing? None: as its address tells.
     """
 
     name: str
@@ -62,6 +64,8 @@ class ProviderSettings(Struct, frozen=True):
     more_keys: tuple[str, ...] = ()
     max_concurrency: int | None = None
     capabilities: tuple[str, ...] = ()
+    context_windows: dict[str, int] = {}
+    own_machine: bool | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:

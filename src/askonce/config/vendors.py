@@ -21,6 +21,7 @@ _EMBEDDED = "local"  # the embedded model's provider, which is made by `local_mo
 # What stands before the colon in `openai:gpt-4o`.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _MAX_CALLS = 100_000  # more is no bound: a process has 400 connections to providers
+_MAX_WINDOW = 1_000_000_000  # tokens; beyond, the unit was mistaken
 _MAX_DOLLARS = 1_000_000  # per million tokens; beyond, the unit was mistaken
 _API_KEY = re.compile(r"[!-~]*")  # printable ASCII without spaces: it travels in a header
 _SHOWN_URL = 80  # characters of a wrong address that a message repeats
@@ -58,6 +59,8 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
     script: str = ""
     max_concurrency: int | None = None
     capabilities: tuple[str, ...] = ()
+    context_windows: dict[str, int] = {}
+    own_machine: bool | None = None
 
 
 def configured(
@@ -95,6 +98,8 @@ def _provider(
         max_concurrency=table.max_concurrency,
         capabilities=tuple(word.strip().lower() for word in table.capabilities),
         default_model=table.default_model,
+        context_windows=table.context_windows,
+        own_machine=table.own_machine,
         models=table.models,
         prices={
             model: _price(f"{document.path}: [providers.{vendor.name}.prices.{model}]", price)
@@ -126,6 +131,9 @@ def _check_table(vendor: VendorVariables, table: _Table, document: Document) -> 
         raise ConfigError(f"{where} has both `api_key` and `api_keys`; write all keys in the second.")
     if table.max_concurrency is not None and not 1 <= table.max_concurrency <= _MAX_CALLS:
         raise ConfigError(f"{where} max_concurrency = {table.max_concurrency}: must be from 1 to {_MAX_CALLS}.")
+    for model, tokens in table.context_windows.items():
+        if not 1 <= tokens <= _MAX_WINDOW:
+            raise ConfigError(f"{where} context_windows {model} = {tokens}: must be tokens from 1 to {_MAX_WINDOW}.")
     if not in_catalog and vendor.name != SCRIPTED and not table.base_url:
         raise ConfigError(f"{where} is not in the catalog; correct the name, or set its `base_url`.")
 

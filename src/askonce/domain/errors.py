@@ -25,6 +25,8 @@ class AskonceError(Exception):
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
     retryable: ClassVar[bool] = False  # may another try (elsewhere, later) end differently?
+    vendor_code = ""  # of the instance: the vendor's own word for what it refused,
+    vendor_param = ""  # and the field that it names; "" where it has none
 
     def __init__(self, message: str, *, details: Sequence[Detail] = (), retry_after_s: int | None = None) -> None:
         super().__init__(message)

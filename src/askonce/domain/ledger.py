@@ -31,7 +31,10 @@ class Origin(Struct, frozen=True, array_like=True):
 
 
 class CallRow(Struct, frozen=True, array_like=True, tag="call"):
-    """Hold one ending that reached a provider. Tokens are 0 where nothing was reported; `estimated` marks guesses."""
+    """Hold one ending that reached a provider. Tokens are 0 where nothing was reported; `estimated` marks guesses.
+
+    `priced` is false where what it cost is not known (the cost is 0 then).
+    """
 
     at_ms: int
     origin: Origin
@@ -52,6 +55,8 @@ class CallRow(Struct, frozen=True, array_like=True, tag="call"):
     took_ms: int = 0
     first_token_ms: int = 0
     error_code: str = ""
+    priced: bool = True
+    cache_write_1h_tokens: int = 0
 
 
 class CountRow(Struct, frozen=True, array_like=True, tag="count"):

@@ -32,14 +32,28 @@ class Rate(Struct, frozen=True):
         return rate
 
 
+# Vendors' words for the service that a price is the price of.
+USUAL_SERVICE = frozenset({"", "default", "standard", "auto", "on_demand"})
+
+
 class Price(Struct, frozen=True):
-    """Hold a model's rates. A kind without a rate of its own is charged as the kind it is part of."""
+    """Hold a model's rates. A kind without a rate of its own is charged as the kind it is part of.
+
+    `cache_write_1h` is for what is written to the vendor's cache for an hour. `service_tiers` tells what the vendor's
+    other services cost, as a percentage of all rates.
+    """
 
     input: Rate
     output: Rate
     cache_read: Rate | None = None
     cache_write: Rate | None = None
     per_call_nano: int = 0
+    cache_write_1h: Rate | None = None
+    service_tiers: tuple[tuple[str, int], ...] = ()
+
+    def covers(self, usage: Usage) -> bool:
+        """Say whether what the call's service tier costs is known. Where nothing is charged, it is."""
+        return self._is_free or self._percent(usage.service_tier) is not None
 
     def saved_nano(self, usage: Usage) -> int:
         """Return what the vendor's prompt cache took off a call: cached tokens × (input rate - cache read rate)."""
@@ -47,12 +61,14 @@ class Price(Struct, frozen=True):
             return 0
         n = usage.prompt_tokens
         less = self.input.at(n) - self.cache_read.at(n)
-        return divide_half_even(usage.cached_tokens * max(0, less), TOKENS_PER_PRICE)
+        scaled = usage.cached_tokens * max(0, less) * self._charged_percent(usage)
+        return divide_half_even(scaled, 100 * TOKENS_PER_PRICE)
 
     def cost_nano(self, usage: Usage) -> int:
         """Price one call in nano-dollars, rounded once, half to even.
 
-        `usage.prompt_tokens` includes the cached and cache-written ones, as in OpenAI's usage object.
+        `usage.prompt_tokens` includes the cached and cache-written ones, as in OpenAI's usage object. A service tier
+        that the price does not cover is charged as the usual one.
         """
         n = usage.prompt_tokens
         # A vendor that counts its cache apart from the prompt must not make the rest negative.
@@ -60,13 +76,27 @@ class Price(Struct, frozen=True):
         input_rate = self.input.at(n)
         read_rate = self.cache_read.at(n) if self.cache_read else input_rate
         write_rate = self.cache_write.at(n) if self.cache_write else input_rate
+        hour_rate = self.cache_write_1h.at(n) if self.cache_write_1h else write_rate
         scaled = (
             plain * input_rate
             + usage.cached_tokens * read_rate
-            + usage.cache_write_tokens * write_rate
+            + max(0, usage.cache_write_tokens - usage.hour_tokens) * write_rate
+            + usage.hour_tokens * hour_rate
             + usage.completion_tokens * self.output.at(n)
         )
-        return divide_half_even(scaled, TOKENS_PER_PRICE) + self.per_call_nano
+        return divide_half_even(scaled * self._charged_percent(usage), 100 * TOKENS_PER_PRICE) + self.per_call_nano
+
+    @property
+    def _is_free(self) -> bool:
+        rates = (self.input, self.output, self.cache_read, self.cache_write, self.cache_write_1h)
+        return not self.per_call_nano and not any(rate.nano_per_mtok or rate.tiers for rate in rates if rate)
+
+    def _percent(self, tier: str) -> int | None:
+        return 100 if tier in USUAL_SERVICE else dict(self.service_tiers).get(tier)
+
+    def _charged_percent(self, usage: Usage) -> int:
+        percent = self._percent(usage.service_tier)
+        return 100 if percent is None else percent
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:

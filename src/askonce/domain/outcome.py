@@ -39,3 +39,6 @@ class Totals(Struct, frozen=True):
     entries: int = 0
     bytes: int = 0
     since_ms: int = 0
+    unpriced: int = 0  # calls that cost something, nobody knows how much: not in `spent_nano`
+    estimated: int = 0  # calls whose tokens the vendor did not tell
+    estimated_nano: int = 0  # how much of `spent_nano` those are

@@ -69,6 +69,7 @@ class Figures(Struct, gc=False):
     reasoning_tokens: int = 0
     saved_tokens: int = 0
     estimated: int = 0  # paid calls whose tokens are guesses
+    unpriced: int = 0  # paid calls whose cost is not known
     took_ms: int = 0
     first_tokens: int = 0  # paid calls whose first token was seen coming
     first_token_ms: int = 0
@@ -154,6 +155,8 @@ class RequestRow(Struct, frozen=True):
     estimated: bool = False
     first_token_ms: int = 0
     error_code: str = ""
+    priced: bool = True
+    cache_write_1h_tokens: int = 0
 
 
 class RequestPage(Struct, frozen=True):

@@ -93,7 +93,7 @@ class Dispatch:
         """Return the answer with its cost. If cancelled, nothing has happened."""
         await self._prices.loaded()
         price = self._prices.price(answer.provider, answer.model, answer.model_version)
-        if price is None:
+        if price is None or not price.covers(answer.usage):
             return replace(answer, cost_nano=0, priced=False)
         saved = price.saved_nano(answer.usage)
         return replace(answer, cost_nano=price.cost_nano(answer.usage), priced=True, saved_prompt_cache_nano=saved)

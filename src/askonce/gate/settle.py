@@ -23,6 +23,8 @@ from askonce.gate.treasury import Hold
 
 UNEXPECTED = "Something unexpected happened here. It has been logged; the operator finds it by the request id."
 
+ABANDONED = "abandoned"  # the code under which observers hear of a call that was hung up because everybody left
+
 REUSED = (
     "This Idempotency-Key was used for another question within the last day. Repeat that question to get its answer, "
     "or send a new key."
@@ -72,7 +74,9 @@ class Settlement:
 
         With a hold, that is settled as well.
         """
-        row = self._row(plan, partial, ending, stored=False, error_code=error.code)
+        # That everybody left is nobody's error, least of all the provider's.
+        code = ABANDONED if ending == "abandoned" else error.code
+        row = self._row(plan, partial, ending, stored=False, error_code=code)
         await self._book(row, hold)
         self._observer.paid(row)
 
@@ -162,7 +166,9 @@ class Settlement:
             cached_tokens=usage.cached_tokens,
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
+            cache_write_1h_tokens=usage.hour_tokens,
             estimated=usage.estimated,
+            priced=answer.priced or not usage.total_tokens,  # nothing is charged for nothing
             took_ms=answer.took_ms,
             first_token_ms=answer.first_token_ms,
             **more,

@@ -17,7 +17,7 @@ from askonce.domain.ledger import Counters, Tallied
 from askonce.domain.money import dollars
 from askonce.domain.ports import PriceSource
 from askonce.gate.plan import Plan
-from askonce.routing.estimate import likely_usage
+from askonce.routing.estimate import estimate_nano, likely_usage
 
 MINUTE_MS = 60_000
 SOON_S = 1  # when room may come with any call's ending
@@ -72,10 +72,9 @@ class Treasury:
 
     def _estimate(self, call: Call, candidates: Sequence[Candidate]) -> Amounts:
         """Estimate on the high side; of several who may answer, the dearest."""
-        usage = likely_usage(call)
         prices = (self._prices.price(one.provider, one.model, "") for one in candidates)
-        nano = max((price.cost_nano(usage) for price in prices if price is not None), default=0)
-        return Amounts(1, usage.total_tokens, nano)
+        nano = max((estimate_nano(call, price) for price in prices if price is not None), default=0)
+        return Amounts(1, likely_usage(call).total_tokens, nano)
 
     async def _count(self, plan: Plan) -> None:
         origin, candidate = plan.origin, plan.route.askable[0]

@@ -40,7 +40,7 @@ Spot = tuple[int, Place]  # when a grain begins, and what happened
 # All sums of one place in one integer, side by side: adding two of them adds all. A lane of 96 bits holds the sum of
 # four thousand million values of 64 bits, so that no lane runs over into the next.
 Sums = int
-_LANES, _LANE = 14, 12
+_LANES, _LANE = 15, 12
 _BYTES = _LANES * _LANE
 _MOST = 2**63 - 1  # what a column holds; a sum that would be larger stays there
 _TOO_LARGE = sum(((1 << 96) - 1 - _MOST) << (96 * lane) for lane in range(_LANES))
@@ -122,7 +122,7 @@ def _by_hour(records: Iterable[Record]) -> dict[Spot, Sums]:
             at_ms = row.minute * MINUTE_MS
             hour = at_ms - at_ms % HOUR_MS
             counted = (row.tenant, row.key_id, row.door, row.provider, row.model, row.kind)
-            worth = _packed(row.count, 0, row.saved_nano, 0, 0, 0, 0, 0, 0, row.saved_tokens, 0, 0, 0, 0)
+            worth = _packed(row.count, 0, row.saved_nano, 0, 0, 0, 0, 0, 0, row.saved_tokens, 0, 0, 0, 0, 0)
             found[hour, counted] = found.get((hour, counted), 0) + worth
     words = {word for _, place in found for word in place}
     return found if are_clean(words) else _cleaned(found)
@@ -150,6 +150,7 @@ def _worth_of_call(row: CallRow) -> tuple[int, ...]:
         row.reasoning_tokens,
         0,
         row.estimated,
+        not row.priced,
         row.took_ms,
         row.first_token_ms > 0,
         row.first_token_ms,

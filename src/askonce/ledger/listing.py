@@ -26,7 +26,7 @@ from askonce.ledger.tables import calls, places, samples, texts, usage
 
 PAID = get_args(PaidKind)
 _UNINDEXED = ("door", "provider", "model")
-_BOOLEANS = ("stored", "estimated")
+_BOOLEANS = ("stored", "estimated", "priced")
 
 
 class Cursor(NamedTuple):

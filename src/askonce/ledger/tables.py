@@ -49,6 +49,8 @@ calls = Table(
     Column("took_ms", Wide, nullable=False),
     Column("first_token_ms", Wide, nullable=False),
     Column("error_code", Word, nullable=False),
+    Column("priced", Small, nullable=False),
+    Column("cache_write_1h_tokens", Wide, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -158,6 +160,7 @@ usage = Table(
     Column("reasoning_tokens", Wide, nullable=False),
     Column("saved_tokens", Wide, nullable=False),
     Column("estimated", Wide, nullable=False),
+    Column("unpriced", Wide, nullable=False),
     Column("took_ms", Wide, nullable=False),
     Column("first_tokens", Wide, nullable=False),  # how many had a first token that was seen coming
     Column("first_token_ms", Wide, nullable=False),

@@ -155,6 +155,8 @@ def _call(source: int, number: int, row: CallRow) -> Row:
         row.took_ms,
         row.first_token_ms,
         row.error_code,
+        int(row.priced),
+        row.cache_write_1h_tokens,
     )
 
 

@@ -9,6 +9,7 @@ API references; where they list an assistant's `reasoning` or `reasoning_content
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -35,6 +36,7 @@ class Vendor(Struct, frozen=True):
     name that is asked for with its provider is passed on. `model_prefix` stands before the price data's names.
     `key_header`: the header that takes the key as it is; "" for `Authorization: Bearer`. `path`: what an address
     without a path is completed with. A row that needs a key and has no `base_url` gets its address from its owner.
+    `own_machine`: what is hung up there is not charged, whoever's row it is.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Vendor(Struct, frozen=True):
     shape: Shape = "openai"
     key_header: str = ""
     path: str = ""
+    own_machine: bool = False
 
     @property
     def variable(self) -> str:
@@ -62,8 +65,8 @@ class Vendor(Struct, frozen=True):
 
     @property
     def drains_plain(self) -> bool:
-        """Say whether a plain call is charged to its end whoever hangs up, as every hosted vendor does."""
-        return self.needs_key
+        """Say whether a plain call is charged to its end whoever hangs up, as everywhere but at one's own machine."""
+        return not (self.free or self.own_machine)
 
     @property
     def cure(self) -> str:
@@ -291,17 +294,41 @@ def custom(name: str, base_url: str) -> Vendor:
     """Make a row for an OpenAI-shaped endpoint that the catalog does not have. Raises ValueError for a bad name."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a provider: use up to 40 lower-case letters, digits, `.`, `_` and `-`.")
-    return Vendor(name=name, title=name, base_url=normal_base_url(name, base_url), needs_key=False)
+    url = normal_base_url(name, base_url)
+    return Vendor(name=name, title=name, base_url=url, needs_key=False, own_machine=is_near(url))
 
 
 def at(vendor: Vendor, base_url: str) -> Vendor:
-    """Move a row to another address; elsewhere than at its vendor's it needs no key, and hanging up ends a call."""
+    """Move a row to another address; elsewhere than at its vendor's it needs no key.
+
+    Hanging up costs what it costs at the vendor, who may stand behind the new address, unless that is near.
+    """
     moved = normal_base_url(vendor.name, base_url)
     if moved == vendor.base_url:
         return vendor
     if vendor.needs_key and not vendor.base_url:  # its owner's address at this very vendor
         return replace(vendor, base_url=moved)
-    return replace(vendor, base_url=moved, needs_key=False, drains=False)
+    near = is_near(moved)
+    return replace(vendor, base_url=moved, needs_key=False, drains=vendor.drains and not near, own_machine=near)
+
+
+def stated(vendor: Vendor, own_machine: bool | None) -> Vendor:
+    """Take the owner's word for whose machine it is, None for none. Who is not one's own may charge for all."""
+    if own_machine is None:
+        return vendor
+    row = vendor_named(vendor.name) or vendor
+    drains = row.drains and not own_machine
+    return replace(vendor, own_machine=own_machine, free=vendor.free and own_machine, drains=drains)
+
+
+def is_near(url: str) -> bool:
+    """Say whether an address is loopback, in a private network (RFC 1918, RFC 4193), or a name without a dot."""
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".local", ".internal"))
+    return address.is_loopback or address.is_private or address.is_link_local
 
 
 def normal_base_url(name: str, url: str) -> str:

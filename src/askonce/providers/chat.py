@@ -93,6 +93,7 @@ class ChatProvider:
                     yield piece
         parts = gathered.parts()
         usage = gathered.usage or await count_usage(call, model, text_of(parts) or gathered.text)
+        usage = gathered.tiered(usage)
         yield Answer(
             text=gathered.text,
             finish=gathered.finish or "unknown",

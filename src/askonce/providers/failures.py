@@ -61,6 +61,8 @@ class Refusal(Struct, frozen=True):
 class _Words(Struct, frozen=True):
     message: str
     codes: frozenset[str]
+    code: str = ""  # as it came
+    param: str = ""
 
 
 def failure(refusal: Refusal) -> AskonceError:
@@ -68,7 +70,10 @@ def failure(refusal: Refusal) -> AskonceError:
     words = _read(refusal.body)
     said = _quote(words.message, refusal.key)
     if 400 <= refusal.status < 500:
-        return _by_words(refusal, words, said) or _by_status(refusal, said)
+        error = _by_words(refusal, words, said) or _by_status(refusal, said)
+        if error.status == 400:  # the request is to blame; all else is between the vendor and us
+            error.vendor_code, error.vendor_param = _word(words.code, refusal.key), _word(words.param, refusal.key)
+        return error
     if refusal.status == 503 and "loading model" in words.message.lower():  # llama.cpp while it reads its weights
         return ModelLoading(f"{refusal.who} is still loading its model.", retry_after_s=refusal.retry_after_s or 1)
     if 300 <= refusal.status < 400:
@@ -134,7 +139,8 @@ def _read(body: bytes) -> _Words:
     source = inner if isinstance(inner, dict) else value
     codes = [source.get("code"), source.get("type"), value.get("code"), *_nested(source)]
     message = next((m for m in (source.get("message"), inner, value.get("detail")) if isinstance(m, str)), "")
-    return _Words(message, frozenset(code.lower() for code in codes if isinstance(code, str)))
+    own = [value if isinstance(value, str) else "" for value in (source.get("code"), source.get("param"))]
+    return _Words(message, frozenset(code.lower() for code in codes if isinstance(code, str)), *own)
 
 
 def _nested(source: dict[str, object]) -> list[object]:
@@ -144,6 +150,14 @@ def _nested(source: dict[str, object]) -> list[object]:
     if isinstance(metadata, dict) and "flagged_input" in metadata:
         found.append("flagged_input")
     return found
+
+
+MAX_WORD = 100  # characters of a vendor's code, and of the name of a field
+
+
+def _word(word: str, key: str) -> str:
+    """Return a vendor's code or name of a field as it may be seen; "" for what is no such thing."""
+    return redact(word, key) if len(word) <= MAX_WORD and word.isprintable() else ""
 
 
 def _quote(message: str, key: str) -> str:

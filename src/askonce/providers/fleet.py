@@ -5,7 +5,7 @@ list when they are asked, which costs nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,11 +23,18 @@ from askonce.routing.roster import Member, Roster
 
 PROBE_COUNTS_S = 10  # so long a probe's word counts
 
+# Anthropic's docs, "Context windows" and its release notes of August 2025 and March 2026: the header opened a million
+# tokens on Sonnet 4 and 4.5 (at Anthropic until 30 April 2026; resellers keep their own dates). Models since 4.6 have
+# that window without it, and the price table says so. Who is no longer let in hears it from the vendor, unpaid.
+LONG_CONTEXT = "context-1m-2025-08-07"
+LONG_CONTEXT_TOKENS = 1_000_000
+
 
 class Berth(Struct, frozen=True):
     """Hold one provider of the catalog or the configuration. `provider` is None where it is not configured.
 
     `capabilities`: what its models can do besides what is known. `room`: how many calls it may have in the air.
+    `windows`: how many tokens its models can read, where the owner says so.
     """
 
     vendor: Vendor
@@ -36,6 +43,7 @@ class Berth(Struct, frozen=True):
     models: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     room: int | None = None
+    windows: Mapping[str, int] = {}
 
 
 class Names(Struct, frozen=True):
@@ -78,9 +86,17 @@ class Fleet:
         self._clock = clock
         self._discovered: dict[str, tuple[str, ...]] = {}
         self._probed: dict[str, tuple[int, str]] = {}
+        self._made_of: tuple[object, ...] = ()
+        self._roster = wishes
 
     def roster(self) -> Roster:
-        """Return what routing may look at, as of now."""
+        """Return what routing may look at, as of now; the very same while nothing changed."""
+        made_of = (self._prices.book, dict(self._discovered), self._local().model)
+        if made_of != self._made_of:
+            self._made_of, self._roster = made_of, self._make_roster()
+        return self._roster
+
+    def _make_roster(self) -> Roster:
         named = [(berth, self._names_of(berth)) for berth in self._berths]
         return replace(
             self._wishes,
@@ -96,11 +112,22 @@ class Fleet:
         """Return a model's price, None where it is not known."""
         return self._prices.price(provider, model, version)
 
-    def context_window(self, provider: str, model: str) -> int | None:
-        """Return how many tokens a model can read, None where it is not known."""
+    @property
+    def names_awaited(self) -> bool:
+        """Say whether names of models are still to come that belong to somebody who can be asked."""
+        return self._prices.is_awaited and any(b.provider is not None and b.vendor.prices for b in self._berths)
+
+    def context_window(self, provider: str, model: str, features: Collection[str] = ()) -> int | None:
+        """Return how many tokens a model can read with these experiments of its vendor, None where it is not known."""
         if provider == LOCAL:
             return self._local().context_tokens or None
-        return self._prices.book.context_window(provider, model)
+        berth = self._by_name.get(provider)
+        if berth is not None and model in berth.windows:
+            return berth.windows[model]
+        known = self._prices.book.context_window(provider, model)
+        if known is not None and LONG_CONTEXT in features and berth is not None and berth.vendor.shape == "anthropic":
+            return max(known, LONG_CONTEXT_TOKENS)
+        return known
 
     def abilities(self, provider: str, model: str) -> frozenset[str]:
         """Return what a model can do: by its vendor, by its name, and by the owner's word."""
@@ -217,7 +244,7 @@ class Fleet:
             provider=name,
             model=model,
             default=default,
-            context_window=self._prices.book.context_window(name, model),
+            context_window=self.context_window(name, model),
             price=self._prices.price(name, model, ""),
             capabilities=tuple(sorted(self.abilities(name, model))),
             aliases=self._aliases_of(name, model),

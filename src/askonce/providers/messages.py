@@ -9,7 +9,7 @@ Rules of this file, besides those of `chat`:
 """
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
@@ -242,15 +242,24 @@ def _error_in(body: bytes) -> ErrorField:
 class Counter:
     """Count a prompt's tokens: by the vendor where that is Anthropic-shaped, else here."""
 
-    def __init__(self, providers: Mapping[str, Provider], deadline_s: float) -> None:
+    def __init__(self, providers: Mapping[str, Sequence[Provider]], deadline_s: float) -> None:
         self._providers = providers
         self._deadline_s = deadline_s
 
     async def count(self, call: Call, candidate: Candidate) -> tuple[int, bool]:
-        """Return the tokens, and whether they are estimated. Raises the provider errors of `domain.errors`."""
-        provider = self._providers.get(candidate.provider)
-        if isinstance(provider, MessagesProvider):
-            return await provider.count(call, candidate.model, self._deadline_s), False
+        """Return the tokens, and whether they are estimated. Raises the provider errors of `domain.errors`.
+
+        Where the vendor refuses or slows one of its keys, the next is asked.
+        """
+        failure: AskonceError | None = None
+        for provider in self._providers.get(candidate.provider, ()):
+            if isinstance(provider, MessagesProvider):
+                try:
+                    return await provider.count(call, candidate.model, self._deadline_s), False
+                except (ProviderBusy, ProviderDenied) as error:
+                    failure = failure or error
+        if failure is not None:
+            raise failure
         tools = msgspec.json.encode(call.tools).decode() if call.tools else ""
         usage = await count_usage(call, candidate.model, tools)
         return usage.total_tokens, True

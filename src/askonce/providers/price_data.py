@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from genai_prices import types as source
 from genai_prices.data import providers as _providers
 from msgspec import Struct
+from msgspec.structs import replace
 
 from askonce.domain.errors import ConfigError
 from askonce.domain.money import Price, Rate, Tier, nano_from_decimal
@@ -22,6 +23,16 @@ from askonce.providers.prices import Dated, Model, PriceTable, Rule, VendorPrice
 _BY_ID = {provider.id: provider for provider in _providers}
 # Rates of their own that our `Price` has no place for: a call that has such tokens would be priced wrong.
 _INEXPRESSIBLE = ("output_reasoning_mtok", "output_citation_mtok")
+# What other service tiers cost, as a percentage of all rates, by the price data's names of vendors. A vendor's tier
+# that is not here (OpenAI's `priority` costs between 1.75 and 2.5 times as much, depending on the model; Anthropic's
+# is paid for by contract) leaves a call without a price, as does one of a vendor that is not here.
+# OpenAI, "Flex processing": tokens are priced at the rates of its Batch API, which are half of all the others.
+# Anthropic, "Pricing", "Batch processing": half of input and output. Groq, "Flex Processing": the same as on demand.
+_SERVICE_TIERS: dict[str, tuple[tuple[str, int], ...]] = {
+    "openai": (("batch", 50), ("flex", 50)),
+    "anthropic": (("batch", 50),),
+    "groq": (("flex", 100),),
+}
 # Models whose prices look like a chat model's and that are none.
 _NOT_CHAT = (
     "embed",
@@ -58,11 +69,15 @@ class Override(Struct, frozen=True):
 def compile_table(vendors: Iterable[Vendor], overrides: Mapping[str, Mapping[str, Override]], now_s: int) -> PriceTable:
     """Compile the prices of these vendors, as of an epoch second. Raises `ConfigError` for a bad override."""
     rows = list(vendors)
+    by_name = {row.name: row for row in rows}
     return PriceTable(
         vendors={row.name: _vendor(row, now_s) for row in rows if row.prices},
         free=tuple(row.name for row in rows if row.free),
         overrides={
-            provider: {model: _override(f"{provider}:{model}", given) for model, given in models.items()}
+            provider: {
+                model: _on_terms(_override(f"{provider}:{model}", given), by_name.get(provider))
+                for model, given in models.items()
+            }
             for provider, models in overrides.items()
         },
     )
@@ -71,10 +86,33 @@ def compile_table(vendors: Iterable[Vendor], overrides: Mapping[str, Mapping[str
 def _vendor(row: Vendor, now_s: int) -> VendorPrices:
     provider = _BY_ID[row.prices]
     lenders = [_BY_ID[name] for name in provider.fallback_model_providers or ()]
+    own = (_model(model, now_s, row.model_prefix) for model in provider.models)
+    lent = (_model(model, now_s) for lender in lenders for model in lender.models)
     return VendorPrices(
-        tuple(_model(model, now_s, row.model_prefix) for model in provider.models),
-        tuple(_model(model, now_s) for lender in lenders for model in lender.models),
+        tuple(_model_on_terms(one, row) for one in own), tuple(_model_on_terms(one, row) for one in lent)
     )
+
+
+def _model_on_terms(model: Model, row: Vendor) -> Model:
+    prices = tuple(replace(dated, price=dated.price and _on_terms(dated.price, row)) for dated in model.prices)
+    return replace(model, prices=prices)
+
+
+def _on_terms(price: Price, row: Vendor | None) -> Price:
+    """Add what a vendor says of all its models alike, where the data does not say it.
+
+    Anthropic, "Prompt caching", "Pricing": what is written for an hour costs twice the input's rate.
+    """
+    if row is None:
+        return price
+    if row.shape == "anthropic" and price.cache_write_1h is None:
+        price = replace(price, cache_write_1h=_doubled(price.input))
+    return replace(price, service_tiers=_SERVICE_TIERS.get(row.prices, ()))
+
+
+def _doubled(rate: Rate) -> Rate:
+    tiers = tuple(Tier(tier.above_tokens, 2 * tier.nano_per_mtok) for tier in rate.tiers)
+    return Rate(2 * rate.nano_per_mtok, tiers)
 
 
 def _model(model: source.ModelInfo, now_s: int, prefix: str = "") -> Model:
@@ -122,6 +160,7 @@ def _price(prices: source.ModelPrice) -> Price | None:
         output=_rate(held.get("output_mtok")) or Rate(0),
         cache_read=_rate(held.get("cache_read_mtok")),
         cache_write=_rate(held.get("cache_write_mtok")),
+        cache_write_1h=_rate(held.get("cache_write_1h_mtok")),
         per_call_nano=nano_from_decimal(requests / 1000) if isinstance(requests, Decimal) else 0,
     )
 

@@ -13,6 +13,8 @@ from askonce.providers.prices import PriceBook, PriceTable, decode_table
 POLL_S = 0.05
 # The first start compiles the table in about two seconds; a call that ends earlier waits for its price.
 PATIENCE_S = 10.0
+# So long a process refuses to call a model unknown while there is no table; one that never comes must not keep it so.
+NAMES_PATIENCE_S = 60.0
 
 
 class PriceFile:
@@ -23,7 +25,9 @@ class PriceFile:
         self._clock = clock
         self._sleep = sleep
         self._seen = 0
-        self._patient_until_ns = clock.steady_ns() + int(PATIENCE_S * 1e9)
+        began_ns = clock.steady_ns()
+        self._patient_until_ns = began_ns + int(PATIENCE_S * 1e9)
+        self._names_until_ns = began_ns + int(NAMES_PATIENCE_S * 1e9)
         self.there = False
         self.book = PriceBook(PriceTable(), clock)
         self.refresh()
@@ -41,6 +45,11 @@ class PriceFile:
         self.there = True
         self.book = PriceBook(table, self._clock)
         return True
+
+    @property
+    def is_awaited(self) -> bool:
+        """Say whether the first table, with the names of models, is still to be expected."""
+        return not self.there and self._clock.steady_ns() < self._names_until_ns
 
     async def loaded(self) -> None:
         """Wait for the first table until this process is `PATIENCE_S` old; after that nobody waits for it again."""

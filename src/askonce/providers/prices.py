@@ -17,6 +17,7 @@ from msgspec import Struct
 from askonce.domain.clock import Clock
 from askonce.domain.money import Price, Rate
 
+LAYOUT = 2  # of the table, and of how it is compiled: raised where either changes, so that it is compiled anew
 DAY_S = 86_400
 MAX_REMEMBERED = 4096  # distinct names asked for, or listed at once; each costs a walk over up to 900 rules
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from askonce.domain.call import Kind
-from askonce.domain.errors import AskonceError, UnknownModel
+from askonce.domain.errors import Invalid, UnknownModel
 from askonce.domain.fleet import ModelInfo, Offer
-from askonce.routing.resolve import MAX_NAME_CHARS, VERSION, by_name, nearest
+from askonce.routing.resolve import MAX_NAME_CHARS, VERSION, leads, nearest
 from askonce.routing.roster import Roster
 
 OURS = "askonce"  # who owns the names that stand in the settings
@@ -63,6 +63,6 @@ def _is_free(name: str, roster: Roster) -> bool:
 
 def _leads(name: str, roster: Roster) -> bool:
     try:
-        return bool(by_name(name, roster).candidates)
-    except AskonceError:
+        return leads(name, roster)
+    except Invalid:
         return False

@@ -50,6 +50,16 @@ def by_name(name: str, roster: Roster) -> Pool:
     return Pool(_of_model(name, roster))
 
 
+def leads(name: str, roster: Roster) -> bool:
+    """Say whether `by_name` finds somebody; look for no nearest name where it does not. Raises `Invalid` as it does."""
+    name = roster.aliases.get(name, name)
+    group = roster.groups.get(name)
+    if group is None:
+        return _is_led(name, roster)
+    led = [_is_led(roster.aliases.get(share.model, share.model), roster) for share in group.members]
+    return any(led)  # all were looked at: one that is invalid makes the group so
+
+
 def by_default(roster: Roster) -> Pool:
     """Choose who answers when nobody is named. Raises `ProviderNotConfigured` if there is nobody at all.
 
@@ -103,6 +113,21 @@ def _of_model(name: str, roster: Roster) -> tuple[Candidate, ...]:
         _refuse_unfit(name, roster.configured, roster)
         raise _unknown(name, [], roster)
     return configured
+
+
+def _is_led(name: str, roster: Roster) -> bool:
+    head, colon, rest = name.partition(":")
+    member = roster.member(head) if colon else None
+    if member is not None and rest:
+        if member.configured:
+            _refuse_unfit(rest, [member], roster)
+        return member.configured and (member.open_ended or _knows(member, rest))
+    if member is not None:
+        return bool(_of_model(name, roster))
+    knowing = [one for one in roster.members if _knows(one, name)]
+    if not knowing:
+        _refuse_unfit(name, roster.configured, roster)
+    return any(one.configured for one in knowing)
 
 
 def _members(group: Group, roster: Roster) -> Pool:

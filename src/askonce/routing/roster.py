@@ -1,5 +1,6 @@
 """What routing may look at: who is there, what they are called, what is known of them, and what the owner wants."""
 
+from collections.abc import Collection
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -95,8 +96,13 @@ class Lore(Protocol):
         """Return the price, None where it is not known."""
         ...
 
-    def context_window(self, provider: str, model: str) -> int | None:
-        """Return how many tokens a model can read, None where it is not known."""
+    @property
+    def names_awaited(self) -> bool:
+        """Say whether names of models are still to come, so that one that is unknown may be known in a moment."""
+        ...
+
+    def context_window(self, provider: str, model: str, features: Collection[str] = ()) -> int | None:
+        """Return how many tokens a model can read with these experiments of its vendor, None where it is not known."""
         ...
 
     def abilities(self, provider: str, model: str) -> frozenset[str]:

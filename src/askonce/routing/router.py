@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from askonce.domain.call import Ask, Candidate
-from askonce.domain.errors import AskonceError, ContextExceeded, MaxCostExceeded
+from askonce.domain.errors import AskonceError, ContextExceeded, MaxCostExceeded, ProviderUnavailable, UnknownModel
 from askonce.domain.money import dollars
 from askonce.routing.capabilities import understood
 from askonce.routing.estimate import estimate_nano, exceeds
@@ -13,6 +13,8 @@ from askonce.routing.roster import Lore, Roster
 from askonce.routing.route import Route
 
 MAX_REMEMBERED = 1024  # names that callers use; one that makes up names all the time only loses the memory's help
+NAMES_AWAITED = "The names of models are still being read, as at every first start. Ask again in a moment."
+NAMES_WAIT_S = 2  # compiling them takes about two seconds
 _NAMED = ("single-model", "manual")
 
 
@@ -32,12 +34,23 @@ class Router:
 
     def replace(self, roster: Roster) -> None:
         """Put another roster in force, at once and for all that follows."""
-        if roster != self._roster:
+        if roster is not self._roster and roster != self._roster:
             self._roster = roster
             self._remembered.clear()
 
     def route(self, ask: Ask) -> Route:
-        """Return who may answer, in order of preference. Raises the routing errors of `domain.errors`."""
+        """Return who may answer, in order of preference. Raises the routing errors of `domain.errors`.
+
+        While names of models are still to come, what looks unknown is not refused for good: `ProviderUnavailable`.
+        """
+        try:
+            return self._route(ask)
+        except UnknownModel:
+            if not self._lore.names_awaited:
+                raise
+            raise ProviderUnavailable(NAMES_AWAITED, retry_after_s=NAMES_WAIT_S) from None
+
+    def _route(self, ask: Ask) -> Route:
         wish, roster = ask.routing, self._roster.of(ask.call.kind)
         if wish.capabilities:
             understood(wish.capabilities)  # a word that is not known is refused in every mode
@@ -77,7 +90,7 @@ class Router:
         )
 
     def _problem(self, ask: Ask, candidate: Candidate) -> AskonceError | None:
-        window = self._lore.context_window(candidate.provider, candidate.model)
+        window = self._lore.context_window(candidate.provider, candidate.model, ask.call.features)
         if window is not None and (tokens := exceeds(ask.call, window)):
             return ContextExceeded(
                 f"The prompt has at least {tokens} tokens, and {candidate} reads {window}. Shorten the prompt."

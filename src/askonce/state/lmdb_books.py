@@ -89,7 +89,7 @@ class LmdbBooks:
             entries, stored_bytes = self._answers.measure(tenant)
         except lmdb.Error as error:
             raise lmdb_errors.unavailable(error) from error
-        return tally.Tally._make(tally.TALLY.unpack(packed)).totals(entries, stored_bytes, self._since_ms)
+        return tally.read(packed).totals(entries, stored_bytes, self._since_ms)
 
 
 class LmdbThreshold:

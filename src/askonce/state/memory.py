@@ -206,7 +206,7 @@ class MemoryBooks:
 
     async def totals(self, tenant: str) -> Totals:
         """Return the sums of one tenant."""
-        sums = tally.Tally._make(tally.TALLY.unpack(self._sums.get(tenant, tally.NOTHING)))
+        sums = tally.read(self._sums.get(tenant, tally.NOTHING))
         return sums.totals(*self._answers.measure(tenant), self._since_ms)
 
 

@@ -1,7 +1,7 @@
-"""A tenant's sums as they are stored: eleven signed 64-bit integers, in the order of `Tally`.
+"""A tenant's sums as they are stored: fourteen signed 64-bit integers, in the order of `Tally`.
 
 Signed 64 bits of nano-dollars are nine thousand million dollars; a sum that would be larger stays there,
-so that no lying vendor can stop the books.
+so that no lying vendor can stop the books. Sums that were stored before there were so many end in zeros.
 """
 
 import struct
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared, Totals
 
-TALLY = struct.Struct("<11q")
+TALLY = struct.Struct("<14q")
 _MOST = 2**63 - 1
 NOTHING = bytes(TALLY.size)
 
@@ -29,22 +29,30 @@ class Tally(NamedTuple):
     saved_coalesced_nano: int = 0
     saved_tokens: int = 0
     saved_prompt_cache_nano: int = 0
+    unpriced: int = 0
+    estimated: int = 0
+    estimated_nano: int = 0
 
     def totals(self, entries: int, stored_bytes: int, since_ms: int) -> Totals:
         """Complete the sums."""
-        return Totals(*self, entries, stored_bytes, since_ms)
+        return Totals(**self._asdict(), entries=entries, bytes=stored_bytes, since_ms=since_ms)
+
+
+def read(packed: bytes) -> Tally:
+    """Read sums as they are stored, those of older versions too."""
+    return Tally._make(TALLY.unpack(packed.ljust(TALLY.size, b"\0")))
 
 
 def add_hit(packed: bytes, saved_nano: int, saved_tokens: int) -> bytes:
     """Add one answer from the store."""
-    hits, m, c, f, a, u, spent, exact, coalesced, tokens, cached = TALLY.unpack(packed)
+    hits, m, c, f, a, u, spent, exact, coalesced, tokens, *rest = TALLY.unpack(packed.ljust(TALLY.size, b"\0"))
     exact, tokens = min(exact + saved_nano, _MOST), min(tokens + saved_tokens, _MOST)
-    return TALLY.pack(hits + 1, m, c, f, a, u, spent, exact, coalesced, tokens, cached)
+    return TALLY.pack(hits + 1, m, c, f, a, u, spent, exact, coalesced, tokens, *rest)
 
 
 def add(packed: bytes, ending: CallRow | Spared) -> bytes:
     """Add one ending."""
-    sums = [mine + more for mine, more in zip(TALLY.unpack(packed), _worth(ending), strict=True)]
+    sums = [mine + more for mine, more in zip(read(packed), _worth(ending), strict=True)]
     return TALLY.pack(*(sums if max(sums) <= _MOST else [min(total, _MOST) for total in sums]))
 
 
@@ -59,7 +67,13 @@ def _worth(ending: CallRow | Spared) -> Tally:
         if ending.kind == "exact":
             return Tally(hits=1, saved_exact_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
         return Tally(coalesced=1, saved_coalesced_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
-    money = Tally(spent_nano=ending.cost_nano, saved_prompt_cache_nano=ending.saved_prompt_cache_nano)
+    money = Tally(
+        spent_nano=ending.cost_nano,
+        saved_prompt_cache_nano=ending.saved_prompt_cache_nano,
+        unpriced=int(not ending.priced),
+        estimated=int(ending.estimated),
+        estimated_nano=ending.cost_nano if ending.estimated else 0,
+    )
     if ending.ending == "failed":
         return money._replace(failed=1)
     if ending.ending == "abandoned":

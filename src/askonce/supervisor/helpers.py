@@ -11,6 +11,7 @@ from askonce.config.paths import PRICES_NAME, STATUS_NAME
 from askonce.config.settings import Config
 from askonce.localmodel.status import give_up
 from askonce.providers.catalog import wants_local_model
+from askonce.providers.prices import LAYOUT
 from askonce.supervisor.children import Child
 from askonce.supervisor.folder import DataFolder
 from askonce.supervisor.posts import Errand, Post
@@ -66,7 +67,7 @@ def price_errand(config: Config, folder: DataFolder, command: Sequence[str]) -> 
 
 
 def _stamp(config: Config) -> str:
-    """Name what the table is made of: our version, the price data's version, and the owner's overrides."""
+    """Name what the table is made of: our version, its layout, the price data's version, and the owner's overrides."""
     overrides = {provider.name: provider.prices for provider in config.providers}
-    made_of = [version("askonce"), version("genai-prices"), msgspec.to_builtins(overrides)]
+    made_of = [version("askonce"), LAYOUT, version("genai-prices"), msgspec.to_builtins(overrides)]
     return hashlib.sha256(msgspec.json.encode(made_of, order="deterministic")).hexdigest()

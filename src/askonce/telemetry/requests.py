@@ -72,6 +72,8 @@ def _write(row: CallRow) -> None:
         model=row.model,
         ending=row.ending,
         cost_nano=row.cost_nano,
+        priced=row.priced,
+        estimated=row.estimated,
         prompt_tokens=row.prompt_tokens,
         completion_tokens=row.completion_tokens,
         took_ms=row.took_ms,

@@ -13,8 +13,11 @@ from msgspec import Raw, Struct
 from askonce.domain.answer import FinishReason
 from askonce.domain.content import Part
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed
-from askonce.domain.usage import Usage
+from askonce.domain.usage import Usage, read_tier
 from askonce.wire.anthropic_parts import Json, Problems, read_blocks
+
+# The parts of `cache_creation`.
+FIVE_MINUTES, ONE_HOUR = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 
 class Whole(Struct, frozen=True):
@@ -35,6 +38,8 @@ class UsageField(Struct, frozen=True):
     cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
     output_tokens_details: dict[str, Any] | None = None
+    cache_creation: Any = None
+    service_tier: Any = None
 
 
 class ErrorField(Struct, frozen=True):
@@ -125,10 +130,17 @@ def read_usage(raw: bytes) -> UsageField:
 def usage_of(said: Sequence[UsageField]) -> Usage | None:
     """Add up what was said about usage: each count is a total, the last word on it counts.
 
-    Anthropic's `input_tokens` leaves out what was read from and written to its cache; ours holds all.
+    Anthropic's `input_tokens` leaves out what was read from and written to its cache; ours holds all. Its
+    `cache_creation` tells apart for how long it was written ("Prompt caching", "1-hour cache duration").
     """
     counts: dict[str, int] = {}
+    tier = ""
     for field in said:
+        tier = read_tier(field.service_tier) or tier
+        if isinstance(field.cache_creation, dict):
+            for name in (FIVE_MINUTES, ONE_HOUR):
+                if isinstance(value := field.cache_creation.get(name), int):
+                    counts[name] = value
         for name in UsageField.__struct_fields__[:4]:
             value = getattr(field, name)
             if isinstance(value, int):
@@ -138,7 +150,9 @@ def usage_of(said: Sequence[UsageField]) -> Usage | None:
             counts["thinking"] = thought
     if "input_tokens" not in counts or "output_tokens" not in counts or min(counts.values()) < 0:
         return None
-    read, written = counts.get("cache_read_input_tokens", 0), counts.get("cache_creation_input_tokens", 0)
+    read, hour = counts.get("cache_read_input_tokens", 0), counts.get(ONE_HOUR)
+    # The sum is told in any case; should it ever be left out, the parts are all there is.
+    written = counts.get("cache_creation_input_tokens", counts.get(FIVE_MINUTES, 0) + (hour or 0))
     output = counts["output_tokens"]
     usage = Usage(
         prompt_tokens=counts["input_tokens"] + read + written,
@@ -146,6 +160,8 @@ def usage_of(said: Sequence[UsageField]) -> Usage | None:
         cached_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=min(counts.get("thinking", 0), output),
+        cache_write_1h_tokens=hour,
+        service_tier=tier,
     )
     return usage if usage.is_possible else None
 

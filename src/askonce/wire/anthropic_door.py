@@ -28,6 +28,7 @@ from askonce.domain.content import Foreign, Part, Text, Thinking, ToolCall
 from askonce.domain.errors import AskonceError
 from askonce.domain.usage import Usage
 from askonce.wire import sse
+from askonce.wire.anthropic_answers import FIVE_MINUTES, ONE_HOUR
 from askonce.wire.anthropic_parts import CITATIONS, SHAPE, Json, input_of, object_of, reply_blocks
 from askonce.wire.anthropic_read import read_messages
 from askonce.wire.door import Facts, Writer
@@ -47,6 +48,9 @@ _ERRORS = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+
+# Anthropic's "Service tiers": the words that its clients know; other vendors' are left out.
+_TIERS = frozenset({"standard", "priority", "batch"})
 
 _encode = msgspec.json.encode
 
@@ -169,6 +173,11 @@ def _usage(usage: Usage) -> Json:
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.completion_tokens,
     }
+    if usage.cache_write_1h_tokens is not None:
+        rest = usage.cache_write_tokens - usage.cache_write_1h_tokens
+        said["cache_creation"] = {FIVE_MINUTES: rest, ONE_HOUR: usage.cache_write_1h_tokens}
+    if usage.service_tier in _TIERS:
+        said["service_tier"] = usage.service_tier
     if usage.reasoning_tokens:
         said["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     return said

@@ -29,6 +29,10 @@ def read_cache_control(header: str | None, unsaid: CacheMode = "default") -> Cac
     return CacheWish(mode=mode, max_age_s=max_age_s)
 
 
+# A hit as RFC 9211 means it (nothing was forwarded), but without a time to live: the question may not be stored at all.
+REPLAY_STATUS = b"askonce; hit; detail=replayed"
+
+
 def cache_status(state: CacheState, ttl_s: int, stored: bool) -> str:
     """Write the Cache-Status of an answer; `ttl_s` is the freshness left of a hit."""
     if state == "hit":

@@ -5,14 +5,15 @@ fields that are its own.
 """
 
 import functools
+from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from askonce.domain.answer import Answer, CacheState, Delta, Entry, Piece
 from askonce.domain.call import Ask, CacheWish
 from askonce.domain.errors import AskonceError
-from askonce.domain.money import dollars
+from askonce.domain.money import USUAL_SERVICE, dollars
 from askonce.wire import sse
 from askonce.wire.door import Facts, Writer
 from askonce.wire.fences import FenceReader, File, parse
@@ -31,10 +32,15 @@ class UsageField(Struct, frozen=True, rename="camel", omit_defaults=True):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cache_write_1h_tokens: int = 0
+    service_tier: str = ""
 
 
 class CommonMetadata(Struct, frozen=True, rename="camel"):
-    """Hold the metadata that all replies with one answer share."""
+    """Hold the metadata that all replies with one answer share.
+
+    `priced` stands there, and is false, where nobody knows what the answer cost; its cost is then counted as 0.
+    """
 
     provider: str
     model: str
@@ -42,6 +48,7 @@ class CommonMetadata(Struct, frozen=True, rename="camel"):
     finish_reason: str
     usage: UsageField
     warnings: tuple[str, ...]
+    priced: Literal[False] | UnsetType = UNSET
 
 
 class Common(Struct, frozen=True):
@@ -62,7 +69,7 @@ class Native:
         parsed = parse(answer.text)
         warnings = list(parsed.warnings)
         if not answer.priced:
-            warnings.append(f"No price is known for {answer.provider}:{answer.model}; its cost is counted as $0.")
+            warnings.append(_unpriced(answer))
         usage = answer.usage
         common = Common(
             code=parsed.code,
@@ -80,8 +87,11 @@ class Native:
                     cache_write_tokens=usage.cache_write_tokens,
                     reasoning_tokens=usage.reasoning_tokens,
                     estimated=usage.estimated,
+                    cache_write_1h_tokens=usage.hour_tokens,
+                    service_tier="" if usage.service_tier in USUAL_SERVICE else usage.service_tier,
                 ),
                 warnings=tuple(warnings),
+                priced=UNSET if answer.priced else False,
             ),
         )
         return msgspec.json.encode(common)[:-2]
@@ -101,6 +111,12 @@ class Native:
     def error(self, error: AskonceError, request_id: str) -> bytes:
         """Return the JSON error."""
         return error_body(error, request_id)
+
+
+def _unpriced(answer: Answer) -> str:
+    tier = answer.usage.service_tier
+    served = "" if tier in USUAL_SERVICE else f" in the service tier {tier!r}"
+    return f"No price is known for {answer.provider}:{answer.model}{served}; its cost is counted as $0."
 
 
 NATIVE = Native()

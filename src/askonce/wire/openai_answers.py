@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from askonce.domain.answer import Delta, FinishReason, Piece, ThinkingDelta, ToolDelta
 from askonce.domain.content import Foreign, Part, Text, ToolCall, canonical_json
 from askonce.domain.errors import ProviderFailed
-from askonce.domain.usage import Usage
+from askonce.domain.usage import Usage, read_tier
 from askonce.wire.openai_messages import CustomCall
 from askonce.wire.openai_parts import SHAPE
 from askonce.wire.openai_thoughts import joined, read_thoughts
@@ -42,6 +42,7 @@ class Portion(Struct, frozen=True):
     customs: tuple[tuple[int, CustomCall], ...] = ()
     annotations: tuple[Any, ...] = ()
     details: tuple[Any, ...] = ()
+    service_tier: str = ""
 
 
 def decode_answer(body: bytes, who: str) -> Portion:
@@ -73,6 +74,7 @@ class Gathering:
         self._finish: FinishReason | None = None
         self.usage: Usage | None = None
         self.model_version = ""
+        self._tier = ""
 
     @property
     def text(self) -> str:
@@ -109,9 +111,14 @@ class Gathering:
         self._details += portion.details
         self._refused |= portion.refused
         self._finish = portion.finish or self._finish
+        self._tier = portion.service_tier or self._tier
         self.usage = portion.usage or self.usage
         self.model_version = portion.model_version or self.model_version
         return pieces
+
+    def tiered(self, usage: Usage) -> Usage:
+        """Return usage with the service tier that the vendor named, wherever in the answer it did."""
+        return msgspec.structs.replace(usage, service_tier=self._tier) if self._tier else usage
 
     def _call(self, delta: ToolDelta) -> Piece | None:
         """Add to the call with the vendor's index, or begin one; another id at one index is another call (Gemini)."""
@@ -253,6 +260,7 @@ class _Body(Struct):
     choices: list[_Choice] | None = None
     model: str | None = None
     usage: Raw = _ABSENT  # read on its own, so that nonsense in it does not cost the answer
+    service_tier: Any = None
     x_groq: _Groq | None = None  # where Groq puts a stream's usage
     error: Raw = _ABSENT
 
@@ -288,11 +296,13 @@ def _decode(data: bytes | str, who: str) -> tuple[bool, Portion]:
     said = body.x_groq.usage if body.usage is _ABSENT and body.x_groq else body.usage
     usage = None if said is _ABSENT else read_usage(bytes(said))
     choice = _first(body.choices or ())
+    tier = read_tier(body.service_tier)
     if choice is None:
-        return False, Portion("", None, usage, body.model or "")
+        return False, Portion("", None, usage, body.model or "", service_tier=tier)
     if choice.finish_reason == "error":  # OpenRouter's mark for an upstream that failed in the middle
         raise ProviderFailed(f"{who} broke the answer off with an error of its own.")
-    return True, _portion(choice.message or choice.delta or _NOTHING, choice, usage, body.model or "")
+    portion = _portion(choice.message or choice.delta or _NOTHING, choice, usage, body.model or "")
+    return True, msgspec.structs.replace(portion, service_tier=tier) if tier else portion
 
 
 def _first(choices: Sequence[_Choice]) -> _Choice | None:

@@ -1,13 +1,14 @@
 """Errors in OpenAI's shape (API reference, "Error codes"): what its clients look at to tell one remedy from another.
 
 `code` is OpenAI's word where it has one, else ours; `type` follows the status; `param` is the first field that is
-wrong. The request id travels in the header `x-request-id`, as OpenAI's does.
+wrong. Where the vendor that was asked rejected the request, both are that vendor's own, if it gave any; Anthropic's
+shape has no room for them. The request id travels in the header `x-request-id`, as OpenAI's does.
 """
 
 import msgspec
 from msgspec import Struct
 
-from askonce.domain.errors import AskonceError
+from askonce.domain.errors import AskonceError, ProviderRejected
 
 _CODES = {
     "context_window_exceeded": "context_length_exceeded",
@@ -37,5 +38,8 @@ class OpenAIError(Struct, frozen=True):
 def openai_error(error: AskonceError, request_id: str = "") -> bytes:
     """Return the JSON body of an error; also the data of the last event of a stream that broke."""
     kind = _TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
-    param = error.details[0].field if error.details else None
-    return msgspec.json.encode(OpenAIError(ErrorFields(error.message, kind, param, _CODES.get(error.code, error.code))))
+    param = error.details[0].field if error.details else error.vendor_param or None
+    code = _CODES.get(error.code, error.code)
+    if isinstance(error, ProviderRejected):
+        code = error.vendor_code or code
+    return msgspec.json.encode(OpenAIError(ErrorFields(error.message, kind, param, code)))

@@ -32,10 +32,12 @@ def _row(settings: ProviderSettings) -> catalog.Vendor:
     vendor = catalog.vendor_named(settings.name)
     try:
         if vendor is None:
-            return catalog.custom(settings.name, settings.base_url)
-        return catalog.at(vendor, settings.base_url) if settings.base_url else vendor
+            row = catalog.custom(settings.name, settings.base_url)
+        else:
+            row = catalog.at(vendor, settings.base_url) if settings.base_url else vendor
     except ValueError as error:
         raise ConfigError(f"[providers.{settings.name}]: {error}") from None
+    return catalog.stated(row, settings.own_machine)
 
 
 def providers_of(config: Config, http: Http) -> dict[str, tuple[Provider, ...]]:
@@ -128,7 +130,11 @@ def fleet_of(
         berth = Berth(row, next(iter(providers.get(row.name, ())), None), default)
         if settings is not None:
             berth = replace(
-                berth, models=settings.models, capabilities=settings.capabilities, room=places_of(config).get(row.name)
+                berth,
+                models=settings.models,
+                capabilities=settings.capabilities,
+                room=places_of(config).get(row.name),
+                windows=settings.context_windows,
             )
         berths.append(berth)
     path = status_path(config.data_dir)

@@ -197,7 +197,7 @@ class Gateway:
         )
 
     def _count_door(self, intake: Intake) -> CountDoor:
-        counter = Counter({name: keyed[0] for name, keyed in self._providers.items()}, self._config.deadlines.total_s)
+        counter = Counter(self._providers, self._config.deadlines.total_s)
         return CountDoor(counter, self._preferred, self._threshold, intake, self._clock)
 
     def _preferred(self, ask: Ask) -> Candidate:
@@ -223,6 +223,8 @@ class Gateway:
     def _price_part(self) -> PartHealth:
         if self._prices.there:
             return PartHealth("prices", "ok")
+        if self._fleet.names_awaited:  # without it names of models are not known yet
+            return PartHealth("prices", "down", "the names and prices of models are still being compiled", needed=True)
         return PartHealth("prices", "degraded", "the price table is still being compiled")
 
 

@@ -51,6 +51,8 @@ def upgrade() -> None:
         Column("took_ms", Wide, nullable=False),
         Column("first_token_ms", Wide, nullable=False),
         Column("error_code", Word, nullable=False),
+        Column("priced", Small, nullable=False),
+        Column("cache_write_1h_tokens", Wide, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -114,6 +116,7 @@ def upgrade() -> None:
         Column("reasoning_tokens", Wide, nullable=False),
         Column("saved_tokens", Wide, nullable=False),
         Column("estimated", Wide, nullable=False),
+        Column("unpriced", Wide, nullable=False),
         Column("took_ms", Wide, nullable=False),
         Column("first_tokens", Wide, nullable=False),
         Column("first_token_ms", Wide, nullable=False),
