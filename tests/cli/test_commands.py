@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from askonce.cli.client import refusal
+from askonce.cli.stats import table
 
 ANSWER = {
     "code": "print('hi')",
@@ -248,6 +249,11 @@ def test_stats_and_models_are_laid_out_for_people(tmp_path: Path, server: str) -
     ]
     assert second == "mine:x"
     assert json.loads(askonce(tmp_path, "stats", "--json", "--url", server).stdout) == STATS
+
+
+def test_the_sums_for_people_say_that_not_all_that_was_spent_is_known() -> None:
+    assert "spent  $0.0100\n" in table({"spent": "$0.0100", "unpriced": 0})
+    assert "spent  $0.0100, and 3 calls without a known price\n" in table({"spent": "$0.0100", "unpriced": 3})
 
 
 def test_config_shows_values_origins_and_no_secret(tmp_path: Path) -> None:

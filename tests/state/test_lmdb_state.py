@@ -17,6 +17,7 @@ from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.domain.outcome import Spared
 from askonce.domain.ports import Filters, Knock, Landing, Verdict, Window
 from askonce.state import lmdb_answers, lmdb_files, lmdb_state
+from askonce.state.lmdb_books import sums_key
 from askonce.state.lmdb_state import LmdbState
 
 WINDOW = Window("w", 1, 60 * SECOND)
@@ -191,6 +192,17 @@ def test_a_snapshot_that_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
         with opened(tmp_path, boot=f"boot of {content!r}", clean=False) as state:
             assert asyncio.run(state.books.totals("team")).misses == 0
         assert (tmp_path / "state/counters.broken").read_bytes() == content
+
+
+def test_a_snapshot_of_a_version_with_fewer_sums_is_taken_over(tmp_path: Path) -> None:
+    with opened(tmp_path) as state:
+        fill(state, HandClock())
+        state.close(clean=False)
+    sums = {sums_key("team").hex(): list(range(11))}
+    (tmp_path / "state/counters.json").write_bytes(json.dumps({"since_ms": 1, "tenants": sums, "format": 2}).encode())
+    with opened(tmp_path, boot="after the power came back", clean=False) as state:
+        totals = asyncio.run(state.books.totals("team"))
+        assert (totals.misses, totals.saved_prompt_cache_nano, totals.unpriced) == (1, 10, 0)
 
 
 async def crowd(state: LmdbState) -> None:

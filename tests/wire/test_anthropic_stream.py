@@ -92,6 +92,17 @@ def test_counts_of_the_end_replace_those_of_the_start() -> None:
     assert play(events)[1].whole().usage == Usage(25, 7, 5)
 
 
+def test_a_stream_tells_at_its_begin_for_how_long_the_prompt_is_cached_and_how_it_is_served() -> None:
+    """Anthropic, "Streaming messages": `message_start` has the prompt's usage whole, `message_delta` sums alone."""
+    events = events_of(message(text_block("a")))
+    both = {"ephemeral_5m_input_tokens": 40, "ephemeral_1h_input_tokens": 60}
+    begun = {"input_tokens": 10, "output_tokens": 1, "cache_creation_input_tokens": 100, "service_tier": "priority"}
+    events[0]["message"]["usage"] = begun | {"cache_creation": both}
+    events[-2]["usage"] = {"input_tokens": 10, "cache_creation_input_tokens": 100, "output_tokens": 7}
+    meant = Usage(110, 7, 0, 100, cache_write_1h_tokens=60, service_tier="priority")
+    assert play(events)[1].whole().usage == meant
+
+
 def test_what_is_not_known_is_passed_over() -> None:
     events = events_of(message(text_block("a")))
     events.insert(2, {"type": "a_new_event", "delta": {"type": "x"}})

@@ -159,6 +159,7 @@ class ModelPrices(Body, frozen=True):
     output: str | None
     cache_read: str | None = None
     cache_write: str | None = None
+    cache_write_1h: str | None = None
 
 
 class ModelRow(Body, frozen=True):

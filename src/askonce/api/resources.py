@@ -206,6 +206,7 @@ def _model_row(model: ModelInfo) -> bodies.ModelRow:
             _dollars_per_mtok(price.output),
             _dollars_per_mtok(price.cache_read),
             _dollars_per_mtok(price.cache_write),
+            _dollars_per_mtok(price.cache_write_1h),
         ),
         capabilities=model.capabilities,
         aliases=model.aliases,
