@@ -161,5 +161,5 @@ def keep_on_a_small_disk(folder: Path, slot: int, line: Connection) -> None:
 
 def keep_under_a_file_limit(folder: Path, slot: int, line: Connection) -> None:
     """The same where the system bounds the size of every file."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (70 << 20, 70 << 20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (134 << 20, 134 << 20))
     keep_on_a_small_disk(folder, slot, line)

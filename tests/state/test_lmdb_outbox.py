@@ -8,9 +8,8 @@ import pytest
 from tests.state.statefakes import HandClock
 
 from askonce.domain.errors import StoreUnavailable
-from askonce.domain.ledger import Anchor, AuditRow, CallRow, Origin, Tallied
+from askonce.domain.ledger import AuditRow, CallRow, Origin, Tallied
 from askonce.state import counters, lmdb_outbox, lmdb_state
-from askonce.state.anchors import LmdbAnchors
 from askonce.state.lmdb_files import Txn
 from askonce.state.lmdb_outbox import LmdbOutbox
 from askonce.state.lmdb_state import LmdbState
@@ -49,28 +48,6 @@ def test_a_batch_is_bounded_in_bytes_but_never_empty(state: LmdbState, monkeypat
     batch = asyncio.run(outbox.head(9))
     assert batch is not None
     assert len(batch.records) == 1
-
-
-def test_what_is_carried_into_new_books_is_the_same_outbox(
-    state: LmdbState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outbox = LmdbOutbox(state._desk)
-    asyncio.run(outbox.append(CALL, CALL))
-    asyncio.run(outbox.settle(1))
-    asyncio.run(outbox.count(1, WHAT, 5, 7))
-    asyncio.run(LmdbAnchors(state._desk).note(Anchor(3, b"s" * 32)))
-    carried = state._desk.read(lmdb_outbox.carry)
-    other = LmdbState(tmp_path / "two", 1 << 20, HandClock(), "0:a")
-    other.open()
-    try:
-        other._desk.write(lambda txn: lmdb_outbox.restore(txn, carried))
-        new = LmdbOutbox(other._desk)
-        assert asyncio.run(new.stock()) == asyncio.run(outbox.stock())
-        assert asyncio.run(new.head(9)) == asyncio.run(outbox.head(9))
-        assert asyncio.run(new.roll(-1)) == 1
-        assert asyncio.run(LmdbAnchors(other._desk).read()) == Anchor(3, b"s" * 32)
-    finally:
-        other.close()
 
 
 def test_books_that_begin_anew_have_an_outbox_of_another_name(state: LmdbState, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 def test_a_full_disk_stops_the_keeping_and_nothing_else(crew: Crew, small_disk: Callable[[int], Path]) -> None:
-    crew.folder = small_disk(80)
+    crew.folder = small_disk(144)
     kept, found, counted, degraded, notes = hear(crew.start(roles.keep_on_a_small_disk)[1])
     assert 50 < kept < 800
     assert (found, counted) == (True, True)

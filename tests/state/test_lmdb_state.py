@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import lmdb
@@ -13,7 +14,10 @@ from tests.state.rows import paid
 from tests.state.statefakes import SECOND, HandClock, an_entry, key, noise
 
 from askonce.domain.answer import Delta
+from askonce.domain.budget import Account, Amounts, Reservation
 from askonce.domain.errors import ConfigError, StoreUnavailable
+from askonce.domain.identity import Budget, Edition, Session
+from askonce.domain.ledger import Anchor, Tallied
 from askonce.domain.outcome import Spared
 from askonce.domain.ports import Filters, Knock, Landing, Verdict, Window
 from askonce.state import lmdb_answers, lmdb_files, lmdb_state
@@ -21,6 +25,7 @@ from askonce.state.lmdb_books import sums_key
 from askonce.state.lmdb_state import LmdbState
 
 WINDOW = Window("w", 1, 60 * SECOND)
+ACCOUNT = Account("key:k", (Budget("requests", "month", 100),), tenant="team")
 PAID = paid("answered", True, 100, "team", prompt_tokens=10, completion_tokens=20)
 
 
@@ -79,6 +84,103 @@ def test_what_a_restart_keeps(tmp_path: Path, clean: bool, boot: str, expected: 
         fill(state, clock)
     with opened(tmp_path, clock, boot) as state:
         assert what_is_left(state) == expected
+
+
+def leave_accounts(state: LmdbState) -> None:
+    """Leave behind a row for the ledger, a counter, a note, a login, and a budget of which 7 are used, 2 reserved."""
+
+    async def play() -> None:
+        await state.outbox.append(PAID)
+        await state.outbox.count(1, Tallied("team", "k", "generate", "openai", "gpt-4o", "exact"))
+        await state.anchors.note(Anchor(3, b"s" * 32))
+        await state.sessions.open(Session(b"d" * 32, "user:1", "team", ("use",), "", 1, 1, 1 << 60))
+        await state.directory.replace((), Edition("db", 1))
+        reservation = await state.budgets.reserve((ACCOUNT,), Amounts(7))
+        assert isinstance(reservation, Reservation)
+        await state.budgets.settle(reservation, Amounts(7))
+        await state.budgets.reserve((ACCOUNT,), Amounts(2))
+        await state.sweep()
+
+    asyncio.run(play())
+
+
+def accounts_left(state: LmdbState) -> tuple[int, int, bool, bool, bool, int, int]:
+    """Return rows, counters, whether the note, the login and the keys are there, and what is used and reserved."""
+
+    async def look() -> tuple[int, int, bool, bool, bool, int, int]:
+        rows = await state.outbox.head(9)
+        note, login = await state.anchors.read(), await state.sessions.find(b"d" * 32, 1)
+        [balance] = (await state.budgets.statement(ACCOUNT)).balances
+        return (
+            len(rows.records) if rows else 0,
+            await state.outbox.roll(-1),
+            note is not None,
+            login is not None,
+            await state.directory.edition() is not None,
+            balance.used,
+            balance.reserved,
+        )
+
+    return asyncio.run(look())
+
+
+@pytest.mark.parametrize(
+    ("clean", "boot", "expected"),
+    [
+        (True, "boot-1", (1, 1, True, True, True, 7, 2)),
+        (False, "boot-1", (1, 1, True, True, True, 7, 2)),
+        (True, "boot-2", (1, 1, True, False, False, 7, 0)),  # whose process was, is no more
+        (False, "boot-2", (0, 0, True, False, False, 7, 0)),  # power lost: what the database had not got is gone
+    ],
+)
+def test_what_a_restart_keeps_of_accounts(
+    tmp_path: Path, clean: bool, boot: str, expected: tuple[int, int, bool, bool, bool, int, int]
+) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock, clean=clean) as state:
+        leave_accounts(state)
+    with opened(tmp_path, clock, boot) as state:
+        assert accounts_left(state) == expected
+
+
+def test_numbers_of_the_outbox_go_on_after_a_reboot(tmp_path: Path) -> None:
+    with opened(tmp_path) as state:
+        asyncio.run(state.outbox.append(PAID, PAID))
+        asyncio.run(state.outbox.settle(1))
+        before = asyncio.run(state.outbox.stock())
+    with opened(tmp_path, boot="boot-2") as state:
+        assert asyncio.run(state.outbox.stock()) == before
+
+
+def test_full_books_are_carried_over_a_reboot(tmp_path: Path) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock) as state:
+        asyncio.run(state.outbox.append(PAID))
+        for number in count():
+            with state._rooms[0].env.begin(write=True) as txn:
+                txn.put(b"w%d" % number, noise(200))
+            if state._rooms[0].used_bytes() > 0.93 * (1 << 20):
+                break
+    with opened(tmp_path, clock, "boot-2") as state:
+        assert state._rooms[0].used_bytes() < 1 << 16
+        assert asyncio.run(state.outbox.stock()).next == 2
+
+
+def test_a_crowded_outbox_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as state:
+        assert state.health().degraded == {}
+        state.outbox._bound = 100
+        asyncio.run(state.outbox.append(PAID))
+        assert "is the worker running?" in state.health().degraded["outbox"]
+
+
+def test_a_sweep_ends_logins_that_ran_out(tmp_path: Path) -> None:
+    clock = HandClock()
+    with opened(tmp_path, clock) as state:
+        session = Session(b"d" * 32, "user:1", "team", ("use",), "", 1, 1, clock.wall_ms())
+        asyncio.run(state.sessions.open(session))
+        asyncio.run(state.sweep())
+        assert asyncio.run(state.sessions.of_user("user:1", 0)) == ()
 
 
 def test_since_is_the_first_opening_whatever_happens_later(tmp_path: Path) -> None:

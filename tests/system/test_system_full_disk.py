@@ -17,7 +17,7 @@ pytestmark = pytest.mark.process
 ALLOWED, SPAN_S = 20, 2
 SETTINGS = f'workers = 2\nlimit_llm = "{ALLOWED}/{SPAN_S}s"\nlimit_standard = "off"'
 MUCH = "a word " * 4000  # an answer that repeats it is larger than what LMDB has free in its pages
-BOOKS_TAKE = 64  # megabytes that the books reserve at the first start
+BOOKS_TAKE = 128  # megabytes that the books reserve at the first start
 BALLAST = "lost+found"  # a name that a data folder may hold
 
 Mount = Callable[[House, int], None]

@@ -32,7 +32,7 @@ from askonce.ledger.identity_tables import (
 )
 from askonce.ledger.wishes import check_wish, refuse
 
-# Of keys that have not ended. Each takes some 300 bytes of the books (64 MiB), which the windows need too.
+# Of keys that have not ended. Each takes some 300 bytes of the books (128 MiB), which others need too.
 KEYS_MAX = 20_000
 PAGE_MAX = 500
 GRACE_MAX_MS = 90 * 86_400_000  # a successor that nobody uses after three months is not in use

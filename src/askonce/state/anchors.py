@@ -4,6 +4,7 @@ import msgspec
 
 from askonce.domain.ledger import Anchor
 from askonce.state.lmdb_desk import Desk
+from askonce.state.lmdb_files import Txn
 
 ANCHOR = b"oa"
 
@@ -19,12 +20,22 @@ class LmdbAnchors:
 
     async def read(self) -> Anchor | None:
         """Return the last that was noted."""
-        stored = self._desk.read(lambda txn: txn.get(ANCHOR))
-        return None if stored is None else _unpack(stored)
+        return self._desk.read(read)
 
     async def note(self, anchor: Anchor) -> None:
         """Put an anchor in the former one's place."""
-        self._desk.write(lambda txn: txn.put(ANCHOR, _pack(anchor)))
+        self._desk.write(lambda txn: note(txn, anchor))
+
+
+def read(txn: Txn) -> Anchor | None:
+    """Return the last that was noted, within a greater act."""
+    stored = txn.get(ANCHOR)
+    return None if stored is None else _unpack(stored)
+
+
+def note(txn: Txn, anchor: Anchor) -> None:
+    """Put an anchor in the former one's place, within a greater act."""
+    txn.put(ANCHOR, _pack(anchor))
 
 
 class MemoryAnchors:

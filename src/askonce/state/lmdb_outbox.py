@@ -39,7 +39,7 @@ from askonce.state.mending import packed
 
 OURS = b"o"
 STOCK, RECORD = b"oh", b"or"
-OUTBOX_BYTES = 32 << 20  # half of the books: some 150,000 records
+OUTBOX_BYTES = 32 << 20  # a quarter of the books: some 150,000 records
 # Of the bound, up to where a kind is taken: texts and samples are for looking at, sums can wait, the rest must be told.
 SHARES: dict[type[Record], float] = {TextRow: 0.4, SampleRow: 0.5, CountRow: 0.7, AuditRow: 0.9, CallRow: float("inf")}
 OVERHEAD = 24  # bytes that LMDB adds to a record, about: its head, and its part of the pages above
@@ -89,6 +89,10 @@ class LmdbOutbox:
                 return total
             await asyncio.sleep(0)
 
+    def fullness(self) -> float:
+        """Say how full it is; 1 is the bound. Raises `StoreUnavailable`."""
+        return self._desk.read(_read_stock).bytes / self._bound
+
     async def stock(self) -> Stock:
         """Say how it stands."""
         return self._desk.read(_read_stock)
@@ -129,18 +133,6 @@ def roll(txn: Txn, open_minute: int, bound: int = OUTBOX_BYTES) -> tuple[int, in
         return 0, len(slice_)
     append(txn, [counters.read(key, value) for key, value in slice_], float("inf"))  # the last slice may overshoot
     return len(slice_), 0
-
-
-def carry(txn: Txn) -> tuple[tuple[bytes, bytes], ...]:
-    """Copy all that must not be lost when the books begin anew although they are sound (another boot)."""
-    with txn.cursor() as cursor:
-        return tuple(walk(cursor, OURS, OURS))
-
-
-def restore(txn: Txn, carried: Sequence[tuple[bytes, bytes]]) -> None:
-    """Write into empty books what was carried."""
-    for key, value in carried:
-        txn.put(key, value)
 
 
 def full() -> StoreUnavailable:

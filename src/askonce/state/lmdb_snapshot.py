@@ -1,6 +1,7 @@
 """The sums as a small synced file: what is left of the books when the machine loses its power.
 
-{"format": 2, "since_ms": …, "tenants": {hex of the key: [eleven sums, in the order of `tally`]}}
+{"format": 2, "since_ms": …, "tenants": {hex of the key: [eleven sums, in the order of `tally`]},
+"budgets": {hex of a meter's key: sums of its period}, "anchor": the noted end of the audit's chain}
 """
 
 import logging
@@ -10,36 +11,58 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from askonce.state import tally
+from askonce.domain.ledger import Anchor
+from askonce.state import anchors, lmdb_budgets, tally
 from askonce.state.lmdb_books import SUMS
-from askonce.state.lmdb_files import Txn
+from askonce.state.lmdb_files import MARK_KEY, Txn
+from askonce.state.lmdb_outbox import OURS
 from askonce.state.lmdb_records import walk
 
 FORMAT = 2
 NAME = "counters.json"
 FEWEST = 11  # sums of a tenant in this format, in the first version that wrote it
+_LASTING = frozenset({SUMS, OURS, MARK_KEY})
 
 _log = logging.getLogger("askonce.state")
 
 
 class Snapshot(Struct, frozen=True):
-    """Hold all tenants' sums, by the hexadecimal key under which the books have them."""
+    """Hold all tenants' and budgets' sums, by the hexadecimal keys under which the books have them."""
 
     since_ms: int
     tenants: dict[str, tuple[int, ...]] = {}
+    budgets: dict[str, tuple[int, ...]] = {}
+    anchor: Anchor | None = None
     format: int = FORMAT
 
 
 def draw(txn: Txn, since_ms: int) -> Snapshot:
     """Copy all sums out of the books."""
     with txn.cursor() as cursor:
-        return Snapshot(since_ms, {key.hex(): tally.read(sums) for key, sums in walk(cursor, SUMS, SUMS)})
+        tenants = {key.hex(): tally.read(sums) for key, sums in walk(cursor, SUMS, SUMS)}
+    return Snapshot(since_ms, tenants, lmdb_budgets.draw(txn), anchors.read(txn))
 
 
 def restore(txn: Txn, snapshot: Snapshot) -> None:
     """Write all sums into empty books."""
     for key, sums in snapshot.tenants.items():
         txn.put(bytes.fromhex(key), tally.TALLY.pack(*tally.Tally(*sums)))
+    lmdb_budgets.restore(txn, snapshot.budgets)
+    if snapshot.anchor is not None:
+        anchors.note(txn, snapshot.anchor)
+
+
+def end_boot(txn: Txn) -> None:
+    """Delete what ended with the boot that wrote the books, which were closed cleanly.
+
+    Sums, the outbox with its counters and the noted end of the audit stay; budgets keep what was used.
+    """
+    used = lmdb_budgets.draw(txn)
+    with txn.cursor() as cursor:
+        more = cursor.first()
+        while more:
+            more = cursor.next() if cursor.key()[:1] in _LASTING else cursor.delete() and bool(cursor.key())
+    lmdb_budgets.restore(txn, used)
 
 
 def write(folder: Path, snapshot: Snapshot) -> None:

@@ -18,15 +18,21 @@ from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.state import lmdb_errors
 from askonce.state import lmdb_files as files
 from askonce.state import lmdb_snapshot as snapshots
+from askonce.state.anchors import LmdbAnchors
 from askonce.state.lmdb_answers import LmdbAnswers
 from askonce.state.lmdb_books import LmdbBooks, LmdbThreshold, LmdbWindows
 from askonce.state.lmdb_budgets import LmdbBudgets
 from askonce.state.lmdb_desk import Desk
+from askonce.state.lmdb_directory import LmdbDirectory
 from askonce.state.lmdb_flights import LmdbFlights
 from askonce.state.lmdb_outbox import LmdbOutbox
 from askonce.state.lmdb_promises import LmdbPromises
+from askonce.state.lmdb_sessions import LmdbSessions
 
-BOOKS_BYTES = 64 << 20  # windows of some 150,000 identities at once, or a few long flights
+# Half for windows of some 150,000 identities at once, or a few long flights; a quarter for the outbox (its own bound);
+# a quarter for keys (20,000 take 6 MiB), logins and budgets. Disk space is taken at once, memory only for what is used.
+BOOKS_BYTES = 128 << 20
+CROWDED_OUTBOX = 0.7  # of its bound: from here on counters wait outside of it
 CACHE_BYTES_MIN = 1 << 20
 SNAPSHOT_EVERY_NS = 10_000_000_000  # what a loss of power may cost of the sums
 SWEEP_RECORDS = 2_000  # of each file and second: some milliseconds, and a million entries in under ten minutes
@@ -53,6 +59,9 @@ class LmdbState:
     windows: LmdbWindows
     books: LmdbBooks
     outbox: LmdbOutbox
+    anchors: LmdbAnchors
+    directory: LmdbDirectory
+    sessions: LmdbSessions
     budgets: LmdbBudgets
     threshold: LmdbThreshold
     flights: LmdbFlights
@@ -99,6 +108,9 @@ class LmdbState:
         self.promises = LmdbPromises(cache, self._clock, self.answers)
         self.windows = LmdbWindows(self._desk, self._clock)
         self.outbox = LmdbOutbox(self._desk)
+        self.anchors = LmdbAnchors(self._desk)
+        self.directory = LmdbDirectory(self._desk)
+        self.sessions = LmdbSessions(self._desk)
         self.budgets = LmdbBudgets(self._desk, self._clock, self._owner, self.outbox.append_in)
         self.books = LmdbBooks(self._desk, self.answers, self._since_ms, self.outbox, self.budgets)
         self.threshold = LmdbThreshold(self._desk, self._clock, self.answers)
@@ -134,6 +146,10 @@ class LmdbState:
                 if not sweep(min(budget, SWEEP_SLICE)):
                     break
                 await asyncio.sleep(0)
+        try:
+            await self._sweep_accounts(budget)
+        except StoreUnavailable:
+            return  # `health` says why
         now_ns = self._clock.steady_ns()
         if now_ns >= self._snapshot_at_ns:
             self._snapshot_at_ns = now_ns + SNAPSHOT_EVERY_NS
@@ -145,7 +161,12 @@ class LmdbState:
 
     def health(self) -> Health:
         """Say what does not work and why, for /ready."""
-        parts = {"books": self._desk.ailment, "cache": self.answers.ailment, "snapshot": self._unsaved}
+        parts = {
+            "books": self._desk.ailment,
+            "cache": self.answers.ailment,
+            "snapshot": self._unsaved,
+            "outbox": self._outbox_ailment(),
+        }
         notes = []
         if self._rooms and self._rooms[0].plain:
             notes.append("The books could not reserve their disk space; they are written plainly, which is slower.")
@@ -155,6 +176,22 @@ class LmdbState:
         """Sweep a little; False once the end is reached and the next time begins anew."""
         self._sweep_cache_at = self.answers.sweep(self._sweep_cache_at, budget)
         return bool(self._sweep_cache_at)
+
+    async def _sweep_accounts(self, budget: int) -> None:
+        """Delete logins that ran out and meters of old periods, looking at about `budget` records of each."""
+        for _ in range(0, budget, SWEEP_SLICE):
+            await self.sessions.sweep(self._clock.wall_ms(), SWEEP_SLICE)
+            await self.budgets.sweep(SWEEP_SLICE)
+            await asyncio.sleep(0)
+
+    def _outbox_ailment(self) -> str:
+        try:
+            fullness = self.outbox.fullness()
+        except StoreUnavailable:
+            return ""  # the books say why
+        if fullness < CROWDED_OUTBOX:
+            return ""
+        return f"{fullness:.0%} of its room are taken by what the ledger has not got yet; is the worker running?"
 
     def _save(self, snapshot: snapshots.Snapshot) -> None:
         try:
@@ -210,13 +247,19 @@ class LmdbState:
         return room
 
     def _trust_books(self, room: files.Room, mark: files.Mark | None, plan: files.Plan) -> files.Room:
-        """Keep the books of this boot; of another, only the sums: its windows' clock has ended."""
+        """Keep the books of this boot; of another, what outlives its clock: all of that, or the sums if power was lost.
+
+        What is kept of sound books never leaves them, so that a death meanwhile loses nothing.
+        """
         if mark is not None and mark.format > files.FORMAT:
             raise files.newer(room.path, mark.format)
-        if mark is None or mark.boot != self._boot:
-            if mark is not None and mark.clean:
-                with room.env.begin() as txn:
-                    snapshots.write(self._premises.folder, snapshots.draw(txn, mark.since_ms))
+        if mark is not None and mark.boot != self._boot and mark.clean:
+            self._since_ms = mark.since_ms
+            with room.env.begin(write=True) as txn:
+                snapshots.end_boot(txn)
+                files.put_mark(txn, self._mark(self._since_ms))
+            room.env.sync(True)
+        elif mark is None or mark.boot != self._boot:
             if mark is not None:
                 room = files.empty_room(room, plan)
             snapshot = snapshots.read(self._premises.folder) or snapshots.Snapshot(self._clock.wall_ms())
