@@ -29,6 +29,7 @@ from askonce.domain.usage import Usage
 from askonce.gate.admission import Admission
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
+from askonce.gate.keeping import Keeper, Keeping
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement, Stores
@@ -151,7 +152,8 @@ class World:
         dispatch = Dispatch(
             Outlets({"fake": (self.provider,)}), Bills(self, self), 10.0, Health(self.clock), lambda: 0.5
         )
-        stores = Stores(self.state.answers, self.state.promises, self.state.books)
+        keeper = Keeper(self.state.outbox, Keeping(), self.clock, lambda: 0.5)
+        stores = Stores(self.state.answers, self.state.promises, self.state.books, keeper)
         settlement = Settlement(stores, Policy(True, 3600), self.clock, self)
         treasury = Treasury(self.state.budgets, self.state.outbox, self, self.clock)
         relay = Relay(self.state.flights, self.state.answers, dispatch, settlement, treasury)

@@ -20,6 +20,7 @@ from askonce.domain.ports import Window
 from askonce.domain.usage import Usage
 from askonce.gate.answering import Answering, Arrival, Joined
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
+from askonce.gate.keeping import Keeper, Keeping
 from askonce.gate.pipeline import Road, Router
 from askonce.gate.plan import Plan, Visit
 from askonce.gate.relay import Relay
@@ -341,6 +342,7 @@ class World:
         *,
         outlets: Outlets | None = None,
         router: Router | None = None,
+        keeping: Keeping = Keeping(),  # noqa: B008 - frozen
     ) -> None:
         self.sky = sky or Sky()
         self.vendor = vendor or Vendor()
@@ -358,7 +360,8 @@ class World:
         outlets = outlets or Outlets({"vendor": (self.vendor,)})
         dispatch = Dispatch(outlets, Bills(OnePrice(hook), Guess(hook)), TOTAL_S, self.health, lambda: 0.5)
         promises: Any = Gate(self.sky.promises, hook)
-        self.settlement = Settlement(Stores(answers, promises, books), policy, clock, self.notes)
+        keeper = Keeper(self.sky.outbox, keeping, clock, lambda: 0.5)
+        self.settlement = Settlement(Stores(answers, promises, books, keeper), policy, clock, self.notes)
         budgets: Any = Gate(self.sky.budgets(owner), hook)
         treasury = Treasury(budgets, self.sky.outbox, OnePrice(hook), clock)
         relay = Relay(flights, answers, dispatch, self.settlement, treasury)

@@ -31,6 +31,7 @@ _READ = frozenset(
         b"idempotency-key",
         b"x-request-id",
         b"x-forwarded-for",
+        b"traceparent",
         b"accept",
         b"anthropic-beta",
         b"anthropic-version",
@@ -38,6 +39,9 @@ _READ = frozenset(
 )
 # These are lists by their definition; of all others a second line is a contradiction.
 _LISTS = frozenset((b"cache-control", b"x-forwarded-for", b"cookie", b"accept", b"anthropic-beta"))
+
+# Version, trace id, parent id, flags; an id of zeros is none.
+_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 _prefix = os.urandom(6).hex()
 _numbers = itertools.count(1)
@@ -107,6 +111,12 @@ class Request:
     def named(self, names: tuple[bytes, ...]) -> list[tuple[str, str]]:
         """Return those of the named headers that were sent."""
         return [(name.decode(), self.headers[name].decode("latin-1")) for name in names if name in self.headers]
+
+    def trace_id(self) -> str:
+        """Return the id of the W3C trace that the request belongs to (Trace Context, 3.2), "" for none."""
+        sent = self.headers.get(b"traceparent")
+        match = None if sent is None else _TRACE.fullmatch(sent)
+        return "" if match is None else match[1].decode()
 
     def latency_ms(self) -> int:
         """Return milliseconds since the request was read."""

@@ -132,5 +132,7 @@ class Config(Struct, frozen=True):
     routing: RoutingSettings = RoutingSettings()
     providers: tuple[ProviderSettings, ...] = ()
     deadlines: Deadlines = Deadlines()
+    sample: float = 0.01  # of the answers that cost nothing, the share that is kept as rows
+    log_texts: bool = False  # prompts and answers of paid calls
     log_level: str = "info"
     log_format: str = "auto"  # auto | json | console

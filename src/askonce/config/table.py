@@ -147,6 +147,20 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _span("total_timeout", "deadlines.total_s", 0.05, "How long one provider call may take."),
     Setting(
+        "sample",
+        "sample",
+        "share",
+        values.share,
+        "Share of the answers that cost nothing (0 to 1) of which the ledger keeps a row each; all are counted anyway.",
+    ),
+    Setting(
+        "log_texts",
+        "log_texts",
+        "switch",
+        values.switch,
+        "Keep prompts and answers of paid calls in the ledger, up to 256 KiB each, for as long as `keep_texts` says.",
+    ),
+    Setting(
         "log_level", "log_level", "choice", values.choice("debug", "info", "warning", "error"), "Least level to log."
     ),
     Setting(

@@ -60,6 +60,16 @@ def whole(low: int, high: int) -> Reader:
     return read
 
 
+def share(raw: Raw) -> float:
+    """Take a number from 0 to 1."""
+    if isinstance(raw, bool | list) or not re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", str(raw).strip()):
+        raise ValueError("a number from 0 to 1, such as 0.01")
+    number = float(str(raw))
+    if number > 1:
+        raise ValueError("a number from 0 to 1, such as 0.01")
+    return number
+
+
 def duration(low_s: float, high_s: float) -> Callable[[Raw], float]:
     """Make a reader of spans in seconds: `90`, `1.5`, `250ms`, `10m`, `1h`, `7d`."""
     wanted = f"a span from {span_word(low_s)} to {span_word(high_s)}, such as 90, 10m or 1h"

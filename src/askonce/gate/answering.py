@@ -191,6 +191,10 @@ class Answering:
             await self.settlement.spared(visit, entry, coalesced=False)
         return entry
 
+    async def found(self, visit: Visit, entry: Entry) -> None:
+        """Note an answer from the store, which the threshold has booked."""
+        await self.settlement.found(visit, entry)
+
     async def promise(self, promise: Promise, entry: Entry, mode: CacheMode) -> None:
         """Keep an answer from the store for the retries of the request that found it."""
         await self.settlement.promise(entry, {promise: mode})

@@ -87,6 +87,7 @@ class Road:
         entered = await self._threshold.enter(_knock(visit, knocks, looks, fresh))
         verdict = verdict or self._admitted(window, entered)
         if entered.entry is not None:
+            await self._answering.found(visit, entered.entry)
             if promise is not None:
                 await self._answering.promise(promise, entered.entry, mode)
             return Admitted(window, verdict, entered.entry, route)

@@ -1,5 +1,7 @@
 """What is needed to answer one question, decided before anything is paid."""
 
+import time
+
 from msgspec import Struct
 
 from askonce.cache.fingerprint import Fingerprints
@@ -15,6 +17,8 @@ class Visit(Struct, frozen=True):
     """Hold who came through which door with a question: what of a request is not the question.
 
     `door` is its name in the table of doors, `shape` what its replies look like, `window` what it counts in.
+    `trace_id` is that of the W3C trace that it belongs to, "" for none. `began_ns`: when it was read, by
+    `time.perf_counter_ns`.
     """
 
     caller: Caller
@@ -22,6 +26,17 @@ class Visit(Struct, frozen=True):
     shape: Shape
     door: str
     request_id: str
+    trace_id: str = ""
+    began_ns: int = 0
+
+    def origin(self, tenant: str) -> Origin:
+        """Return where the request came from, for the ledger."""
+        caller = self.caller
+        return Origin(tenant, caller.key_id, caller.user_id, self.door, self.request_id, self.trace_id)
+
+    def took_ms(self) -> int:
+        """Return the milliseconds since the request was read."""
+        return (time.perf_counter_ns() - self.began_ns) // 1_000_000
 
 
 class Plan(Struct, frozen=True):
@@ -57,8 +72,7 @@ class Plan(Struct, frozen=True):
     @property
     def origin(self) -> Origin:
         """Return where the request came from, for the ledger."""
-        caller = self.visit.caller
-        return Origin(self.tenant, caller.key_id, caller.user_id, self.visit.door, self.visit.request_id)
+        return self.visit.origin(self.tenant)
 
     @property
     def accounts(self) -> tuple[Account, ...]:

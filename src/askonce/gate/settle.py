@@ -6,7 +6,7 @@ to the observer.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ from askonce.domain.errors import AskonceError, Detail, InternalError, KeyReused
 from askonce.domain.ledger import CallRow, Ending
 from askonce.domain.outcome import Spared
 from askonce.domain.ports import Answers, Books, Observer, Promise, Promises
+from askonce.gate.keeping import Keeper
 from askonce.gate.plan import Plan, Visit
 from askonce.gate.treasury import Hold
 
@@ -37,6 +38,7 @@ class Stores(Struct, frozen=True):
     answers: Answers
     promises: Promises
     books: Books
+    keeper: Keeper
 
 
 class Settlement:
@@ -46,6 +48,7 @@ class Settlement:
         self._answers = stores.answers
         self._promises = stores.promises
         self._books = stores.books
+        self._keeper = stores.keeper
         self._policy = policy
         self._clock = clock
         self._observer = observer
@@ -64,6 +67,7 @@ class Settlement:
             raise
         row = self._row(plan, answer, "answered", counted=plan.mode != "off", stored=stored)
         await self._book(row, hold)
+        await self._keeper.answered(plan, answer)
         self._observer.paid(row)
         return entry, stored
 
@@ -94,6 +98,11 @@ class Settlement:
             model=entry.model,
         )
         await self._book(spared)
+        await self.found(visit, entry, spared.kind)
+
+    async def found(self, visit: Visit, entry: Entry, kind: Literal["exact", "coalesced"] = "exact") -> None:
+        """Note an answer that cost nothing and is booked already, for people to look at."""
+        await self._keeper.spared(visit, entry, kind)
 
     async def is_kept(self, promise: Promise) -> bool:
         """Say whether this very request was answered before. Raises `KeyReused` where its name stood for another."""

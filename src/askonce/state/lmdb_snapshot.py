@@ -39,7 +39,7 @@ class Snapshot(Struct, frozen=True):
 def draw(txn: Txn, since_ms: int) -> Snapshot:
     """Copy all sums out of the books."""
     with txn.cursor() as cursor:
-        tenants = {key.hex(): tally.read(sums) for key, sums in walk(cursor, SUMS, SUMS)}
+        tenants: dict[str, tuple[int, ...]] = {key.hex(): tally.read(sums) for key, sums in walk(cursor, SUMS, SUMS)}
     return Snapshot(since_ms, tenants, lmdb_budgets.draw(txn), anchors.read(txn))
 
 

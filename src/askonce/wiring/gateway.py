@@ -28,6 +28,7 @@ from askonce.domain.usage import Usage
 from askonce.gate.admission import Admission
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
+from askonce.gate.keeping import Keeper, Keeping
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement, Stores
@@ -162,7 +163,8 @@ class Gateway:
         dispatch = Dispatch(
             outlets, Bills(self._prices, _TokenMeter()), config.deadlines.total_s, self._health, random.random
         )
-        stores = Stores(state.answers, state.promises, state.books)
+        keeper = Keeper(state.outbox, Keeping(config.sample, config.log_texts), clock, random.random)
+        stores = Stores(state.answers, state.promises, state.books, keeper)
         settlement = Settlement(stores, policy, clock, self._observer)
         treasury = Treasury(state.budgets, state.outbox, self._prices, clock)
         relay = Relay(flights, state.answers, dispatch, settlement, treasury)
