@@ -158,7 +158,7 @@ def _link(
 
 def login_address(base: str, word: str) -> str:
     """Write the address that logs in by a link's word."""
-    return f"{base.rstrip('/')}/login/{word}"
+    return f"{base.rstrip('/')}/login?word={word}"
 
 
 def _row(office: Office, action: str, user: User) -> AuditRow:
