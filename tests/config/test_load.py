@@ -180,9 +180,16 @@ def test_a_variable_that_would_be_ignored_is_refused(environ: dict[str, str], sa
 
 
 def test_other_programs_variables_are_only_remarked_on() -> None:
-    found = loaded({"DATABASE_URL": "postgres://secret@x", "REDIS_URL": "redis://x", "PATH": "/bin"})
-    assert [remark.split()[0] for remark in found.remarks] == ["REDIS_URL", "DATABASE_URL"]
+    found = loaded({"SENTRY_DSN": "https://secret@x", "REDIS_URL": "redis://x", "PATH": "/bin"})
+    assert [remark.split()[0] for remark in found.remarks] == ["REDIS_URL", "SENTRY_DSN"]
     assert "secret" not in "".join(found.remarks)
+
+
+def test_the_database_is_named_as_other_programs_name_it() -> None:
+    found = loaded({"DATABASE_URL": "postgres://u:p@x/y"})
+    assert found.config.database_url == "postgres://u:p@x/y"
+    assert found.origins["database_url"] == "environment DATABASE_URL"
+    assert "ASKONCE_DATABASE_URL" in refusal({"ASKONCE_DATABASE_URL": "x"})
 
 
 def test_an_empty_variable_counts_as_absent() -> None:

@@ -60,3 +60,27 @@ def test_bounds_are_told_in_words() -> None:
         load({}, {"ASKONCE_CACHE_TTL": "0"}, None)
     with pytest.raises(ConfigError, match="from 1MiB to "):
         load({}, {"ASKONCE_CACHE_SIZE": "1"}, None)
+
+
+@pytest.mark.parametrize(("written", "days"), [("30d", 30), (" 1 D ", 1), ("forever", 0), ("36500d", 36_500)])
+def test_an_age_is_whole_days_or_for_ever(written: str, days: int) -> None:
+    assert values.days(written) == days
+
+
+@pytest.mark.parametrize("written", ["0d", "30", "1.5d", "12h", "-1d", "36501d", "", True, ["1d"]])
+def test_what_is_no_age_is_refused_with_an_example(written: values.Raw) -> None:
+    with pytest.raises(ValueError, match="such as 30d"):
+        values.days(written)
+
+
+@pytest.mark.parametrize("written", ["", "https://example.com/hook?x=1", " http://127.0.0.1:9/h ", "http://[::1]/"])
+def test_a_web_address_is_taken_as_it_is(written: str) -> None:
+    assert values.web_address(written) == written.strip()
+
+
+@pytest.mark.parametrize(
+    "written", ["example.com", "ftp://x", "https://", "http://[::1", "https://h:99999/", "https://a b/"]
+)
+def test_what_is_no_web_address_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match="an address such as"):
+        values.web_address(written)

@@ -33,6 +33,12 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_what_commands_make_without_a_server_is_no_other_thing(tmp_path: Path) -> None:
+    for name in ("secret", "ledger.db", "ledger.db-wal", "ledger.db-shm"):
+        (tmp_path / name).write_text("")
+    DataFolder.claim(tmp_path).release()
+
+
 def test_our_own_folder_may_hold_anything_and_is_closed_again(tmp_path: Path) -> None:
     DataFolder.claim(tmp_path).release()
     (tmp_path / "cache").mkdir()

@@ -35,6 +35,25 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
     preflight(Config(data_dir=str(tmp_path)))
 
 
+@pytest.mark.parametrize("url", ["mysql://u:hidden@h/d", "sqlite://", "nonsense"])
+def test_an_address_that_is_no_database_of_ours_is_found_and_not_repeated(url: str) -> None:
+    text = found(database_url=url)["database"]
+    assert text.startswith("DATABASE_URL ")
+    assert "hidden" not in text
+
+
+def test_a_secret_that_is_too_short_is_found_and_none_is_made(tmp_path: Path) -> None:
+    assert "at least 32 are needed" in found(secret="short", data_dir=str(tmp_path))["secret"]
+    assert found(data_dir=str(tmp_path)) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_that_others_may_read_is_found(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s" * 40)
+    (tmp_path / "secret").chmod(0o644)
+    assert "others may read" in found(data_dir=str(tmp_path))["secret"]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

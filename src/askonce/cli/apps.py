@@ -13,6 +13,14 @@ _COMMANDS = {
     "serve": "Run the gateway.",
     "ask": "Ask a running server and print the code.",
     "stats": "Show what the cache did and saved.",
+    "usage": "Report what was asked, spent and saved.",
+    "requests": "List requests, and follow them as they come.",
+    "keys": "Make, list, change, revoke and rotate keys.",
+    "tenants": "Make, list and change tenants.",
+    "users": "Make, list and change users, and let them log in.",
+    "budgets": "Show how the budgets of a key, user or tenant stand.",
+    "provider-keys": "Keep providers' keys, encrypted in the database.",
+    "audit": "Check, show and export the audit log.",
     "models": "List the models that can be asked, and fetch the embedded one.",
     "config": "Show the settings in force and where they come from.",
     "doctor": "Look for what is wrong.",
@@ -40,7 +48,7 @@ class _LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in _COMMANDS:
             return None
-        return typer.main.get_command(importlib.import_module(f"askonce.cli.{cmd_name}").app)
+        return typer.main.get_command(importlib.import_module(f"askonce.cli.{cmd_name.replace('-', '_')}").app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

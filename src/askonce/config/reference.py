@@ -181,6 +181,8 @@ def _word(kind: str, value: object) -> str:
         return f"{value.requests}/{value.span_s}s" if isinstance(value, RateLimit) else "off"
     if kind == "span" and isinstance(value, int | float):
         return f"{value:g}s"
+    if kind == "age":
+        return f"{value}d" if value else "forever"
     if kind == "size" and isinstance(value, int):
         return size_word(value)
     return str(value)

@@ -63,12 +63,7 @@ def find_secret(configured: str, data_dir: Path) -> Secret:
 
     Raises `ConfigError` for a secret that is too short, and for a file that is damaged or that others may read.
     """
-    words = [word.strip() for word in configured.split(",") if word.strip()]
-    for number, word in enumerate(words, start=1):
-        if len(word) < MIN_LETTERS:
-            raise ConfigError(
-                f"ASKONCE_SECRET: secret {number} has {len(word)} letters, at least {MIN_LETTERS} are needed; {_CURE}."
-            )
+    words = _words(configured)
     path = data_dir / FILE_NAME
     kept = _read(path)
     if not words:
@@ -76,6 +71,22 @@ def find_secret(configured: str, data_dir: Path) -> Secret:
         return Secret(kept)
     materials = [word.encode() for word in words] + ([kept] if kept else [])
     return Secret(materials[0], materials[1:])
+
+
+def check_secret(configured: str, data_dir: Path) -> None:
+    """Raise `ConfigError` where `find_secret` would; makes nothing."""
+    _words(configured)
+    _read(data_dir / FILE_NAME)
+
+
+def _words(configured: str) -> list[str]:
+    words = [word.strip() for word in configured.split(",") if word.strip()]
+    for number, word in enumerate(words, start=1):
+        if len(word) < MIN_LETTERS:
+            raise ConfigError(
+                f"ASKONCE_SECRET: secret {number} has {len(word)} letters, at least {MIN_LETTERS} are needed; {_CURE}."
+            )
+    return words
 
 
 def _make(path: Path) -> bytes:

@@ -75,7 +75,7 @@ def read_file(path: Path | None) -> Document:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     known = (*BY_KEY, *_TABLES)
     for key in values:
-        if key in {"state_url", "database_url", "redis_url", "sentry_dsn"}:
+        if key in {"state_url", "redis_url", "sentry_dsn"}:
             raise ConfigError(_not_yet(f"{key} in {path}"))
         if key not in known:
             raise ConfigError(f"{path}: there is no setting {key}{nearest(key, known)}; correct or remove it.")

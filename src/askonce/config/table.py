@@ -1,7 +1,7 @@
 """All settings, one row each: the one place that knows their names, readers and sentences.
 
-A row's environment variable is `ASKONCE_` and its key in capitals. Defaults live in `Config`. From here come the
-loader, `askonce config`, and docs/settings.md.
+A row's environment variable is `ASKONCE_` and its key in capitals, unless it has a `variable` of its own. Defaults live
+in `Config`. From here come the loader, `askonce config`, and docs/settings.md.
 """
 
 from msgspec import Struct
@@ -24,15 +24,20 @@ class Setting(Struct, frozen=True):
     secret: bool = False
     path: bool = False  # made absolute: from askonce.toml relative to that file, else to the working folder
     shown_default: str = ""  # where the default depends on the machine
+    variable: str = ""  # where the environment variable is one that other programs know, too
 
     @property
     def env(self) -> str:
         """Name the environment variable."""
-        return "ASKONCE_" + self.key.upper()
+        return self.variable or "ASKONCE_" + self.key.upper()
 
 
 def _span(key: str, field: str, low_s: float, sentence: str) -> Setting:
     return Setting(key, field, "span", values.duration(low_s, _DAY_S), sentence)
+
+
+def _age(key: str, sentence: str) -> Setting:
+    return Setting(key, f"{key}_days", "age", values.days, sentence)
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -60,7 +65,48 @@ SETTINGS: tuple[Setting, ...] = (
         "each `key` or `tenant:key`. Keys of one tenant share answers; a bare key shares with nobody.",
         secret=True,
     ),
-    Setting("secret", "secret", "text", values.text, "Secret that signs what is handed out to clients.", secret=True),
+    Setting(
+        "secret",
+        "secret",
+        "text",
+        values.text,
+        "What the keys are made of that hash API keys, seal providers' keys, chain the audit and sign webhooks; "
+        "32 letters or more (`openssl rand -hex 32` makes one), the same on all nodes. Several, separated by commas: "
+        "the first is in force, the others are former ones that still open what was made with them.",
+        secret=True,
+        shown_default="made once, and kept in the data folder as `secret`",
+    ),
+    Setting(
+        "database_url",
+        "database_url",
+        "text",
+        values.text,
+        "Database of the ledger, the keys and the audit's log: `postgresql://user:password@host/name` (a schema "
+        "`askonce` of its own; Supabase's pooler too), or `sqlite:///file`.",
+        secret=True,
+        shown_default="`ledger.db` in the data folder (SQLite)",
+        variable="DATABASE_URL",
+    ),
+    Setting(
+        "ledger_worker",
+        "ledger_worker",
+        "switch",
+        values.switch,
+        "Have `askonce serve` run the worker that brings what happened into the database. Off where `askonce worker` "
+        "runs beside it; one of both must.",
+    ),
+    _age("keep_calls", "How long each paid call's row is kept; sums per hour, day and month stay for ever."),
+    _age("keep_samples", "How long details of some answers that cost nothing are kept."),
+    _age("keep_counts", "How long counters per minute are kept. The audit's log is kept for ever."),
+    Setting(
+        "webhook_url",
+        "webhook_url",
+        "text",
+        values.web_address,
+        "Address that is told when a budget's soft limit is passed, by a signed POST; `askonce worker --webhook-key` "
+        "shows the key of the signatures.",
+        secret=True,
+    ),
     Setting(
         "cache",
         "cache",
@@ -184,4 +230,4 @@ OTHER_VARIABLES = {
 # Promised for later versions. Refused, because running without them is not what was asked for …
 NOT_YET_REFUSED = ("STATE_URL",)
 # … and only remarked on, because other programs' environments have them too.
-NOT_YET_REMARKED = ("REDIS_URL", "DATABASE_URL", "SENTRY_DSN")
+NOT_YET_REMARKED = ("REDIS_URL", "SENTRY_DSN")

@@ -7,6 +7,7 @@ follow "must be". Readers never repeat the value: the caller does, and masks it 
 import ipaddress
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from askonce.config.settings import RateLimit, StaticKey
 
@@ -26,6 +27,8 @@ _RESERVED_TENANT = re.compile(r"anonymous|key-.*")
 # The doors where a question is asked; a test holds them against the table of doors.
 ASKING_DOORS = ("/llm/generate", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")
 _MAX_REQUESTS = 1_000_000  # a window keeps a ring of as many slots
+_DAYS = re.compile(r"(\d{1,6})\s*d")
+_MAX_DAYS = 36_500
 _MAX_SPAN_S = 86_400  # longer windows are budgets, not rate limits
 
 
@@ -105,6 +108,30 @@ def whole_duration(low_s: int, high_s: int) -> Reader:
         return int(seconds)
 
     return read
+
+
+def days(raw: Raw) -> int:
+    """Take a span of whole days, or `forever`, which is 0."""
+    wanted = f"forever, or whole days up to {_MAX_DAYS}d, such as 30d"
+    if str(raw).strip().lower() == "forever":
+        return 0
+    match = _DAYS.fullmatch(str(raw).strip().lower())
+    if match is None or not 1 <= int(match[1]) <= _MAX_DAYS:
+        raise ValueError(wanted)
+    return int(match[1])
+
+
+def web_address(raw: Raw) -> str:
+    """Take an http or https URL, or nothing."""
+    url = text(raw)
+    try:
+        parts = urlsplit(url)
+        sound = not url or (parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0)
+    except ValueError:  # what is no address or port
+        sound = False
+    if not sound or not url.isprintable() or " " in url:
+        raise ValueError("an address such as https://example.com/hook")
+    return url
 
 
 def size(low: int, high: int) -> Reader:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ SQLITE_STEPS = 200_000  # of its machine, some milliseconds, between two looks a
 READS = "askonce_reads"  # this connection only reads: no lock is taken
 UNHURRIED = "askonce_unhurried"  # no deadline: changes of the tables themselves
 
+_joined: ContextVar[tuple[AsyncEngine, AsyncConnection] | None] = ContextVar("askonce_together", default=None)
+
 
 class Bounds(Struct, frozen=True):
     """Bound what one process takes of the database. `statement_s` is for a statement, on SQLite for a whole turn."""
@@ -57,11 +60,27 @@ def open_engine(url: str, folder: Path, bounds: Bounds = Bounds()) -> AsyncEngin
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """Open a transaction that is kept if its block ends well, undone otherwise. Raises `LedgerUnavailable`.
 
-    If it was cancelled or raised while it was being kept, nobody knows whether it is.
+    If it was cancelled or raised while it was being kept, nobody knows whether it is. Within `together` it is a part of
+    that, and kept with it.
     """
+    joined = _joined.get()
+    if joined is not None and joined[0] is engine:
+        yield joined[1]
+        return
     with translated():
         async with engine.begin() as connection:
             yield connection
+
+
+@asynccontextmanager
+async def together(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction that each `writing` within its block is part of: all of them are kept, or none."""
+    async with writing(engine) as connection:
+        token = _joined.set((engine, connection))
+        try:
+            yield connection
+        finally:
+            _joined.reset(token)
 
 
 @asynccontextmanager

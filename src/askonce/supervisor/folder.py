@@ -17,7 +17,10 @@ from askonce.domain.errors import ConfigError
 FORMAT = 1  # of the folder's layout; what lies in it has versions of its own
 _MARK = "askonce.json"
 _LOCK = "lock"
-_HARMLESS = frozenset({"lost+found", ".DS_Store", _MARK, _LOCK, RUN_FOLDER})
+# What may lie in a folder before it is ours: what a file system puts there, and what commands that work without a
+# server make first.
+_DATABASES = tuple(f"{name}{end}" for name in ("ledger.db", "spool.db", "alerts.db") for end in ("", "-wal", "-shm"))
+_HARMLESS = frozenset({"lost+found", ".DS_Store", _MARK, _LOCK, RUN_FOLDER, "secret", *_DATABASES})
 _CURE = "choose another folder with --data-dir or ASKONCE_DATA_DIR"
 
 
@@ -44,6 +47,15 @@ class DataFolder:
         except OSError as error:
             raise ConfigError(f"data_dir = {str(path)!r}: {error.strerror}; {_CURE}.") from error
         return folder
+
+    @classmethod
+    def prepare(cls, path: Path) -> None:
+        """Make and check the folder without guarding it: for what works beside a server. Raises as `claim`."""
+        try:
+            _make(path)
+            _check_format(path)
+        except OSError as error:
+            raise ConfigError(f"data_dir = {str(path)!r}: {error.strerror}; {_CURE}.") from error
 
     def release(self) -> None:
         """Let another supervisor have the folder."""

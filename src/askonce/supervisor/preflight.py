@@ -11,15 +11,17 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from askonce.config.secret import check_secret
 from askonce.config.settings import Config
 from askonce.config.values import size_word
 from askonce.domain.errors import ConfigError
+from askonce.ledger.address import parse
 from askonce.localmodel.resolve import resolve
 from askonce.providers.catalog import SCRIPTED, wants_local_model
 from askonce.providers.named import doubt
 from askonce.providers.script import read_script
 
-EMBEDDED = "embedded model"
+EMBEDDED, DATABASE = "embedded model", "database"
 _DEFAULT_CACHE_BYTES = Config().cache_size_bytes  # not asked for, so a disk that is smaller is no mistake
 
 
@@ -38,7 +40,13 @@ def preflight(config: Config) -> None:
 
 def problems(config: Config) -> Iterator[Problem]:
     """Yield everything that would keep the server, or a part of it that was asked for, from working."""
-    for subject, look in ((EMBEDDED, _local_model), (SCRIPTED, _script), ("cache", _cache)):
+    for subject, look in (
+        (EMBEDDED, _local_model),
+        (SCRIPTED, _script),
+        ("cache", _cache),
+        ("secret", _secret),
+        (DATABASE, _database),
+    ):
         try:
             look(config)
         except ConfigError as error:
@@ -66,6 +74,14 @@ def _script(config: Config) -> None:
                 read_script(Path(provider.script))
             except ConfigError as error:
                 raise ConfigError(f"[providers.{SCRIPTED}] of {provider.source}: {error}") from error
+
+
+def _secret(config: Config) -> None:
+    check_secret(config.secret, Path(config.data_dir))
+
+
+def _database(config: Config) -> None:
+    parse(config.database_url, Path(config.data_dir))
 
 
 def _cache(config: Config) -> None:
