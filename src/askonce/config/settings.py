@@ -115,6 +115,7 @@ class Config(Struct, frozen=True):
     ledger_worker: bool = True  # does the supervisor run the worker?
     keep_calls_days: int = 400  # 0: for ever
     keep_samples_days: int = 30
+    keep_texts_days: int = 7
     keep_counts_days: int = 400
     webhook_url: str = ""
     cache: bool = True

@@ -97,6 +97,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _age("keep_calls", "How long each paid call's row is kept; sums per hour, day and month stay for ever."),
     _age("keep_samples", "How long details of some answers that cost nothing are kept."),
+    _age("keep_texts", "How long prompts and answers are kept, where `log_texts` is on."),
     _age("keep_counts", "How long counters per minute are kept. The audit's log is kept for ever."),
     Setting(
         "webhook_url",
