@@ -17,7 +17,7 @@ from askonce.domain.errors import (
     StoreUnavailable,
     Unauthorized,
 )
-from askonce.domain.ledger import CountRow, Tallied
+from askonce.domain.ledger import CountKind, CountRow, Tallied
 from askonce.gate.refusals import Refusals
 from askonce.state.memory_outbox import MemoryOutbox
 
@@ -44,7 +44,7 @@ class Clock:
         (StoreUnavailable("x"), None),
     ],
 )
-def test_each_is_counted_as_what_it_is(error: AskonceError, kind: str | None) -> None:
+def test_each_is_counted_as_what_it_is(error: AskonceError, kind: CountKind | None) -> None:
     async def main() -> None:
         outbox = MemoryOutbox()
         await Refusals(outbox, Clock()).count(error, Caller("key:k", "acme", "k"), "generate")
