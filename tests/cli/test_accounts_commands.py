@@ -240,6 +240,17 @@ def test_a_database_that_is_away_is_told_from_a_wrong_address(desk: Desk) -> Non
     assert "hidden-word" not in wrong.err
 
 
+def test_a_strangers_folder_cannot_choose_where_secrets_go(desk: Desk) -> None:
+    for url in ("postgresql://x@192.0.2.1/x", "postgresql:///x?host=192.0.2.1", "postgresql://127.0.0.1,192.0.2.1/x"):
+        (desk.folder / "askonce.toml").write_text(f'database_url = "{url}"\n')
+        refused = desk("provider-keys", "add", "openai", stdin="sk-proj-abcdefghijklmnopqrstuvwxyz")
+        assert refused.code == 2
+        assert "names a database on another machine" in refused.err
+    (desk.folder / "askonce.toml").write_text('database_url = "sqlite:///mine.db"\n')
+    desk.well("keys", "list")
+    assert (desk.data / "mine.db").exists()
+
+
 def test_with_another_secret_nothing_is_made_that_nobody_could_check(desk: Desk) -> None:
     desk.well("keys", "create", "a")
     (desk.data / "secret").unlink()
