@@ -147,9 +147,9 @@ def test_a_login_link_names_the_server_and_is_recorded_without_its_word(desk: De
     link = desk.well("users", "link", "ada@example.org", "--url", "https://ask.example.org/").out.strip()
     assert link.startswith("https://ask.example.org/login?word=")
     word = link.rpartition("=")[2]
-    told = desk.well("audit", "show", "--action", "user.link_issued", "--json").out
+    told = desk.well("audit", "show", "--action", "link.issued", "--json").out
     assert len(word) == 43
-    assert "expiresMs" in told
+    assert "expires" in told
     assert word not in told
     assert desk("users", "link", "ada@example.org", "--valid", "8d").code == 2
 
@@ -238,6 +238,17 @@ def test_a_database_that_is_away_is_told_from_a_wrong_address(desk: Desk) -> Non
     assert wrong.code == 2
     assert "DATABASE_URL" in wrong.err
     assert "hidden-word" not in wrong.err
+
+
+def test_a_strangers_folder_cannot_choose_where_secrets_go(desk: Desk) -> None:
+    for url in ("postgresql://x@192.0.2.1/x", "postgresql:///x?host=192.0.2.1", "postgresql://127.0.0.1,192.0.2.1/x"):
+        (desk.folder / "askonce.toml").write_text(f'database_url = "{url}"\n')
+        refused = desk("provider-keys", "add", "openai", stdin="sk-proj-abcdefghijklmnopqrstuvwxyz")
+        assert refused.code == 2
+        assert "names a database on another machine" in refused.err
+    (desk.folder / "askonce.toml").write_text('database_url = "sqlite:///mine.db"\n')
+    desk.well("keys", "list")
+    assert (desk.data / "mine.db").exists()
 
 
 def test_with_another_secret_nothing_is_made_that_nobody_could_check(desk: Desk) -> None:

@@ -86,11 +86,11 @@ def test_usage_as_json_and_csv_is_exact_and_agrees(desk: Desk) -> None:
     assert told["total"]["costNano"] == 501_262_500
     assert {row["model"]: row["costNano"] for row in told["rows"]} == {"gpt-4o": 1_262_500, "gpt-4o-mini": 500_000_000}
     rows = list(csv.DictReader(io.StringIO(desk.well(*asked, "--csv").out)))
-    assert {row["model"]: int(row["cost_nano"]) for row in rows} == {
+    assert {row["model"]: int(row["costNano"]) for row in rows} == {
         row["model"]: row["costNano"] for row in told["rows"]
     }
     total = list(csv.DictReader(io.StringIO(desk.well("usage", *asked[3:], "--csv").out)))
-    assert [row["cost_nano"] for row in total] == ["501262500"]
+    assert [row["costNano"] for row in total] == ["501262500"]
     assert desk.well("usage", "--by", "model", "--to", "2025-01-01", "--csv").out.count("\n") == 1
 
 
@@ -101,6 +101,14 @@ def test_usage_is_narrowed(desk: Desk) -> None:
     assert desk.well(*asked, "--model", "gpt-4o", "--tenant", "acme").json["total"]["requests"] == 7
     assert desk.well("usage", "--from", "2026-01-01", "--to", "2026-01-01", "--json").json["total"]["requests"] == 5
     assert desk("usage", "--from", "2026-01-02", "--to", "2025-01-01").code == 2
+
+
+def test_a_group_name_is_no_formula(desk: Desk) -> None:
+    write(desk.data, call(NOON, model="=cmd|x"))
+    asked = ("usage", "--by", "day,model", "--from", "2026-01-01", "--to", "2026-01-01", "--csv")
+    lines = desk.well(*asked).out.splitlines()
+    assert lines[0].startswith("time,model,requests,")
+    assert lines[1].startswith("2026-01-01,'=cmd|x,1,")
 
 
 def test_a_group_name_cannot_steer_the_terminal(desk: Desk) -> None:
@@ -205,6 +213,6 @@ def test_postgresql_reports_the_same(desk: Desk, postgres: Postgres) -> None:
     write(desk.data, *TRAFFIC, url=url)
     told = desk.well("usage", "--by", "month,key", "--from", "2026-01-01", "--to", "2026-01-02", "--json").json
     assert told["total"]["costNano"] == 501_262_500
-    assert [row["month"] for row in told["rows"]] == ["2026-01"]
+    assert [row["time"] for row in told["rows"]] == ["2026-01"]
     assert len(desk.well("requests", "--json").json) == 3
     postgres.drop(url)

@@ -100,9 +100,9 @@ def card_json(card: KeyCard) -> dict[str, Any]:
         "providers": card.providers,
         "addresses": card.addresses,
         **bounds_json(card.bounds),
-        "createdMs": card.created_ms,
-        "expiresMs": card.expires_ms,
-        "revokedMs": card.revoked_ms,
+        "createdAt": card.created_ms,
+        "expiresAt": card.expires_ms,
+        "revokedAt": card.revoked_ms,
         "state": state_of(card),
     }
 
@@ -118,8 +118,8 @@ def tenant_json(tenant: Tenant) -> dict[str, Any]:
         "id": tenant.id,
         "name": tenant.name,
         **bounds_json(tenant.bounds),
-        "createdMs": tenant.created_ms,
-        "disabledMs": tenant.disabled_ms,
+        "createdAt": tenant.created_ms,
+        "disabledAt": tenant.disabled_ms,
     }
 
 
@@ -132,9 +132,9 @@ def user_json(user: User) -> dict[str, Any]:
         "name": user.name,
         "scopes": user.scopes,
         **bounds_json(user.bounds),
-        "createdMs": user.created_ms,
-        "loginMs": user.login_ms,
-        "disabledMs": user.disabled_ms,
+        "createdAt": user.created_ms,
+        "loginAt": user.login_ms,
+        "disabledAt": user.disabled_ms,
     }
 
 
@@ -145,8 +145,8 @@ def provider_key_json(key: ProviderKey) -> dict[str, Any]:
         "provider": key.provider,
         "name": key.name,
         "hint": key.hint,
-        "createdMs": key.created_ms,
-        "retiredMs": key.retired_ms,
+        "createdAt": key.created_ms,
+        "retiredAt": key.retired_ms,
     }
 
 

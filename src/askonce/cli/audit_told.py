@@ -48,7 +48,7 @@ def row_json(sealed: Sealed) -> dict[str, Any]:
     row = sealed.row
     return {
         "number": sealed.number,
-        "atMs": row.at_ms,
+        "at": row.at_ms,
         "severity": row.severity,
         "actor": row.actor,
         "action": row.action,

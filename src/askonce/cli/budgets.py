@@ -13,7 +13,7 @@ from askonce.cli.apps import new_app
 from askonce.cli.exits import CommandFailed
 from askonce.cli.office import ConfigOption, JsonOption, Office, SetOption, work
 from askonce.cli.tables import lay_out, moment, show, show_json
-from askonce.domain.budget import Account, Statement, accounts_of
+from askonce.domain.budget import Account, Balance, Statement, accounts_of
 from askonce.domain.budget_text import write_amount, write_budget
 from askonce.domain.identity import Bounds, Holder, Standing
 from askonce.state.lmdb_glance import Glance, NoBooks
@@ -82,13 +82,16 @@ def _lines(account: Account, statement: Statement) -> list[tuple[str, ...]]:
     lines = []
     for balance in statement.balances:
         metric = balance.budget.metric
-        left = max(0, balance.budget.amount - balance.used - balance.reserved)
-        amounts = (write_amount(metric, amount) for amount in (balance.used, balance.reserved, left))
+        amounts = (write_amount(metric, amount) for amount in (balance.used, balance.reserved, _left(balance)))
         lines.append((account.name, write_budget(balance.budget), *amounts, moment(balance.resets_ms)))
     if account.concurrency:
         left = max(0, account.concurrency - statement.in_flight)
         lines.append((account.name, f"{account.concurrency} at once", str(statement.in_flight), "-", str(left), "-"))
     return lines
+
+
+def _left(balance: Balance) -> int:
+    return max(0, balance.budget.amount - balance.used - balance.reserved)
 
 
 def _json(account: Account, statement: Statement) -> dict[str, Any]:
@@ -101,8 +104,9 @@ def _json(account: Account, statement: Statement) -> dict[str, Any]:
                 "amount": balance.budget.amount,
                 "used": balance.used,
                 "reserved": balance.reserved,
-                "startMs": balance.start_ms,
-                "resetsMs": balance.resets_ms,
+                "left": _left(balance),
+                "startsAt": balance.start_ms,
+                "resetsAt": balance.resets_ms,
             }
             for balance in statement.balances
         ],

@@ -195,8 +195,8 @@ def _rotate(
 
     rotated = work(rotate, config, set_)
     if as_json:
-        show_json({"key": rotated.issued.key, **card_json(rotated.issued.card), "former": rotated.former.id,
-                   "formerExpiresMs": rotated.former.expires_ms})  # fmt: skip
+        made = {"key": rotated.issued.key, **card_json(rotated.issued.card)}
+        show_json(made | {"former": card_json(rotated.former)})
     elif quiet:
         print(rotated.issued.key)
     else:

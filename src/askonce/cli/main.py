@@ -5,8 +5,8 @@
 | 0 | done |
 | 1 | failed |
 | 2 | wrong usage or configuration |
-| 3 | the server cannot be reached |
-| 4 | the server refused (its message says why) |
+| 3 | the server, or the database, cannot be reached |
+| 4 | the server refused (its message says why), or what was named is not there |
 | 130 | interrupted |
 """
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import typer
@@ -123,10 +124,20 @@ def work(act: Callable[[Office], Awaitable[_T]], config: Path | None, set_: list
 
 
 def settings(config: Path | None, set_: list[str]) -> Config:
-    """Load the settings, and see to a data folder that a server accepts. Raises `ConfigError`, `Misused`."""
-    loaded = load_settings(config, overrides({}, set_)).config
-    DataFolder.prepare(Path(loaded.data_dir))
-    return loaded
+    """Load the settings, and see to a data folder that a server accepts. Raises `ConfigError`, `Misused`.
+
+    A database on another machine that merely the working folder's file names is refused: what is entered here would
+    go to whoever wrote that file.
+    """
+    loaded = load_settings(config, overrides({}, set_))
+    host = _host(loaded.config.database_url)
+    if host and loaded.strays(loaded.origins["database_url"], host):
+        raise Misused(
+            f"database_url ({loaded.file}): this folder's file names a database on another machine ({host}); say "
+            f"{DATABASE_VARIABLE}, or name the file with ASKONCE_CONFIG or --config, if that is meant."
+        )
+    DataFolder.prepare(Path(loaded.config.data_dir))
+    return loaded.config
 
 
 @contextmanager
@@ -159,7 +170,7 @@ def user_name() -> str:
 
 async def _work(config: Config, act: Callable[[Office], Awaitable[_T]]) -> _T:
     try:
-        engine = open_engine(_database_url(config), Path(config.data_dir), _BOUNDS)
+        engine = open_engine(config.database_url, Path(config.data_dir), _BOUNDS)
     except ValueError as error:
         raise ConfigError(f"{DATABASE_VARIABLE} cannot be read: use postgresql://user:password@host/name.") from error
     try:
@@ -170,5 +181,11 @@ async def _work(config: Config, act: Callable[[Office], Awaitable[_T]]) -> _T:
         await engine.dispose()
 
 
-def _database_url(config: Config) -> str:
-    return str(getattr(config, "database_url", os.environ.get(DATABASE_VARIABLE, "")))
+def _host(url: str) -> str:
+    """Return the machine that an address names, "" for none; where that cannot be read, `?`."""
+    try:
+        parts = urlsplit(url)
+        named = [value for name, value in parse_qsl(parts.query) if name in ("host", "hostaddr")]
+        return ",".join([*filter(None, [parts.hostname]), *named])
+    except ValueError:
+        return "?"

@@ -40,6 +40,7 @@ _HEAD = (
     "request",
     "error",
 )
+_NAMES = {"at_ms": "at", "key_id": "key", "user_id": "user", "took_ms": "latencyMs"}
 _RIGHT = frozenset({"tokens", "cost", "saved", "ms"})
 # A line of its own is not laid out with others: widths that most values fit into.
 _WIDTHS = (19, 10, 12, 24, 12, 10, 11, 9, 9, 7, 16, 0)
@@ -164,8 +165,8 @@ def _print_each(rows: list[RequestRow], as_json: bool) -> None:
 
 
 def row_json(row: RequestRow) -> dict[str, Any]:
-    """Write a row as JSON, named as in administration."""
-    return {_camel(name): value for name, value in to_builtins(row).items()}
+    """Write a row as JSON, named as `GET /admin/requests` names it."""
+    return {_NAMES.get(name) or _camel(name): value for name, value in to_builtins(row).items()}
 
 
 def _cells(row: RequestRow) -> tuple[str, ...]:

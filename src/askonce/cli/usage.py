@@ -56,12 +56,9 @@ def _usage(
     if as_json:
         show_json(report_json(report, groups))
     elif as_csv_:
-        print(
-            as_csv(
-                (*groups, *_FIELDS), [(*_named(row, groups), *_values(row.figures)) for row in _rows(report, groups)]
-            ),
-            end="",
-        )
+        rows = [(*_named(row, groups), *_sums(row.figures).values()) for row in _rows(report, groups)]
+        names = ("time" if group in TIMES else group for group in groups)
+        print(as_csv((*names, *_sums(report.total)), rows), end="")
     else:
         show(table(report, groups))
 
@@ -92,15 +89,13 @@ def table(report: UsageReport, groups: Sequence[Group]) -> str:
 
 
 def report_json(report: UsageReport, groups: Sequence[Group]) -> dict[str, Any]:
-    """Write a report as JSON: money in nano-dollars."""
+    """Write a report as JSON, its sums named as `GET /admin/usage` names them."""
     return {
-        "startMs": report.start_ms,
-        "endMs": report.end_ms,
+        "from": report.start_ms,
+        "to": report.end_ms,
         "by": list(groups),
-        "rows": [
-            dict(zip(groups, _named(row, groups), strict=True)) | _figures_json(row.figures) for row in report.rows
-        ],
-        "total": _figures_json(report.total),
+        "rows": [_row_json(row, groups) for row in report.rows],
+        "total": _sums(report.total),
         "cut": report.cut,
     }
 
@@ -139,13 +134,18 @@ def _numbers(figures: Figures) -> tuple[str, ...]:
     )
 
 
-def _values(figures: Figures) -> tuple[int, ...]:
-    return tuple(getattr(figures, name) for name in _FIELDS)
+def _row_json(row: UsageRow, groups: Sequence[Group]) -> dict[str, Any]:
+    named: dict[str, Any] = dict(zip(groups, _named(row, groups), strict=True))
+    time = next((value for group, value in named.items() if group in TIMES), "")
+    rest = {group: value for group, value in named.items() if group not in TIMES}
+    return {"at": row.at_ms, "time": time, **rest, **_sums(row.figures)}
 
 
-def _figures_json(figures: Figures) -> dict[str, int]:
-    computed = {"requests": figures.requests, "paid": figures.paid, "savedNano": figures.saved_nano}
-    return computed | {_camel(name): getattr(figures, name) for name in _FIELDS}
+def _sums(figures: Figures) -> dict[str, Any]:
+    """Name all sums; money in nano-dollars, and as text for people."""
+    told = {_camel(name): getattr(figures, name) for name in _FIELDS}
+    money = {"cost": dollars(figures.cost_nano), "saved": dollars(figures.saved_nano), "savedNano": figures.saved_nano}
+    return {"requests": figures.requests, "paid": figures.paid, **money, **told}
 
 
 def _camel(name: str) -> str:

@@ -146,9 +146,7 @@ def _link(
         end_ms = office.clock.wall_ms() + good_for_ms
         return await office.recorded(
             lambda: office.links.issue(known.id, end_ms),
-            lambda _: office.row(
-                "user.link_issued", f"user:{known.id}", {"expiresMs": end_ms}, known.tenant, "warning"
-            ),
+            lambda _: office.row("link.issued", f"user:{known.id}", {"expires": end_ms}, known.tenant, "warning"),
         )
 
     word = work(link, config, set_)
