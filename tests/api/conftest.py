@@ -11,11 +11,14 @@ from msgspec import Struct
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
+from askonce.api.crossing import Crossing
 from askonce.api.doors import DOORS
+from askonce.api.errands import Handler
 from askonce.api.model_lists import ModelDoors
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
+from askonce.api.trail import Trail
 from askonce.api.voices import voice_of
 from askonce.cache.policy import Policy, Unsaid
 from askonce.domain.answer import Answer, Delta
@@ -26,7 +29,7 @@ from askonce.domain.ledger import CallRow
 from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Spared
 from askonce.domain.usage import Usage
-from askonce.gate.admission import Admission
+from askonce.gate.admission import Admission, Registry
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.keeping import Keeper, Keeping
@@ -145,6 +148,10 @@ class World:
         self.failures: list[AskonceError] = []
         self.slow_bodies = SlowBodies(30.0)
         self.named: tuple[Offer, ...] = (Offer("m", "fake", "m"),)
+        self.registry: Registry | None = None
+        self.trusted: tuple[str, ...] = ()
+        self.crossing = Crossing(())
+        self.more: dict[str, Handler] = {}  # handlers of doors that log in and administer
         self.parts: tuple[PartHealth, ...] = (PartHealth("state", "ok", needed=True),)
 
     def build(self) -> App:
@@ -162,9 +169,12 @@ class World:
         intake = Intake(self.body_limit, self.slow_bodies)
         desk = Desk(road, self.clock, self, intake, self.unsaid)
         models = ModelDoors(self, self.state.windows, self.clock)
+        self.trail = Trail(self.state.outbox, self.state.outbox, self.clock)
+        self.admission = Admission(self.keys, self.trusted, False, self.registry, self.crossing.origins)
+        self.settle()
         return App(
             Services(
-                admission=Admission(self.keys, (), open_to_all=False),
+                admission=self.admission,
                 windows=self.state.windows,
                 asking={
                     "generate": AskDoor("generate", NATIVE, desk),
@@ -188,9 +198,16 @@ class World:
                 limits=self.limits,
                 clock=self.clock,
                 observer=self,
+                trail=self.trail,
+                slow_bodies=self.slow_bodies,
+                more=self.more,
+                crossing=self.crossing,
             ),
             DOORS,
         )
+
+    def settle(self) -> None:
+        """Add what a larger world has besides; called while it is built."""
 
     def run(self, story: Callable[["Client"], Coroutine[Any, Any, None]]) -> None:
         """Run a story against a fresh gateway."""

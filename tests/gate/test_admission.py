@@ -275,7 +275,7 @@ def test_a_key_is_known_or_refused(authorization: str | None, api_key: str | Non
         Approach("127.0.0.1", "localhost", authorization="Bearer s3cret"),
         Approach("127.0.0.1", "localhost", authorization=""),
         Approach("127.0.0.1", "localhost", api_key=""),
-        Approach("127.0.0.1", "localhost", session=True),
+        Approach("127.0.0.1", "localhost", session="made-up"),
     ],
 )
 def test_a_key_or_session_that_is_sent_but_unknown_is_never_a_new_identity(approach: Approach) -> None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from askonce.api.asgi import Receive
-from askonce.api.replies import JSON, NO_SNIFF, NO_STORE, Headers, Reply, StreamReply, error_reply, limit_headers
+from askonce.api.replies import JSON, NO_STORE, Headers, Reply, StreamReply, error_reply, limit_headers
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import OURS, Voice
@@ -128,7 +128,7 @@ class AskDoor:
         if not arrival.entry.cost_nano and not arrival.entry.open().priced:
             headers.append(UNPRICED)
         facts = self._facts(asked, arrival, outcome.attempts)
-        return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], self._codec.render(arrival.entry, facts))
+        return Reply(200, [JSON, NO_STORE, *headers], self._codec.render(arrival.entry, facts))
 
     async def _live(self, asked: Asked, joined: Joined, headers: Headers) -> StreamReply:
         """Begin a stream once its first piece is there; until then a failure is an ordinary reply.
@@ -209,7 +209,7 @@ class AskDoor:
             facts = replace(facts, explanation=explanation(asked.route, who, (), None))
         if asked.ask.call.stream:
             return StreamReply(_stream_headers(headers), self._replay(entry, facts), _nothing)
-        return Reply(200, [JSON, NO_STORE, NO_SNIFF, *headers], self._codec.render(entry, facts))
+        return Reply(200, [JSON, NO_STORE, *headers], self._codec.render(entry, facts))
 
     async def _replay(self, entry: Entry, facts: Facts) -> AsyncGenerator[bytes, None]:
         """Send a stored answer as a stream, at once."""
@@ -241,7 +241,6 @@ def _stream_headers(headers: Headers) -> Headers:
     return [
         (b"content-type", b"text/event-stream; charset=utf-8"),
         NO_STORE,
-        NO_SNIFF,
         (b"x-accel-buffering", b"no"),
         *headers,
     ]

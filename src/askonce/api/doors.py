@@ -1,13 +1,15 @@
 """The one table of doors. What is not in it does not exist; what is in it is guarded as its row says."""
 
-import difflib
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
 
 from askonce.api import bodies
+from askonce.api.admin.rows import ADMIN_DOORS
+from askonce.api.door import Door
+from askonce.api.session_rows import SESSION_DOORS
+from askonce.api.strict import unknown_field
 from askonce.domain.errors import Detail, Invalid
 from askonce.wire.anthropic_door import MessageReply, TokenCount
 from askonce.wire.anthropic_read import CountBody, MessagesBody
@@ -18,33 +20,6 @@ from askonce.wire.openai_embeddings import EmbeddingBody, EmbeddingList
 from askonce.wire.openai_reply import ChatCompletion
 from askonce.wire.responses_door import ResponsesBody
 from askonce.wire.responses_reply import ResponseReply
-
-Scope = Literal["open", "use"]
-LimitClass = Literal["llm", "standard", "none"]
-
-
-class Door(Struct, frozen=True):
-    """Describe one door.
-
-    `scope` `open` needs no identity (the few such doors hold nothing of anybody's); `limit` names the window that a
-    request is counted in. `body`, `query` and `reply` are the types that are checked and documented. `errors` are the
-    codes that this door adds to those that every door can answer with.
-    """
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    scope: Scope = "use"
-    limit: LimitClass = "standard"
-    body: type[Struct] | None = None
-    query: type[Struct] | None = None
-    reply: type[Struct] | None = None
-    media: str = "application/json"
-    deep: bool = False  # may `{key}` hold slashes?
-    errors: tuple[str, ...] = ()
-    stream: tuple[tuple[str, str], ...] = ()  # events of a streamed reply: name, what it holds
-
 
 _STREAM = (
     ("start", "requestId, cache, provider, model: the answer begins"),
@@ -147,6 +122,7 @@ DOORS: tuple[Door, ...] = (
         "/llm/cache/stats",
         "cache_stats",
         "Count hits, misses and what was saved.",
+        "any",
         reply=bodies.CacheStats,
         errors=("store_unavailable",),
     ),
@@ -189,6 +165,7 @@ DOORS: tuple[Door, ...] = (
         "/v1/models",
         "model_list",
         "List what can be asked, in OpenAI's shape; with the header anthropic-version in Anthropic's.",
+        "any",
         query=ModelsQuery,
         reply=ModelObjects,
         errors=("invalid_request",),
@@ -198,12 +175,15 @@ DOORS: tuple[Door, ...] = (
         "/v1/models/{key}",
         "model_object",
         "Look at one model, in the same shapes.",
+        "any",
         reply=ModelObject,
         errors=("unknown_model",),
         deep=True,
     ),
-    Door("GET", "/llm/models", "models", "List what can be asked now.", reply=bodies.ModelList),
-    Door("GET", "/llm/providers", "providers", "List providers and how they are.", reply=bodies.ProviderList),
+    Door("GET", "/llm/models", "models", "List what can be asked now.", "any", reply=bodies.ModelList),
+    Door("GET", "/llm/providers", "providers", "List providers and how they are.", "any", reply=bodies.ProviderList),
+    *SESSION_DOORS,
+    *ADMIN_DOORS,
     Door("GET", "/health", "health", "Say that this process is alive.", "open", "none", reply=bodies.Health),
     Door("GET", "/ready", "ready", "Say whether each part can serve.", "open", "none", reply=bodies.Readiness),
     Door("GET", "/openapi.json", "openapi", "Describe these doors to programs.", "open", "none"),
@@ -224,32 +204,39 @@ class DoorMap:
 
     def __init__(self, doors: tuple[Door, ...]) -> None:
         self._exact = {(d.method, d.path): Match(d) for d in doors if "{" not in d.path}
-        self._prefixed = {(d.method, d.path.partition("{")[0]): d for d in doors if "{" in d.path}
-        self._deep = [prefix for (_, prefix), door in self._prefixed.items() if door.deep]
+        self._keyed = {(d.method, *d.path.split("{key}")): d for d in doors if "{" in d.path}
+        self._deep = [door.path.partition("{")[0] for door in doors if door.deep]
+        self._tails = {door.path.partition("{key}")[2] for door in doors if "{" in door.path} - {""}
+        self._methods = tuple(dict.fromkeys(door.method for door in doors))
 
     def find(self, method: str, path: str) -> Match | None:
         """Return the door, or None."""
         match = self._exact.get((method, path))
         if match is not None:
             return match
-        prefix, key = self._split(path)
-        door = self._prefixed.get((method, prefix))
-        return Match(door, key) if door is not None and key else None
+        for before, key, behind in self._split(path):
+            door = self._keyed.get((method, before, behind))
+            if door is not None and key:
+                return Match(door, key)
+        return None
 
     def methods(self, path: str) -> list[str]:
         """Return the methods that a path has; none if there is no such path."""
         exact = [method for method, known in self._exact if known == path]
-        before, key = self._split(path)
-        keyed = [method for method, prefix in self._prefixed if key and prefix == before]
-        return exact or keyed
+        return exact or [method for method in self._methods if self.find(method, path) is not None]
 
-    def _split(self, path: str) -> tuple[str, str]:
-        """Part a path before its key."""
+    def _split(self, path: str) -> Iterator[tuple[str, str, str]]:
+        """Part a path at what may be its key."""
         for prefix in self._deep:
             if path.startswith(prefix):
-                return prefix, path.removeprefix(prefix)
+                yield prefix, path.removeprefix(prefix), ""
+                return
         head, slash, key = path.rpartition("/")
-        return head + slash, key
+        yield head + slash, key, ""
+        tail = slash + key
+        if tail in self._tails:
+            head, slash, key = head.rpartition("/")
+            yield head + slash, key, tail
 
 
 def read_query(kind: type[Struct], query: bytes) -> Struct:
@@ -259,7 +246,7 @@ def read_query(kind: type[Struct], query: bytes) -> Struct:
     """
     fields = bodies.query_fields(query)
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    problems = [_unknown(name, known) for name in fields if name not in known]
+    problems = [unknown_field(name, known) for name in fields if name not in known]
     for name in fields.keys() & known.keys():
         if not fields[name]:
             problems.append(Detail(name, "has no value: leave it out, or give it one"))
@@ -277,9 +264,5 @@ _KINDS = {
     "olderThan": "give whole seconds, such as 3600",
     "limit": "give a number from 1 to 500",
     "after": "give the next of the page before",
+    "format": "give json or csv",
 }
-
-
-def _unknown(name: str, known: Mapping[str, object]) -> Detail:
-    close = difflib.get_close_matches(name[:64], known, n=1)
-    return Detail(name[:64], f"is not a known field (did you mean {close[0]}?)" if close else "is not a known field")

@@ -5,13 +5,14 @@ from typing import Any
 import msgspec
 
 from askonce import __version__
-from askonce.api.doors import Door
+from askonce.api.door import Door
 from askonce.api.voices import voice_of
 from askonce.domain.errors import BY_CODE
 
 # What every guarded door can answer with, whatever it does.
 COMMON_ERRORS = ("unauthorized", "forbidden", "rate_limited", "internal_error")
 OPEN_ERRORS = ("forbidden", "internal_error")
+KEYLESS = ("any", "use", "report")  # what needs no more than a server without keys lets its own machine do
 
 
 def openapi(doors: tuple[Door, ...]) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def openapi(doors: tuple[Door, ...]) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "session": {"type": "apiKey", "in": "header", "name": "X-Session-Id"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "sessionId"},
             },
         },
     }
@@ -52,10 +55,12 @@ def _operation(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
     }
     if door.scope != "open":
         # The empty requirement: a server without keys serves its own machine without one.
-        operation["security"] = [{"bearer": []}, {"apiKey": []}, {}]
+        without: list[dict[str, list[str]]] = [{}] if door.scope in KEYLESS else []
+        operation["security"] = [{"bearer": []}, {"apiKey": []}, {"session": []}, {"cookie": []}, *without]
+        operation["x-scope"] = door.scope
     if door.body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": any(field.required for field in msgspec.structs.fields(door.body)),
             "content": {"application/json": {"schema": schemas[door.body]}},
         }
     return operation
@@ -108,7 +113,9 @@ def _responses(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
     if door.stream:
         events = "; ".join(f"{name}: {holds}" for name, holds in door.stream)
         content["text/event-stream"] = {"schema": {"type": "string", "description": f"Events. {events}."}}
-    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content, "headers": _headers(door)}}
+    responses: dict[str, Any] = {
+        str(door.status): {"description": "Done.", "content": content, "headers": _headers(door)}
+    }
     if door.name == "root":
         responses = {"307": {"description": "To the docs."}}
     if door.name == "ready":

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from askonce import __version__
-from askonce.api.doors import Door
+from askonce.api.door import Door
 from askonce.api.openapi import openapi
-from askonce.api.replies import JSON, NO_SNIFF, Reply
+from askonce.api.replies import JSON, Reply
 from askonce.api.requests import Request
 from askonce.domain.errors import BY_CODE
 
@@ -31,6 +31,9 @@ _EXAMPLE = """curl -s http://%s/llm/generate \\
   -d '{"prompt": "a Python function that reverses a linked list"}'"""
 
 
+PAGES = frozenset(("openapi", "docs", "root"))  # the doors of this room
+
+
 class Pages:
     """Serve the descriptions."""
 
@@ -42,10 +45,10 @@ class Pages:
     def serve(self, name: str, request: Request) -> Reply:
         """Return the page of an open door."""
         if name == "openapi":
-            return Reply(200, [JSON, NO_SNIFF], self._openapi)
+            return Reply(200, [JSON], self._openapi)
         if name == "root":
             return Reply(307, [(b"location", b"/docs")], b"")
-        return Reply(200, [_HTML, _POLICY, NO_SNIFF], self._docs)
+        return Reply(200, [_HTML, _POLICY], self._docs)
 
 
 def docs_page(doors: tuple[Door, ...], document: dict[str, Any], address: str) -> str:
@@ -126,7 +129,14 @@ def _nested(field: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _guard(door: Door) -> str:
     limit = f"Counted in the window <code>{door.limit}</code>." if door.limit != "none" else "Not limited."
-    return f"{'Open to everyone.' if door.scope == 'open' else 'Needs a key where keys are configured.'} {limit}"
+    return f"{_NEEDS.get(door.scope, f'Needs the scope <code>{door.scope}</code>.')} {limit}"
+
+
+_NEEDS = {
+    "open": "Open to everyone.",
+    "any": "Needs a key or a session where there are keys.",
+    "use": "Needs a key or a session with the scope <code>use</code> where there are keys.",
+}
 
 
 def _fields(title: str, schema: dict[str, Any], *, is_open: bool) -> str:

@@ -11,7 +11,8 @@ from askonce.domain.ports import Verdict, Window
 Headers = list[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
-NO_SNIFF = (b"x-content-type-options", b"nosniff")
+# On everything: no browser guesses types, and no address of ours is told to other sites.
+GUARDS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 NO_STORE = (b"cache-control", b"no-store")
 
 

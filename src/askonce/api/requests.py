@@ -13,8 +13,9 @@ from askonce.gate.admission import Approach
 # What a caller may choose as its request id: printable, short, harmless in logs, headers and JSON.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
-# The cookie by its exact name: cookies of other programs on the same host are sent to us as well.
-_SESSION = re.compile(rb"(?:^|;\s*)sessionId=")
+# The cookies by their exact names: cookies of other programs on the same host are sent to us as well.
+_COOKIE = rb"(?:^|[;,]\s*)%b=([^;,\s]*)"
+_SESSION = re.compile(_COOKIE % b"sessionId")
 
 _READ = frozenset(
     (
@@ -32,13 +33,20 @@ _READ = frozenset(
         b"x-request-id",
         b"x-forwarded-for",
         b"traceparent",
+        b"x-forwarded-proto",
+        b"x-csrf-token",
+        b"user-agent",
+        b"access-control-request-method",
+        b"access-control-request-private-network",
         b"accept",
         b"anthropic-beta",
         b"anthropic-version",
     )
 )
 # These are lists by their definition; of all others a second line is a contradiction.
-_LISTS = frozenset((b"cache-control", b"x-forwarded-for", b"cookie", b"accept", b"anthropic-beta"))
+_LISTS = frozenset(
+    (b"cache-control", b"x-forwarded-for", b"x-forwarded-proto", b"cookie", b"accept", b"anthropic-beta")
+)
 
 # Version, trace id, parent id, flags; an id of zeros is none.
 _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -57,13 +65,15 @@ class Request:
     `id` is the caller's own where it sent one; `answer_id` is ours in any case, and no other request's.
     """
 
-    __slots__ = ("answer_id", "headers", "id", "method", "path", "query", "receive", "started_ns")
+    __slots__ = ("answer_id", "client", "headers", "id", "method", "path", "query", "receive", "scheme", "started_ns")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
         self.receive = receive
+        self.client: str = (scope.get("client") or ("",))[0]
+        self.scheme: str = scope.get("scheme", "http")
         self.started_ns = time.perf_counter_ns()
         self.headers = headers = {}  # type: dict[bytes, bytes]
         twice = b""
@@ -87,22 +97,37 @@ class Request:
         if twice:
             raise Malformed(f"The header {twice.decode()} is sent twice with different values.")
 
-    def approach(self, scope: Scope) -> Approach:
+    def approach(self) -> Approach:
         """Return what the request says about its sender."""
         # Decoded in place, not by calls: this runs for every request, and most headers are absent.
         get = self.headers.get
         host, origin, forwarded = get(b"host"), get(b"origin"), get(b"x-forwarded-for")
         authorization, api_key, cookie = get(b"authorization"), get(b"x-api-key"), get(b"cookie")
-        client = scope.get("client")
+        word, proto, session = get(b"x-csrf-token"), get(b"x-forwarded-proto"), get(b"x-session-id")
         return Approach(
-            client[0] if client else "",
+            self.client,
             None if host is None else host.decode("latin-1"),
             None if origin is None else origin.decode("latin-1"),
             None if forwarded is None else forwarded.decode("latin-1"),
             None if authorization is None else authorization.decode("latin-1"),
             None if api_key is None else api_key.decode("latin-1"),
-            b"x-session-id" in self.headers or (cookie is not None and _SESSION.search(cookie) is not None),
+            _only(_SESSION, cookie) if session is None and cookie is not None else _text(session),
+            session is None,
+            None if word is None else word.decode("latin-1"),
+            self.scheme,
+            None if proto is None else proto.decode("latin-1"),
         )
+
+    def without_session(self) -> Approach:
+        """Return the same, as if no session had been sent: for who is about to open one."""
+        approach = self.approach()
+        approach.session, approach.by_cookie = None, False
+        return approach
+
+    def cookie(self, name: str) -> str | None:
+        """Return a cookie's value; None where it is not there, or there more than once with different values."""
+        sent = self.headers.get(b"cookie")
+        return (_only(re.compile(_COOKIE % re.escape(name.encode())), sent) or None) if sent is not None else None
 
     def text(self, name: bytes) -> str | None:
         """Return a header's value, or None."""
@@ -121,6 +146,11 @@ class Request:
     def latency_ms(self) -> int:
         """Return milliseconds since the request was read."""
         return (time.perf_counter_ns() - self.started_ns) // 1_000_000
+
+    @property
+    def has_body(self) -> bool:
+        """Say whether a body was announced. What is sent without a word of its length is read as one."""
+        return self.headers.get(b"content-length", b"0") != b"0" or b"content-type" in self.headers
 
     async def json_body(self, limit: int, slow: SlowBodies) -> bytes:
         """Read the body, at most `limit` bytes.
@@ -148,6 +178,14 @@ class Request:
             if size > limit:
                 raise TooLarge(_over(limit))
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _only(pattern: re.Pattern[bytes], cookies: bytes) -> str | None:
+    """Return the one value that is meant; "" where several differ: nobody can say which of them is ours."""
+    values = set(pattern.findall(cookies))
+    if not values:
+        return None
+    return values.pop().decode("latin-1") if len(values) == 1 else ""
 
 
 def _text(value: bytes | None) -> str | None:

@@ -128,6 +128,7 @@ class Config(Struct, frozen=True):
     limit_refused: RateLimit | None = RateLimit(100, 60)  # requests refused as invalid, or without a valid key
     limit_message: str = "Too many LLM requests, please wait before trying again."
     trusted_proxies: tuple[str, ...] = ()  # CIDR
+    cors_origins: tuple[str, ...] = ()  # of pages that may ask with a key; "*": all
     body_limit_bytes: int = 16 << 20
     body_timeout_s: float = 30.0
     drain_s: float = 30.0

@@ -152,6 +152,14 @@ SETTINGS: tuple[Setting, ...] = (
         values.networks,
         "Proxies whose `X-Forwarded-For` counts: addresses or networks.",
     ),
+    Setting(
+        "cors_origins",
+        "cors_origins",
+        "list",
+        values.origins,
+        "Origins of web pages that may ask with a key (CORS), such as `https://app.example.org`; `*`: of all pages. "
+        "Cookies never cross; a server without keys never answers `*`.",
+    ),
     Setting("body_limit", "body_limit_bytes", "size", values.size(1024, 1 << 30), "Largest request body."),
     _span("body_timeout", "body_timeout_s", 0.1, "How long a request's body may take to arrive."),
     _span("drain", "drain_s", 0, "How long requests in flight may go on after SIGTERM."),

@@ -227,6 +227,17 @@ def networks(raw: Raw) -> tuple[str, ...]:
         raise ValueError("addresses or networks, such as 10.0.0.0/8,192.168.1.7") from None
 
 
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def origins(raw: Raw) -> tuple[str, ...]:
+    """Take origins as browsers write them, without a path, or `*`."""
+    found = tuple(part if part == "*" else part.lower().removesuffix("/") for part in listed(raw))
+    if any(part != "*" and _ORIGIN.fullmatch(part) is None for part in found):
+        raise ValueError("origins such as https://app.example.org or http://localhost:5173, or *")
+    return found
+
+
 def static_keys(raw: Raw) -> tuple[StaticKey, ...]:
     """Take `key` or `tenant:key`, several separated by commas. A bare key is a tenant of its own.
 

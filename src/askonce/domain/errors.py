@@ -206,6 +206,12 @@ class StoreUnavailable(AskonceError):
     status, code, title, retryable = 503, "store_unavailable", "State store unavailable", True
 
 
+class DatabaseAway(AskonceError):
+    """Report that the database of keys, reports and audit does not answer; answering questions goes on without it."""
+
+    status, code, title, retryable = 503, "database_unavailable", "Database unavailable", True
+
+
 class FlightLost(AskonceError):
     """Tell a follower that already passed text on that the process that was asking died."""
 

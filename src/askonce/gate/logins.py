@@ -7,16 +7,18 @@ another login, which has another id. Store away: closed.
 """
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from askonce.domain.accounts import User
+from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.credentials import mint_token, token_digest
 from askonce.domain.errors import Forbidden, Unauthorized
-from askonce.domain.identity import Directory, Scope, Session, Sessions, Standing
+from askonce.domain.identity import Directory, Holder, KeyCard, Scope, Session, Sessions, Standing
 from askonce.gate.scopes import DISABLED, require_address, require_standing
 
 SPAN_MS = 24 * 3_600_000  # after the last use
@@ -40,13 +42,30 @@ class Opened(Struct, frozen=True):
         return f"Opened({self.session.user_id})"
 
 
-class Logins:
-    """Open and use sessions."""
+class Entered(NamedTuple):
+    """Hold a session in use, and what bounds it: its key, or a card without a key that names its user.
 
-    def __init__(self, sessions: Sessions, directory: Directory, clock: Clock) -> None:
+    None for a session of a configured key, which nothing bounds.
+    """
+
+    session: Session
+    standing: Standing | None
+
+
+class Logins:
+    """Open and use sessions. `static` are the scopes of configured keys by the keys' digests."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        directory: Directory,
+        clock: Clock,
+        static: Mapping[bytes, tuple[Scope, ...]] | None = None,
+    ) -> None:
         self._sessions = sessions
         self._directory = directory
         self._clock = clock
+        self._static = dict(static or {})
 
     async def open_for_user(self, user: User, address: str = "", agent: str = "") -> Opened:
         """Open a session for somebody who has just proved who they are."""
@@ -62,8 +81,19 @@ class Logins:
             Session(b"", f"key:{card.id}", card.tenant, card.scopes, "", 0, 0, 0, address, agent, card.digest)
         )
 
+    async def open_for_static(self, caller: Caller, digest: bytes, address: str = "", agent: str = "") -> Opened:
+        """Open a session for a configured key; it ends once the key is configured no more."""
+        agent = agent[:AGENT_LETTERS]
+        return await self._open(
+            Session(b"", f"key:{caller.key_id}", caller.tenant, caller.scopes, "", 0, 0, 0, address, agent, digest)
+        )
+
     async def use(self, session_id: str, address: str) -> Session:
-        """Return the session with what it may do now, prolonged.
+        """Return the session with what it may do now, prolonged; raises as `enter`."""
+        return (await self.enter(session_id, address)).session
+
+    async def enter(self, session_id: str, address: str) -> Entered:
+        """Return the session with what it may do now, prolonged, and what bounds it.
 
         Raises `Unauthorized`, `Forbidden` (its key may not be used from the address), `StoreUnavailable`.
         """
@@ -71,12 +101,31 @@ class Logins:
         session = await self._sessions.find(token_digest(session_id), now_ms)
         if session is None:
             raise Unauthorized(UNKNOWN_SESSION)
-        scopes = await self._scopes_now(session, address, now_ms)
+        scopes, standing = await self._now(session, address, now_ms)
         if now_ms - session.used_ms >= PROLONG_EVERY_MS:
             if not await self._sessions.prolong(session.digest, now_ms, now_ms + SPAN_MS):
                 raise Unauthorized(UNKNOWN_SESSION)
             session = replace(session, used_ms=now_ms, expires_ms=max(session.expires_ms, now_ms + SPAN_MS))
-        return replace(session, scopes=_both(session.scopes, scopes))
+        return Entered(replace(session, scopes=_both(session.scopes, scopes)), standing)
+
+    async def of(self, user_id: str) -> tuple[Session, ...]:
+        """Return a user's sessions, newest first."""
+        return await self._sessions.of_user(user_id, self._clock.wall_ms())
+
+    async def change(self, session: Session) -> None:
+        """Keep a session's new description. It never adds anything to what it may do."""
+        former = await self._sessions.find(session.digest, self._clock.wall_ms())
+        if former is not None:
+            await self._sessions.open(replace(former, agent=session.agent[:AGENT_LETTERS]))
+
+    async def close_one(self, user_id: str, digest: bytes) -> bool:
+        """End one of a user's sessions, named by its hash; False where the user has no such session."""
+        session = await self._sessions.find(digest, self._clock.wall_ms())
+        return session is not None and session.user_id == user_id and await self._sessions.close(digest)
+
+    async def close_all(self, user_id: str) -> int:
+        """End all of a user's sessions, and return how many."""
+        return await self._sessions.close_all(user_id)
 
     async def close(self, session_id: str) -> bool:
         """End a session; False where there was none."""
@@ -95,23 +144,30 @@ class Logins:
         await self._sessions.open(opened)
         return Opened(session_id, opened)
 
-    async def _scopes_now(self, session: Session, address: str, now_ms: int) -> tuple[Scope, ...]:
-        """Return what its key or its user may do now. Raises `Unauthorized` where that ended."""
+    async def _now(self, session: Session, address: str, now_ms: int) -> tuple[tuple[Scope, ...], Standing | None]:
+        """Return what its key or its user may do now, and what bounds it. Raises `Unauthorized` where that ended."""
+        if session.key_digest in self._static:
+            return self._static[session.key_digest], None
         if session.key_digest:
             standing = await self._directory.find(session.key_digest)
             if standing is None:
                 raise Unauthorized(UNKNOWN_SESSION)
             card = require_standing(standing, now_ms)
             require_address(card.addresses, address)
-            return card.scopes
-        user_name = f"user:{session.user_id}"
-        holders = await self._directory.holders(user_name, f"tenant:{session.tenant}")
-        if any(holder.disabled_ms for holder in holders):
+            return card.scopes, standing
+        user_name, tenant_name = f"user:{session.user_id}", f"tenant:{session.tenant}"
+        holders = {holder.name: holder for holder in await self._directory.holders(user_name, tenant_name)}
+        if any(holder.disabled_ms for holder in holders.values()):
             raise Unauthorized(DISABLED)
-        user = next((holder for holder in holders if holder.name == user_name), None)
+        user = holders.get(user_name)
         if user is None:
             raise Unauthorized(UNKNOWN_SESSION)
-        return user.scopes
+        return user.scopes, Standing(_card_of(session, user), user, holders.get(tenant_name))
+
+
+def _card_of(session: Session, user: Holder) -> KeyCard:
+    """Make the card of a login without a key, so that its user's and its tenant's budgets hold for it as well."""
+    return KeyCard("", b"", "", "", session.tenant, session.user_id, user.scopes)
 
 
 def require_word(session: Session, sent: str | None) -> None:

@@ -57,6 +57,10 @@ class LmdbDirectory:
         stored = self._desk.read(lambda txn: txn.get(CHANGES))
         return 0 if stored is None else int.from_bytes(stored, "big")
 
+    def has_keys(self) -> bool | None:
+        """Say whether any key is known, whatever its state; None until first filled."""
+        return self._desk.read(_has_keys)
+
     async def put(self, source: str, *records: Known) -> None:
         """Put new states in force at once, for all processes."""
         self._desk.write(lambda txn: _forward(txn, records) if _source(txn) == source else None)
@@ -119,6 +123,13 @@ def _holders(txn: Txn, names: Sequence[str]) -> tuple[Holder, ...]:
     if not found and txn.get(EDITION) is None:
         raise not_filled()
     return found
+
+
+def _has_keys(txn: Txn) -> bool | None:
+    with txn.cursor() as cursor:
+        if next(iter(walk(cursor, CARD, CARD)), None) is not None:
+            return True
+    return None if txn.get(EDITION) is None else False
 
 
 def _get_holder(txn: Txn, name: str) -> Holder | None:

@@ -38,6 +38,10 @@ class MemoryDirectory:
         """Return how many changes there were."""
         return self._changes
 
+    def has_keys(self) -> bool | None:
+        """Say whether any key is known, whatever its state; None until first filled."""
+        return bool(self._cards) or (None if self._edition is None else False)
+
     async def put(self, source: str, *records: Known) -> None:
         """Put new states in force."""
         if self._edition is not None and self._edition.source == source:

@@ -1,38 +1,53 @@
 """One gateway process: its parts, put together, and their life."""
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from askonce.api.admin.desks import admin_handlers
+from askonce.api.admin.office import Clerk
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
+from askonce.api.crossing import Crossing
 from askonce.api.doors import DOORS
+from askonce.api.errands import Handler
+from askonce.api.login import login_handlers
 from askonce.api.model_lists import ModelDoors
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
+from askonce.api.sessions import SessionDoors
 from askonce.api.slow_bodies import SlowBodies
+from askonce.api.trail import Trail
 from askonce.api.voices import voice_of
 from askonce.cache.policy import Policy, Unsaid
-from askonce.config.paths import prices_path, status_path
+from askonce.config.paths import prices_path, status_path, worker_path
+from askonce.config.secret import KEY_HASHES, Secret, find_secret
 from askonce.config.settings import Config, RateLimit
 from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.clock import SystemClock
 from askonce.domain.content import text_of
+from askonce.domain.credentials import token_digest
+from askonce.domain.errors import StoreUnavailable
 from askonce.domain.fleet import PartHealth
 from askonce.domain.ports import Flights
 from askonce.domain.usage import Usage
-from askonce.gate.admission import Admission
+from askonce.gate.admission import STATIC_SCOPES, Admission, Registry
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.keeping import Keeper, Keeping
+from askonce.gate.keyholders import Keyholders
+from askonce.gate.logins import Logins
 from askonce.gate.pipeline import Road
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement, Stores
 from askonce.gate.treasury import Treasury
+from askonce.ledger import worker_status
+from askonce.ledger.address import SqliteFile, parse
 from askonce.localmodel import status as local_status
 from askonce.providers import catalog
 from askonce.providers.embeddings import input_tokens
@@ -56,6 +71,7 @@ from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
+from askonce.wiring.administration import Administration, Premises
 from askonce.wiring.fleet import fleet_of, places_of, providers_of, shapes_of
 
 _log = logs.get("askonce.config")
@@ -63,6 +79,8 @@ _log = logs.get("askonce.config")
 NANO_PER_S = 1_000_000_000
 # How often endpoints of one's own are asked for their models; beats are seconds.
 DISCOVER_BEATS = 60
+# How long a gateway without configured keys waits at its start to hear whether the database has any.
+KEYS_WAIT_S, KEYS_LOOK_S = 3.0, 0.05
 IMPATIENT_BEATS = 3  # while one of them has not told yet
 
 
@@ -77,6 +95,7 @@ class Gateway:
         self._beats = 0
         self._names_due = slot == 0  # one of the workers says it
         self._upkeep: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
         self._state = LmdbState(Path(config.data_dir), config.cache_size_bytes, self._clock, f"{slot}:{incarnation}")
         self._state.open()
         self._prices = PriceFile(prices_path(config.data_dir), self._clock)
@@ -89,6 +108,12 @@ class Gateway:
         self._threshold = Fallback(self._state.threshold, self._state.windows, self._own_windows, config.workers)
         self._slow_bodies = SlowBodies(config.body_timeout_s)
         self._answering, road = self._road()
+        self._secret = find_secret(config.secret, Path(config.data_dir))
+        self._logins = self._log_in()
+        self._admission = self._admit()
+        self._knows_keys = False
+        self._trail = Trail(self._state.outbox, self._state.outbox, self._clock)
+        self._administration = self._administer()
         self._app = App(self._services(road), DOORS)
 
     @property
@@ -99,7 +124,14 @@ class Gateway:
     async def start(self) -> None:
         """Free what a dead predecessor held, and begin to look after flights."""
         self._state.flights.release_slot(self._slot)
+        self._state.budgets.release_slot(self._slot)
         await self._answering.start()
+        self._note_keys()
+        patience = round(KEYS_WAIT_S / KEYS_LOOK_S)
+        while patience and not self._knows_keys:
+            patience -= 1
+            await asyncio.sleep(KEYS_LOOK_S)
+            self._note_keys()
 
     async def drain(self) -> None:
         """Refuse new questions and let those in the air land, within the configured bound."""
@@ -108,21 +140,28 @@ class Gateway:
     async def stop(self) -> None:
         """Abandon what is left, and close everything."""
         await self._answering.stop(0.0)
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.gather(self._upkeep, return_exceptions=True)
+        for task in (self._upkeep, self._renewal):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         self._observer.flush()
+        await self._trail.flush()
+        await self._administration.close()
         await self._http.close()
         self._state.close()
 
     def beat(self) -> None:
         """Do what is due every second."""
         self._state.beat()
+        self._note_keys()
         self._slow_bodies.sweep()
         self._own_windows.sweep()
         self._prices.refresh()
         self._router.replace(self._fleet.roster())
         self._remark_on_names()
+        if self._renewal is None or self._renewal.done():  # apart from what may take longer than a lease holds
+            self._renewal = asyncio.get_running_loop().create_task(self._renew())
+            self._renewal.add_done_callback(self._report)
         if self._upkeep is None or self._upkeep.done():
             self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(self._beats))
             self._upkeep.add_done_callback(self._report)
@@ -140,10 +179,15 @@ class Gateway:
 
     async def look(self) -> tuple[PartHealth, ...]:
         """Look at every part (port `Parts`)."""
-        return (*self._state_parts(), *self._provider_parts(), self._price_part())
+        return (*self._state_parts(), self._ledger_part(), *self._provider_parts(), self._price_part())
+
+    async def _renew(self) -> None:
+        with contextlib.suppress(StoreUnavailable):  # /ready says why
+            await self._state.budgets.renew()
 
     async def _keep_up(self, beat: int) -> None:
         """Do what takes longer than a moment. Workers take turns in sweeping, so that none of them is needed for it."""
+        await self._trail.flush(self._clock.wall_ms())
         if beat % self._config.workers == self._slot:
             await self._state.sweep()
         if beat % (IMPATIENT_BEATS if self._fleet.is_waiting else DISCOVER_BEATS) == 0:
@@ -178,7 +222,7 @@ class Gateway:
         desk = Desk(road, clock, self._observer, intake, unsaid)
         models = ModelDoors(self._fleet, self._threshold, clock)
         return Services(
-            admission=Admission([(key.secret, key.tenant) for key in config.keys], config.trusted_proxies, config.open),
+            admission=self._admission,
             windows=self._threshold,
             asking={
                 "generate": AskDoor("generate", NATIVE, desk),
@@ -196,7 +240,57 @@ class Gateway:
             limits=_limits(config),
             clock=clock,
             observer=self._observer,
+            trail=self._trail,
+            slow_bodies=self._slow_bodies,
+            more=self._more_doors(),
+            crossing=Crossing(config.cors_origins),
         )
+
+    def _more_doors(self) -> dict[str, Handler]:
+        """Return the handlers of the doors that log in and administer."""
+        sessions = SessionDoors(self._logins, self._admission, self._administration, self._trail)
+        clerk = Clerk(self._administration, self._trail, self._state.budgets, self._clock)
+        return sessions.handlers() | login_handlers("") | admin_handlers(clerk)
+
+    def _log_in(self) -> Logins:
+        static = {token_digest(key.secret): STATIC_SCOPES for key in self._config.keys}
+        return Logins(self._state.sessions, self._state.directory, self._clock, static)
+
+    def _admit(self) -> Admission:
+        config, directory = self._config, self._state.directory
+        keyholders = Keyholders(directory, self._secret.subkeys(KEY_HASHES), self._clock)
+        keys = [(key.secret, key.tenant) for key in config.keys]
+        registry = Registry(keyholders, self._logins)
+        return Admission(keys, config.trusted_proxies, config.open, registry, config.cors_origins)
+
+    def _administer(self) -> Administration:
+        state, config = self._state, self._config
+        return Administration(
+            Premises(
+                config.database_url, config.data_dir, self._find_secret, state.directory, state.anchors, self._clock
+            )
+        )
+
+    def _find_secret(self) -> Secret:
+        return self._secret
+
+    def _note_keys(self) -> None:
+        """See whether there are keys: the first one that is made closes the server to those without."""
+        try:
+            there = self._state.directory.has_keys()
+        except StoreUnavailable:
+            return  # as before
+        if there is None and (self._knows_keys or self._may_have_keys()):
+            if not self._knows_keys:
+                self._admission.note_keys(None)
+            return
+        self._knows_keys = True
+        self._admission.note_keys(bool(there))
+
+    def _may_have_keys(self) -> bool:
+        """Say whether there is a database at all; of one that was never made everything is known."""
+        address = parse(self._config.database_url, Path(self._config.data_dir))
+        return not isinstance(address, SqliteFile) or address.path.exists()
 
     def _count_door(self, intake: Intake) -> CountDoor:
         counter = Counter(self._providers, self._config.deadlines.total_s)
@@ -211,6 +305,10 @@ class Gateway:
         parts = {"books": PartHealth("books", "ok", " ".join(health.notes)), "cache": PartHealth("cache", "ok")}
         parts |= {name: PartHealth(name, "degraded", why) for name, why in health.degraded.items()}
         return list(parts.values())
+
+    def _ledger_part(self) -> PartHealth:
+        problem = worker_status.trouble(worker_path(self._config.data_dir), self._clock.wall_ms())
+        return PartHealth("ledger", "degraded" if problem else "ok", problem)
 
     def _provider_parts(self) -> list[PartHealth]:
         configured = self._router.roster.configured
