@@ -77,6 +77,7 @@ def test_amounts_are_exact_and_short() -> None:
     assert write_amount("nano_dollars", 100 * DOLLAR) == "$100"
     assert write_amount("nano_dollars", 1) == "$0.000000001"
     assert write_amount("tokens", 1500) == "1500 tokens"
+    assert write_amount("requests", 1) == "1 request"
 
 
 def test_bounds_are_written_with_what_may_be_in_flight() -> None:

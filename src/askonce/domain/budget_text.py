@@ -66,9 +66,9 @@ def write_budget(budget: Budget) -> str:
 
 
 def write_amount(metric: Metric, amount: int) -> str:
-    """Write an amount exactly: `$2.5`, `1500 tokens`."""
+    """Write an amount exactly: `$2.5`, `1500 tokens`, `1 request`."""
     if metric != "nano_dollars":
-        return f"{amount} {metric}"
+        return f"{amount} {metric if amount != 1 else metric[:-1]}"
     return f"${(Decimal(amount) / NANO_PER_DOLLAR).normalize():f}"
 
 
