@@ -71,6 +71,8 @@ def test_what_nothing_bounds_is_said_to_be_so(desk: Desk) -> None:
     user = desk.well("users", "create", "ada@example.org", "--tenant", "acme", "--json").json
     assert desk.well("budgets", "show", f"user:{user['id']}").out == f"Nothing bounds user:{user['id']}.\n"
     assert desk.well("budgets", "show", "user:ada@example.org", "--json").json == []
+    key = desk.well("keys", "create", "a", "--quiet").out.strip()
+    assert desk.well("budgets", "show", key).out == f"Nothing bounds {key[4:14]}.\n"
 
 
 def test_before_a_server_ran_nothing_is_counted(desk: Desk) -> None:

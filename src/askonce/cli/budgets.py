@@ -47,7 +47,7 @@ def _show(
     if as_json:
         show_json([_json(account, statement) for account, statement in statements])
     elif not statements:
-        show(f"Nothing bounds {holder}.")
+        show(f"Nothing bounds {named_key(holder)}.")  # never a whole key
     else:
         head = ("account", "budget", "used", "reserved", "left", "begins anew (UTC)")
         lines = [line for account, statement in statements for line in _lines(account, statement)]
