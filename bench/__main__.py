@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="of each load")
     parser.add_argument("--quick", action="store_true", help="small sizes, for trying out")
-    parser.add_argument("--folder", type=Path, default=None, help="where data goes (4 GB; default: the temporary one)")
+    parser.add_argument("--folder", type=Path, default=None, help="where data goes (10 GB; default: the temporary one)")
     parser.add_argument("--wait", action="store_true", help="wait for a quiet machine before each")
     args = parser.parse_args()
     scale = Scale(args.rounds, args.seconds, args.quick)
