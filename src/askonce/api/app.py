@@ -140,7 +140,8 @@ class App:
             return reply
         except AskonceError as error:
             door = "" if match is None else match.door.name
-            return await self._refuse_counted(error, request, caller or self._s.admission.address(approach), door)
+            caller = caller or self._s.admission.address(approach)
+            return await self._refuse_counted(error, request, caller, door)
         except (ClientLeft, GeneratorExit):
             raise
         except Exception as error:  # the last guard: a defect is answered, logged, and hides nothing
@@ -169,7 +170,7 @@ class App:
         """Answer at a door that asks no model."""
         door = match.door
         if not caller.address:
-            caller = replace(caller, address=self._s.admission.address(approach).address)
+            caller = replace(caller, address=self._s.admission.whence(approach))
         query = None if door.query is None else read_query(door.query, request.query)
         body = await self._body(door, request)
         headers: Headers = []
@@ -224,7 +225,8 @@ class App:
 
     async def _refuse_counted(self, error: AskonceError, request: Request, caller: Caller, door: str) -> Reply:
         if error.status < 500:
-            await self._s.trail.refused(caller, request, error, door)
+            address = caller.address or self._s.admission.whence(request.approach())
+            await self._s.trail.refused(replace(caller, address=address), request, error, door)
         if error.status not in FLOOD_STATUSES:
             return self._refuse(error, request)
         window = self._window("refused", caller)

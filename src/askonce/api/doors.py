@@ -216,7 +216,7 @@ class DoorMap:
             return match
         for before, key, behind in self._split(path):
             door = self._keyed.get((method, before, behind))
-            if door is not None and key:
+            if door is not None and key and "\0" not in key:
                 return Match(door, key)
         return None
 
@@ -250,6 +250,9 @@ def read_query(kind: type[Struct], query: bytes) -> Struct:
     for name in fields.keys() & known.keys():
         if not fields[name]:
             problems.append(Detail(name, "has no value: leave it out, or give it one"))
+            continue
+        if "\0" in fields[name]:
+            problems.append(Detail(name, "holds a NUL"))
             continue
         try:
             msgspec.convert(fields[name], known[name].type, strict=False)

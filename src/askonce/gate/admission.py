@@ -147,6 +147,10 @@ class Admission:
         """Return the caller by its address alone, for counting what is refused before a key is known."""
         return _anonymous(self._client(approach))
 
+    def whence(self, approach: Approach) -> str:
+        """Return the client's address, as far as our proxies are believed."""
+        return self._client(approach).address
+
     def is_secure(self, approach: Approach) -> bool:
         """Say whether the client's own connection is encrypted, as far as our proxies are believed."""
         if approach.forwarded_scheme is not None and self._is_trusted(self._read(approach.peer)):

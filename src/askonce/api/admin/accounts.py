@@ -1,16 +1,17 @@
 """How keys, users and tenants look, and what may be said of them. Budgets are written as people do: `10$/day`."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from askonce.api.bodies import Body
-from askonce.domain.accounts import Tenant, User
+from askonce.domain.accounts import Issued, Rotated, Tenant, User
 from askonce.domain.budget_text import parse_budgets, write_budget
 from askonce.domain.errors import Detail, Invalid
 from askonce.domain.identity import Bounds, KeyCard, Scope
 
-Word = Annotated[str, Meta(max_length=200)]
+# A database holds no NUL, and nobody has control characters in names.
+Word = Annotated[str, Meta(max_length=200, pattern="^[^\\x00-\\x1f]*$")]
 Words = Annotated[tuple[Word, ...], Meta(max_length=100)]
 Epoch = Annotated[int, Meta(ge=0, le=10**15, description="epoch milliseconds; 0: never")]
 Span = Annotated[int, Meta(ge=1, le=10 * 366 * 86_400, description="seconds from now")]
@@ -75,6 +76,7 @@ class KeyView(Body, frozen=True):
     created_at: int
     expires_at: int
     revoked_at: int
+    state: Literal["in force", "expired", "revoked"]
 
 
 class NewKey(KeyView, frozen=True):
@@ -198,22 +200,24 @@ class UserList(Body, frozen=True):
     next: str | None
 
 
-def key_view(card: KeyCard) -> KeyView:
+def key_view(card: KeyCard, now_ms: int) -> KeyView:
     """Show a key."""
-    return KeyView(**_key_fields(card))
+    return KeyView(**_key_fields(card, now_ms))
 
 
-def new_key(card: KeyCard, key: str) -> NewKey:
+def new_key(issued: Issued) -> NewKey:
     """Show a key that was just made."""
-    return NewKey(**_key_fields(card), key=key)
+    return NewKey(**_key_fields(issued.card, issued.card.created_ms), key=issued.key)
 
 
-def rotated_key(card: KeyCard, key: str, former: KeyCard) -> RotatedKey:
+def rotated_key(rotated: Rotated) -> RotatedKey:
     """Show a key's successor."""
-    return RotatedKey(**_key_fields(card), key=key, former=key_view(former))
+    card, now_ms = rotated.issued.card, rotated.issued.card.created_ms
+    return RotatedKey(**_key_fields(card, now_ms), key=rotated.issued.key, former=key_view(rotated.former, now_ms))
 
 
-def _key_fields(card: KeyCard) -> dict[str, Any]:
+def _key_fields(card: KeyCard, now_ms: int) -> dict[str, Any]:
+    ended = "expired" if 0 < card.expires_ms <= now_ms else "in force"
     plain = ("id", "prefix", "name", "tenant", "user_id", "scopes", "models", "providers", "addresses")
     return {
         **{name: getattr(card, name) for name in plain},
@@ -222,6 +226,7 @@ def _key_fields(card: KeyCard) -> dict[str, Any]:
         "created_at": card.created_ms,
         "expires_at": card.expires_ms,
         "revoked_at": card.revoked_ms,
+        "state": "revoked" if card.revoked_ms else ended,
     }
 
 

@@ -20,7 +20,7 @@ def key_handlers(clerk: Clerk) -> dict[str, Handler]:
         office = await clerk.offices.open()
         tenant = visible_tenant(errand.caller.scopes, errand.caller.tenant, errand.query.tenant)
         page = await office.keys.list(tenant, errand.query.after, errand.query.limit)
-        return KeyList(tuple(map(key_view, page.items)), page.after or None)
+        return KeyList(tuple(key_view(card, clerk.clock.wall_ms()) for card in page.items), page.after or None)
 
     async def create(errand: Errand) -> Struct:
         body: KeyBody = errand.body
@@ -28,10 +28,10 @@ def key_handlers(clerk: Clerk) -> dict[str, Handler]:
         require_grantable(errand.caller.scopes, wish.scopes)
         issued = await (await clerk.offices.open()).keys.create(wish)
         await clerk.note(errand, "key.created", f"key:{issued.card.id}", **_told(issued.card))
-        return new_key(issued.card, issued.key)
+        return new_key(issued)
 
     async def look(errand: Errand) -> Struct:
-        return key_view(await _key(await clerk.offices.open(), errand))
+        return key_view(await _key(await clerk.offices.open(), errand), clerk.clock.wall_ms())
 
     async def change(errand: Errand) -> Struct:
         office = await clerk.offices.open()
@@ -42,14 +42,14 @@ def key_handlers(clerk: Clerk) -> dict[str, Handler]:
         changed = await office.keys.update(card.id, change, card.tenant)
         fields = [name for name in change.__struct_fields__ if getattr(change, name) is not UNSET]
         await clerk.note(errand, "key.changed", f"key:{card.id}", changed=fields, **_told(changed))
-        return key_view(changed)
+        return key_view(changed, clerk.clock.wall_ms())
 
     async def revoke(errand: Errand) -> Struct:
         office = await clerk.offices.open()
         card = await _manageable(office, errand)
         revoked = await office.keys.revoke(card.id, card.tenant)
         await clerk.note(errand, "key.revoked", f"key:{card.id}", **_told(revoked))
-        return key_view(revoked)
+        return key_view(revoked, clerk.clock.wall_ms())
 
     async def rotate(errand: Errand) -> Struct:
         office = await clerk.offices.open()
@@ -64,7 +64,7 @@ def key_handlers(clerk: Clerk) -> dict[str, Handler]:
             ends=rotated.former.expires_ms,
             tenant=card.tenant,
         )
-        return rotated_key(new, rotated.issued.key, rotated.former)
+        return rotated_key(rotated)
 
     return {
         "admin_keys": listed,
@@ -111,7 +111,7 @@ def _change(body: KeyPatch, card: KeyCard) -> KeyChange:
 
 def _told(card: KeyCard) -> dict[str, Any]:
     """Return what the audit is told of a key."""
-    view = key_view(card)
+    view = key_view(card, card.created_ms)
     return {
         "name": card.name,
         "tenant": card.tenant,

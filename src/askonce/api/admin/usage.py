@@ -177,7 +177,7 @@ def report_handlers(clerk: Clerk) -> dict[str, Handler]:
         report = await (await clerk.offices.open()).reports.usage(question)
         rows = tuple(_usage_line(row, question.by) for row in report.rows)
         if _wants_csv(errand):
-            lines = rows or (_usage_line(UsageRow(report.total), ()),)
+            lines = rows if question.by else (_usage_line(UsageRow(report.total), ()),)
             return Reply(200, [_CSV, _FILE, NO_STORE], write_csv(lines, question.by))
         return UsageView(report.start_ms, report.end_ms, question.by, rows, Sums(**_sums(report.total)), report.cut)
 
