@@ -25,7 +25,7 @@ SERVER_CORE, LOAD_CORE, ANY_CORE = "0", "1", "0-1"
 START_S = 60.0
 STOP_S = 40.0  # longer than a server may drain
 TRUSTED = 'trusted_proxies = ["127.0.0.1/32"]'  # so that X-Forwarded-For makes many callers of one
-_WORKER = b"askonce.supervisor.worker"
+_WORKER = b"askonce.supervisor.gateway"
 
 
 class Server(Struct, frozen=True):

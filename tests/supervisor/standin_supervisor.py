@@ -17,7 +17,8 @@ def main() -> int:
         logs.configure(config.log_level, config.log_format)
         gateway = (sys.executable, str(Path(__file__).with_name("standin_gateway.py")))
         local_model = (sys.executable, str(Path(__file__).with_name("standin_model.py")))
-        commands = Commands(gateway=gateway, local_model=local_model, prices=(sys.executable, "-c", ""))
+        worker = (sys.executable, str(Path(__file__).with_name("standin_worker.py")))
+        commands = Commands(gateway, worker, local_model, prices=(sys.executable, "-c", ""))
         return serve(config, Screen(sys.stdout), commands)
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -365,12 +365,13 @@ def test_sighup_without_a_terminal_changes_nothing(tmp_path: Path) -> None:
 
 def test_no_secret_stands_in_a_command_line_or_environment_of_a_child(tmp_path: Path) -> None:
     secrets = {"OPENAI_API_KEY": "sk-very-secret-vendors", "GOOGLE_API_KEY": "sk-very-secret-too"}
-    secrets |= {"keys": "sk-very-secret-key", "secret": "sk-very-secret", "key": "sk-very-secret-callers"}
+    secrets |= {"keys": "sk-very-secret-key", "secret": "sk-very-secret-" + 32 * "s", "key": "sk-very-secret-callers"}
     with supervisor(tmp_path, **secrets, local_model="on", HTTPS_PROXY="http://proxy:3128") as running:
         eventually(lambda: "The embedded model is ready" in running.log())
         models = [child for child in running.children() if _runs(child, "standin_model.py")]
         assert (len(models), len(running.gateways())) == (1, 1)
-        for child in (*models, *running.gateways()):
+        eventually(lambda: any(_runs(child, "standin_worker.py") for child in running.children()))
+        for child in running.children():
             assert "very-secret" not in " ".join([*child.cmdline(), *child.environ().values()])
             assert child.environ()["HTTPS_PROXY"] == "http://proxy:3128"
         assert "sk-very-secret-key" not in running.log()

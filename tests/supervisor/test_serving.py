@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from askonce.supervisor.beating import Pulse
 from askonce.supervisor.pulse import STUCK_S, Beat, last
-from askonce.supervisor.serving import Pulse
 
 
 class Times:

@@ -15,7 +15,7 @@ import psutil
 from tests.system.clients import Answered, post_now, request_now
 
 DEADLINE_S = 30.0
-WORKER, MODEL = "askonce.supervisor.worker", "askonce.localmodel.server"
+WORKER, MODEL = "askonce.supervisor.gateway", "askonce.localmodel.server"
 # A call costs (prompt + completion) tokens times 1,000 nano-dollars at these prices.
 PRICES = 'prices = { demo = { input = "1", output = "1" } }'
 USAGE = "usage = { prompt_tokens = 100, completion_tokens = 23 }"

@@ -11,6 +11,7 @@ from askonce import __version__
 # Command, and its line in the help.
 _COMMANDS = {
     "serve": "Run the gateway.",
+    "worker": "Bring what happened into the database, apart from `serve`.",
     "ask": "Ask a running server and print the code.",
     "stats": "Show what the cache did and saved.",
     "usage": "Report what was asked, spent and saved.",

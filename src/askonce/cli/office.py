@@ -8,7 +8,7 @@ import asyncio
 import os
 import pwd
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,21 +18,17 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import typer
 from msgspec import Raw
-from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from askonce.cli.exits import CommandFailed, Misused, Refused, Unreachable
 from askonce.cli.settings import ConfigOption, SetOption, load_settings, overrides
 from askonce.config import secret as secrets
 from askonce.config.settings import Config
-from askonce.domain.accounts import SecretChanged
 from askonce.domain.clock import Clock, SystemClock
-from askonce.domain.credentials import fingerprint
 from askonce.domain.errors import AskonceError, ConfigError, Invalid, NotFound
 from askonce.domain.ledger import AuditRow, LedgerUnavailable, Severity
-from askonce.ledger.audit import Sealer
-from askonce.ledger.audit_table import audit
+from askonce.ledger.audit import Sealer, check_chain
 from askonce.ledger.engine import Bounds, open_engine, together
 from askonce.ledger.keys import SqlKeys
 from askonce.ledger.migrate import migrate, scripts, step_of
@@ -100,20 +96,10 @@ class Office:
         key, *former = self.secret.subkeys(secrets.AUDIT_CHAIN)
         async with together(self.engine) as connection:
             if not whatever_sealed:
-                await _check_chain(connection, [key, *former])
+                await check_chain(connection, [key, *former])
             done = await change()
             await Sealer(key, self.clock).seal_rows(connection, [tell(done)])
         return done
-
-
-async def _check_chain(connection: AsyncConnection, known: Sequence[bytes]) -> None:
-    last = await connection.scalar(select(audit.c.key).order_by(audit.c.number.desc()).limit(1))
-    if last is not None and last not in map(fingerprint, known):
-        raise SecretChanged(
-            f"ASKONCE_SECRET: the audit's last row was sealed with another secret ({last}; in force is "
-            f"{fingerprint(known[0])}). Set that secret, behind the new one, separated by a comma. If it is lost, "
-            "`askonce audit accept` lets the audit go on with this one."
-        )
 
 
 def work(act: Callable[[Office], Awaitable[_T]], config: Path | None, set_: list[str]) -> _T:

@@ -5,6 +5,7 @@ from pathlib import Path
 RUN_FOLDER = "run"
 STATUS_NAME = "localmodel.json"
 PRICES_NAME = "prices.json"
+WORKER_NAME = "worker.json"
 
 
 def status_path(data_dir: str) -> Path:
@@ -15,3 +16,8 @@ def status_path(data_dir: str) -> Path:
 def prices_path(data_dir: str) -> Path:
     """Return where the compiled price table lies."""
     return Path(data_dir) / RUN_FOLDER / PRICES_NAME
+
+
+def worker_path(data_dir: str) -> Path:
+    """Return where the worker tells how it is."""
+    return Path(data_dir) / RUN_FOLDER / WORKER_NAME

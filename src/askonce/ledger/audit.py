@@ -17,6 +17,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from askonce.domain.accounts import SecretChanged
 from askonce.domain.clock import Clock
 from askonce.domain.credentials import fingerprint
 from askonce.domain.ledger import Anchor, Anchors, AuditRow
@@ -102,6 +103,17 @@ class Watch:
     async def _note(self, end: Anchor) -> None:
         await self._anchors.note(replace(end, at_ms=self._clock.wall_ms()))
         _log.info("the audit ends at %s", write_anchor(end))
+
+
+async def check_chain(connection: AsyncConnection, known: Sequence[bytes]) -> None:
+    """Raise `SecretChanged` where none of the `known` keys sealed the last row: nobody could check what follows it."""
+    last = await connection.scalar(select(audit.c.key).order_by(audit.c.number.desc()).limit(1))
+    if last is not None and last not in map(fingerprint, known):
+        raise SecretChanged(
+            f"ASKONCE_SECRET: the audit's last row was sealed with another secret ({last}; in force is "
+            f"{fingerprint(known[0])}). Set that secret, behind the new one, separated by a comma. If it is lost, "
+            "`askonce audit accept` lets the audit go on with this one."
+        )
 
 
 def presentable(row: AuditRow) -> AuditRow:

@@ -3,6 +3,7 @@
 A database that a newer program made is refused: what this one would write there may be wrong.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from askonce.ledger.schema import SCHEMA, metadata
 VERSIONS = "schema_version"  # the table that says which step was the last
 LATEST = "head"
 NOTHING = "base"
+# Alembic tells every connection and step: what came of them is told by who asked.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 Choose = Callable[[ScriptDirectory, Any], list[Any]]  # from what is there, the steps to take: Alembic's own business
 # Of PostgreSQL's advisory locks: "askonce" in letters, so that nobody else's is the same.
 _LOCK = int.from_bytes(b"askonce")

@@ -1,20 +1,18 @@
 """A file for what the database cannot take yet, so that shared state stays small while it is away.
 
 Records keep their numbers and go on from here in the order in which they came. What was put here is on the disk when
-`add` returns; putting it here twice is putting it here once. The file is SQLite's, in the data folder; work on it is
-done in threads, one at a time.
+`add` returns; putting it here twice is putting it here once. The file lies in the data folder.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from askonce.domain.ledger import Batch, LedgerUnavailable, Record, pack_record, unpack_record
+from askonce.ledger.side_file import SideFile
 
 FILE = "spool.db"
-BUSY_S = 30.0  # another worker's turn
 
 _T = TypeVar("_T")
 _TABLE = """
@@ -32,9 +30,7 @@ class Spool:
     """Keep records in a file, oldest first. All methods raise `LedgerUnavailable` if the disk fails."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
-        self._turn = asyncio.Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._file = SideFile(folder / FILE, _TABLE)
 
     async def add(self, batch: Batch) -> None:
         """Keep a batch. If cancelled, it may or may not be kept: add it again."""
@@ -56,38 +52,13 @@ class Spool:
 
     async def close(self) -> None:
         """Let go of the file; what is in it stays. Opened again by the next use."""
-        async with self._turn:
-            if self._connection is not None:
-                await asyncio.to_thread(self._connection.close)
-                self._connection = None
+        await self._file.close()
 
     async def _do(self, act: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Do one thing, kept if it ends well. A thread that was begun ends, also if nobody waits for it any more."""
-        async with self._turn:
-            thread = asyncio.ensure_future(asyncio.to_thread(self._in_thread, act))
-            try:
-                return await asyncio.shield(thread)
-            except asyncio.CancelledError:
-                await asyncio.wait([thread])
-                raise
-
-    def _in_thread(self, act: Callable[[sqlite3.Connection], _T]) -> _T:
         try:
-            if self._connection is None:
-                self._connection = _open(self._path)
-            with self._connection:
-                return act(self._connection)
+            return await self._file.do(act)
         except sqlite3.Error as error:
-            raise LedgerUnavailable(f"The spool {self._path} cannot be used: {error}.") from error
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    with connection:
-        connection.execute(_TABLE)
-    return connection
+            raise LedgerUnavailable(f"The spool {self._file.path} cannot be used: {error}.") from error
 
 
 def _head(connection: sqlite3.Connection, size: int) -> Batch | None:

@@ -1,4 +1,4 @@
-"""What the supervisor tells a gateway at its start: a JSON line over stdin, as arguments are for all to see."""
+"""What the supervisor tells a gateway or the worker at its start: a JSON line on stdin; all can see arguments."""
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,19 @@ class Assignment(Struct, frozen=True):
     pulse_fd: int
 
 
-def encode(assignment: Assignment) -> bytes:
+class WorkerAssignment(Struct, frozen=True):
+    """Hold the worker's configuration, the number of this start, and where it beats.
+
+    `word_fd`: where it writes the word of the first administrator's link; -1 where nobody asks for one.
+    """
+
+    config: Config
+    incarnation: int
+    pulse_fd: int
+    word_fd: int = -1
+
+
+def encode(assignment: Assignment | WorkerAssignment) -> bytes:
     """Write the line."""
     return msgspec.json.encode(assignment) + b"\n"
 

@@ -54,7 +54,7 @@ def _reason(status: Path, ending: str) -> str:
     return f"{detail} ({ending})" if detail else f"The embedded model was {ending}."
 
 
-def price_errand(config: Config, folder: DataFolder, command: Sequence[str]) -> Post | None:
+def price_errand(config: Config, folder: DataFolder, command: Sequence[str]) -> Errand | None:
     """Make the errand that compiles the price table; None if the one that is there was made of the same."""
     table, stamp_file = folder.run / PRICES_NAME, folder.run / _STAMP_NAME
     stamp = _stamp(config)

@@ -27,7 +27,7 @@ from askonce.supervisor.assignment import EXIT_FAILED
 from askonce.supervisor.children import python
 from askonce.supervisor.folder import DataFolder
 from askonce.supervisor.helpers import local_model_post, price_errand
-from askonce.supervisor.posts import GatewayPost, Post
+from askonce.supervisor.posts import Errand, GatewayPost, Post, WatchedPost, WorkerPost
 from askonce.supervisor.preflight import preflight
 from askonce.supervisor.pulse import Watch
 from askonce.supervisor.screen import Screen
@@ -43,7 +43,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 class Commands(Struct, frozen=True):
     """Name the programs of the children, so that tests can put stand-ins there."""
 
-    gateway: tuple[str, ...] = python("askonce.supervisor.worker")
+    gateway: tuple[str, ...] = python("askonce.supervisor.gateway")
+    worker: tuple[str, ...] = python("askonce.supervisor.worker")
     local_model: tuple[str, ...] = python("askonce.localmodel.server")
     prices: tuple[str, ...] = python("askonce.supervisor.prices")
 
@@ -72,6 +73,8 @@ class _House:
         self._folder = folder
         self._gateways: list[GatewayPost] = []
         self._others: list[Post] = []
+        self._errand: Errand | None = None
+        self._worker: WorkerPost | None = None
         self._hired = False
         self._watch = Watch()
         self._ends_s: float | None = None  # when draining is over
@@ -89,8 +92,10 @@ class _House:
                 self._hear(told.pop(0))
             self._tend()
             if self._ends_s is None and any(post.ready for post in self._gateways):
+                port = _port(listeners, self._config.port)
                 self._hire(local_model)
-                self._screen.ready(self._config, _port(listeners, self._config.port))
+                self._screen.ready(self._config, port)
+                self._hire_worker(port)
                 self._screen.weights(self._folder.run)
         self._screen.close()
         return EXIT_FAILED if all(post.given_up for post in self._gateways) else 0
@@ -111,14 +116,14 @@ class _House:
         lost_s = self._watch.lost_s(now_s)
         if lost_s:
             log.warning("was stopped", for_s=round(lost_s, 1))
-            for post in self._gateways:
+            for post in self._watched():
                 post.forgive(now_s, lost_s)
 
     def _wait(self, woken: socket.socket) -> None:
         """Wait for a beat, a signal or the next tick. Children come and go, so the set is made anew."""
         with selectors.DefaultSelector() as selector:
             selector.register(woken, selectors.EVENT_READ)
-            for post in self._gateways:
+            for post in self._watched():
                 if post.pulse_fd is not None:
                     selector.register(post.pulse_fd, selectors.EVENT_READ)
             selector.select(_TICK_S)
@@ -152,6 +157,11 @@ class _House:
                 post.signal(signal.SIGTERM)
             self._ends_s = min(self._ends_s or 0.0, now_s + _LAST_WORDS_S)
 
+    def _watched(self) -> Iterator[WatchedPost]:
+        yield from self._gateways
+        if self._worker is not None:
+            yield self._worker
+
     def _over(self) -> bool:
         return self._ends_s is not None and all(post.empty() for post in (*self._gateways, *self._others))
 
@@ -159,8 +169,18 @@ class _House:
         """Take on the others once a gateway serves: their start would slow down its."""
         if not self._hired:
             self._hired = True
-            errand = price_errand(self._config, self._folder, self._commands.prices)
-            self._others = [post for post in (errand, local_model) if post is not None]
+            self._errand = price_errand(self._config, self._folder, self._commands.prices)
+            self._others = [post for post in (self._errand, local_model) if post is not None]
+
+    def _hire_worker(self, port: int) -> None:
+        """Take on the worker after the errand: the first answer waits for prices, the database's rows do not hurry."""
+        if self._worker is not None or not self._config.ledger_worker:
+            return
+        if self._errand is None or self._errand.done or self._errand.given_up:
+            self._worker = WorkerPost(
+                self._config, self._commands.worker, lambda word: self._screen.login(self._config, port, word)
+            )
+            self._others.append(self._worker)
 
 
 def _port(listeners: Sequence[socket.socket], asked: int) -> int:

@@ -4,21 +4,24 @@ empty ──start──▶ filled ──death──▶ waiting ──pause over�
                     └──death──▶ given up (loudly; the reason stays)
 """
 
+import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
 
 from askonce.config.settings import Config
 from askonce.supervisor import assignment
-from askonce.supervisor.assignment import EXIT_HOPELESS, Assignment
+from askonce.supervisor.assignment import EXIT_HOPELESS, Assignment, WorkerAssignment
 from askonce.supervisor.backoff import LONGEST_PAUSE_S, MAX_FAILED_STARTS, Backoff
 from askonce.supervisor.children import Child, Watched
 from askonce.telemetry import logs
 
 log = logs.get("askonce.supervisor")
+_WORD_BYTES = 512  # more than a link's word has
 _WAS_READY_S = 5.0  # a child without a pulse that lived so long counts as having worked
 
 
@@ -87,20 +90,14 @@ class Post:
         return child.age_s() >= _WAS_READY_S
 
 
-class GatewayPost(Post):
-    """Keep one gateway running on its socket, and end it when it does not live any more."""
+class WatchedPost(Post):
+    """Keep a child running that beats, and end it when it does not live any more: it may hold locks."""
 
-    def __init__(self, slot: int, listener: socket.socket, config: Config, command: Sequence[str]) -> None:
-        super().__init__(f"gateway {slot}", self._start)
-        self.slot = slot
-        self._listener = listener
-        self._config = config
-        self._command = command
-        self._killed: Child | None = None
+    _killed: Child | None = None
 
     @property
     def ready(self) -> bool:
-        """Say whether a gateway is there that serves."""
+        """Say whether a child is there that works."""
         return isinstance(self.child, Watched) and self.child.was_ready
 
     @property
@@ -124,6 +121,20 @@ class GatewayPost(Post):
         if isinstance(self.child, Watched):
             self.child.forgive(now_s, lost_s)
 
+    def _worked(self, child: Child) -> bool:
+        return isinstance(child, Watched) and child.was_ready
+
+
+class GatewayPost(WatchedPost):
+    """Keep one gateway running on its socket."""
+
+    def __init__(self, slot: int, listener: socket.socket, config: Config, command: Sequence[str]) -> None:
+        super().__init__(f"gateway {slot}", self._start)
+        self.slot = slot
+        self._listener = listener
+        self._config = config
+        self._command = command
+
     def retire(self) -> None:
         """Also stop listening: whoever comes now is told at once that nobody is there."""
         super().retire()
@@ -139,15 +150,62 @@ class GatewayPost(Post):
         if self.given_up:
             self.retire()
 
-    def _worked(self, child: Child) -> bool:
-        return isinstance(child, Watched) and child.was_ready
+
+class WorkerPost(WatchedPost):
+    """Keep the worker running, however often it dies. `show` gets the first administrator's word, once."""
+
+    def __init__(self, config: Config, command: Sequence[str], show: Callable[[str], None]) -> None:
+        super().__init__("worker", self._start, sys.maxsize)
+        self._config = config
+        self._command = command
+        self._show: Callable[[str], None] | None = show
+        self._words = -1  # the pipe through which a word comes
+
+    def tend(self, now_s: float) -> None:
+        """Also show a word that came."""
+        self._listen()
+        super().tend(now_s)
+
+    def _start(self) -> Child:
+        reading, writing = os.pipe()
+        word_reading, word_writing = os.pipe()
+        wanted = -1 if self._show is None else word_writing
+        told = WorkerAssignment(self._config, next_incarnation(), writing, wanted)
+        try:
+            child = Watched(self._command, assignment.encode(told), [word_writing], (reading, writing))
+        except OSError:
+            os.close(word_reading)
+            raise
+        finally:
+            os.close(word_writing)
+        os.set_blocking(word_reading, False)
+        self._words = word_reading
+        return child
+
+    def _listen(self) -> None:
+        if self._words < 0 or self._show is None:
+            return
+        with contextlib.suppress(BlockingIOError):
+            word = os.read(self._words, _WORD_BYTES).decode().strip()
+            if word:
+                self._show(word)
+                self._show = None
+
+    def _bury(self, child: Child, code: int) -> None:
+        self._listen()
+        os.close(self._words)
+        self._words = -1
+        super()._bury(child, code)
 
 
 class Errand(Post):
     """Run a child once, to its good end."""
 
+    done = False
+
     def _finished(self, code: int) -> bool:
-        return code == 0
+        self.done = code == 0
+        return self.done
 
 
 _counted = count()

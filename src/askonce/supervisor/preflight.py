@@ -38,6 +38,12 @@ def preflight(config: Config) -> None:
         raise ConfigError(problem.text)
 
 
+def preflight_worker(config: Config) -> None:
+    """Raise `ConfigError` for the first problem of the worker alone."""
+    _secret(config)
+    _database(config)
+
+
 def problems(config: Config) -> Iterator[Problem]:
     """Yield everything that would keep the server, or a part of it that was asked for, from working."""
     for subject, look in (

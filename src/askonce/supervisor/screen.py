@@ -42,6 +42,11 @@ class Screen:
             self._shown = True
             self._print("\n".join(_first_screen(config, port)))
 
+    def login(self, config: Config, port: int, word: str) -> None:
+        """Show the first administrator's link: here only, as whoever has it is the administrator."""
+        self._print(f"  admin    {address(config, port)}/login?word={word} logs in the first administrator, once")
+        self._print("           and within the hour; `askonce users link` makes another\n")
+
     def weights(self, run: Path) -> None:
         """Show how far the embedded model is."""
         status = read(run / STATUS_NAME)

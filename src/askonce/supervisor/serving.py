@@ -3,18 +3,16 @@
     assignment ─▶ build ─▶ start ─▶ serve ─▶ SIGTERM: drain ─▶ stop
 
 SIGTERM stops accepting; what is in flight may end within `drain_s`. The supervisor's death ends everything: on Linux at
-once, by the kernel's SIGKILL; elsewhere within `_ORPHAN_S`, once the pipe on stdin has ended.
+once, by the kernel's SIGKILL; elsewhere within `ORPHAN_S`, once the pipe on stdin has ended.
 """
 
 import asyncio
 import contextlib
 import math
-import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
@@ -23,17 +21,15 @@ import uvloop
 
 from askonce.config.settings import Config
 from askonce.domain.errors import ConfigError
-from askonce.supervisor import assignment, pulse
+from askonce.supervisor import assignment
 from askonce.supervisor.assignment import EXIT_FAILED, EXIT_HOPELESS, Assignment
-from askonce.supervisor.lifeline import die_with_parent, watch_stdin
+from askonce.supervisor.beating import TURN_S, Pulse
+from askonce.supervisor.lifeline import die_with_parent, orphaned, watch_stdin
 from askonce.supervisor.protocol import BoundedProtocol
-from askonce.supervisor.pulse import Beat, Phase, Watch
 from askonce.supervisor.sockets import BACKLOG
 from askonce.telemetry import logs
 
 KEEP_ALIVE_S = 75  # longer than the minute for which load balancers usually keep idle connections
-_TURN_S = 1.0  # how often the loop shows that it turns
-_ORPHAN_S = 5.0  # what an orphan may still take before it ends the hard way
 
 # uvicorn's own types are private; an ASGI callable is whatever takes scope, receive and send.
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -84,46 +80,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Pulse:
-    """Beat from a thread, so that a hanging loop is told from a frozen process. `steady` is a clock in seconds."""
-
-    def __init__(self, fd: int, steady: Callable[[], float] = time.monotonic) -> None:
-        self._phase: Phase = "starting"
-        self._fd = fd
-        self._steady = steady
-        self._turned_s = steady()
-        self._watch = Watch()
-        os.set_blocking(fd, False)
-
-    def turn(self) -> None:
-        """Note that the loop turns; in the loop."""
-        self._turned_s = self._steady()
-
-    def enter(self, phase: Phase) -> None:
-        """Tell the supervisor at once that another phase began; in the loop, which therefore turns."""
-        self.turn()
-        self._phase = phase
-        self._tell()
-
-    def beat(self) -> None:
-        """Send what is due every `BEAT_S`. For a pause of the whole process its loop is not to blame."""
-        if self._watch.lost_s(self._steady()):
-            self.turn()
-        self._tell()
-
-    def run(self) -> None:
-        """Beat for ever."""
-        while True:
-            self.beat()
-            time.sleep(pulse.BEAT_S)
-
-    def _tell(self) -> None:
-        # A full pipe means that the supervisor does not read: nothing to do about it here.
-        age_s = max(0.0, self._steady() - self._turned_s - _TURN_S)
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            os.write(self._fd, pulse.encode(Beat(self._phase, age_s)))
-
-
 def run(build: Build) -> int:
     """Serve what stdin assigns until told to stop; return the exit code."""
     die_with_parent()
@@ -153,7 +109,7 @@ async def _serve(gateway: Gateway, told: Assignment, beats: Pulse) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    watch_stdin(lambda: _orphaned(loop, stopping))
+    watch_stdin(lambda: orphaned(loop, stopping))
     await gateway.start()
     async with asyncio.TaskGroup() as group:
         turning = group.create_task(_turn(gateway, beats))
@@ -168,7 +124,7 @@ async def _turn(gateway: Gateway, beats: Pulse) -> None:
     while True:
         beats.turn()
         gateway.beat()
-        await asyncio.sleep(_TURN_S)
+        await asyncio.sleep(TURN_S)
 
 
 async def _drain_when_told(stopping: asyncio.Event, gateway: Gateway, server: uvicorn.Server, beats: Pulse) -> None:
@@ -176,14 +132,6 @@ async def _drain_when_told(stopping: asyncio.Event, gateway: Gateway, server: uv
     beats.enter("draining")
     server.should_exit = True
     await gateway.drain()
-
-
-def _orphaned(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
-    """Stop because the supervisor is gone; in the lifeline's thread."""
-    with contextlib.suppress(RuntimeError):  # the loop is closed already: the process is ending by itself
-        loop.call_soon_threadsafe(stopping.set)
-    time.sleep(_ORPHAN_S)
-    os._exit(EXIT_FAILED)
 
 
 def _listener(fd: int) -> socket.socket:

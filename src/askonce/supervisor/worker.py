@@ -1,9 +1,9 @@
-"""Run one gateway process: `python -m askonce.supervisor.worker`, started by the supervisor only."""
+"""Run the worker: `python -m askonce.supervisor.worker`, started by the supervisor only."""
 
 import sys
 
-from askonce.supervisor.serving import run
-from askonce.wiring.gateway import build
+from askonce.supervisor.working import run
+from askonce.wiring.worker import Worker
 
 if __name__ == "__main__":
-    sys.exit(run(build))
+    sys.exit(run(Worker))

@@ -1,0 +1,240 @@
+"""The worker of one data folder: it brings what happened into the database, and what changed there into force here.
+
+    outbox ─▶ (alerts noted) ─▶ database        counters, each minute ─▶ outbox
+                  └─▶ webhook                    database's keys ─▶ directory
+
+Open: while the database is away, or refused, gateways go on, and what happens is kept in a file; `ailment` says why.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+
+from msgspec import Raw
+from sqlalchemy.exc import SQLAlchemyError
+
+from askonce.config.paths import worker_path
+from askonce.config.secret import AUDIT_CHAIN, KEY_HASHES, WEBHOOKS, find_secret
+from askonce.config.settings import Config
+from askonce.domain.clock import SystemClock
+from askonce.domain.errors import AskonceError, ConfigError, StoreUnavailable
+from askonce.domain.ledger import AuditRow, Batch, LedgerUnavailable
+from askonce.ledger.alerts import AlertBox, NotingOutbox
+from askonce.ledger.audit import ANCHOR_EVERY_S, Sealer, Watch, check_chain
+from askonce.ledger.drain import Drain
+from askonce.ledger.engine import Bounds, open_engine, reading
+from askonce.ledger.herald import Herald
+from askonce.ledger.key_feed import SqlFeed, follow
+from askonce.ledger.keys import SqlKeys
+from askonce.ledger.migrate import migrate
+from askonce.ledger.retention import Ages
+from askonce.ledger.retention import sweep as sweep_old
+from askonce.ledger.spool import Spool
+from askonce.ledger.users import SqlLoginLinks
+from askonce.ledger.worker_status import WRITE_EVERY_S, WorkerStatus, write
+from askonce.ledger.writer import SqlLedger
+from askonce.providers.http import Http, Limits, Request
+from askonce.providers.network import Network
+from askonce.state.lmdb_state import LmdbState
+
+MINUTE_MS = 60_000
+ROLL_S = 5.0  # so long counters of a finished minute wait at most
+SWEEP_S = 3_600.0
+FIRST_SWEEP_S = 300.0  # a server that was just started has better things to do
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0  # between two tries at a database that cannot be prepared
+PREPARE_S = 5.0  # so long nothing is drained while the database's tables are made
+FINISH_S = 2.0  # for the batch that is being written, and again for the last rows: the supervisor waits for five
+LINK_MS = 3_600_000  # how long the first administrator's link holds
+CONNECTIONS = 4  # writing, following keys, watching the audit, deleting what is old
+_WEBHOOK = Limits(connect_s=5.0, first_byte_s=10.0, idle_s=5.0, total_s=15.0)
+_TAKEN = range(200, 300)
+
+_log = logging.getLogger("askonce.worker")
+
+
+class Worker:
+    """Hold the worker's parts and their life. Build it in the process that runs it; raises `ConfigError`.
+
+    `greet` is given the word of the first administrator's link, where there is no administrator yet.
+    """
+
+    def __init__(self, config: Config, incarnation: int, greet: Callable[[str], None] | None = None) -> None:
+        folder = Path(config.data_dir)
+        self._config = config
+        self._greet = greet
+        self._clock = SystemClock()
+        self._prepared = asyncio.Event()
+        self._refusal = "The database has not been reached yet."
+        secret = find_secret(config.secret, folder)
+        self._peppers, self._seals = secret.subkeys(KEY_HASHES), secret.subkeys(AUDIT_CHAIN)
+        self._engine = open_engine(config.database_url, folder, Bounds(CONNECTIONS, name="askonce worker"))
+        self._state = LmdbState(folder, config.cache_size_bytes, self._clock, f"worker:{incarnation}")
+        self._state.open()
+        self._spool = Spool(folder)
+        self._box = AlertBox(folder, self._clock, wanted=bool(config.webhook_url))
+        self._ledger = SqlLedger(self._engine, Sealer(self._seals[0], self._clock).seal_rows)
+        self._drain = Drain(NotingOutbox(self._state.outbox, self._box), self, self._spool)
+        self._watch = Watch(self._engine, self._seals, self._state.anchors, self._clock)
+        self._http = Http(Network.from_environ(os.environ))
+        self._herald = Herald(self._box, self._send, secret.subkeys(WEBHOOKS), self._clock)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop, then bring over what can be within `FINISH_S`.
+
+        If cancelled, or killed, nothing is lost: what was begun is done again by the next worker.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                draining = group.create_task(self._drained(stop))
+                others = [group.create_task(each) for each in self._tasks()]
+                await stop.wait()
+                for task in others:
+                    task.cancel()
+                await asyncio.wait([draining], timeout=FINISH_S)
+                draining.cancel()
+            await self._finish()
+        finally:
+            await self._close()
+
+    def beat(self) -> None:
+        """Do what is due every second."""
+        self._state.beat()
+
+    async def apply(self, batch: Batch) -> None:
+        """Write a batch once the database is prepared (port `Ledger`). Raises `LedgerUnavailable`."""
+        if not self._prepared.is_set():
+            raise LedgerUnavailable(self._refusal)
+        await self._ledger.apply(batch)
+
+    def _tasks(self) -> tuple[Coroutine[None, None, None], ...]:
+        return (
+            self._prepare(),
+            self._follow(),
+            self._every(ROLL_S, self._roll),
+            self._every(ANCHOR_EVERY_S, self._look_at_the_audit),
+            self._every(SWEEP_S, self._sweep, first_s=FIRST_SWEEP_S),
+            self._every(WRITE_EVERY_S, self._tell),
+            self._herald.run(),
+        )
+
+    async def _prepare(self) -> None:
+        """Bring the database's tables up to date, and see whether it is ours, until that succeeds."""
+        pause_s = FIRST_WAIT_S
+        while True:
+            try:
+                step = await migrate(self._engine)
+                await SqlKeys(self._engine, self._state.directory, self._peppers, self._clock).check_secret()
+                async with reading(self._engine) as connection:
+                    await check_chain(connection, self._seals)
+            except (LedgerUnavailable, ConfigError) as error:
+                self._refuse(str(error))
+            except SQLAlchemyError as error:
+                self._refuse(f"The database refused to make its tables ({type(error).__name__}): {error}")
+            else:
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, LONGEST_WAIT_S)
+        self._prepared.set()
+        _log.debug("the database is ready", extra={"step": step})
+        await self._welcome()
+
+    def _refuse(self, reason: str) -> None:
+        if reason != self._refusal:
+            _log.error("the ledger cannot be used, what happens is kept here: %s", reason)
+        self._refusal = reason
+
+    async def _welcome(self) -> None:
+        """Ask for the first administrator's link where one is needed."""
+        if self._greet is None:
+            return
+        expires_ms = self._clock.wall_ms() + LINK_MS
+        try:
+            word = await SqlLoginLinks(self._engine, self._clock).first_administrator(expires_ms)
+            if word:
+                told = Raw(b'{"expiresMs":%d}' % expires_ms)
+                at_ms, subject = self._clock.wall_ms(), "first administrator"
+                row = AuditRow(at_ms, "system", "user.link_issued", subject, severity="warning", details=told)
+                await self._state.outbox.append(row)
+                self._greet(word)
+        except (LedgerUnavailable, StoreUnavailable) as error:
+            _log.warning("no link for a first administrator, `askonce users link` makes one: %s", error)
+
+    async def _drained(self, stop: asyncio.Event) -> None:
+        """Empty the outbox; the first try at the database comes before, so that a start makes no noise."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PREPARE_S):
+                await self._prepared.wait()
+        await self._drain.run(stop)
+
+    async def _follow(self) -> None:
+        await self._prepared.wait()
+        await follow(SqlFeed(self._engine, self._clock), self._state.directory)
+
+    async def _roll(self) -> None:
+        await self._state.outbox.roll(self._clock.wall_ms() // MINUTE_MS)
+
+    async def _look_at_the_audit(self) -> None:
+        await self._prepared.wait()
+        await self._watch.round()
+
+    async def _sweep(self) -> None:
+        await self._prepared.wait()
+        config = self._config
+        ages = Ages(config.keep_calls_days, config.keep_samples_days, config.keep_counts_days)
+        deleted = await sweep_old(self._engine, ages, self._clock.wall_ms())
+        if deleted:
+            _log.info("deleted %d rows that were too old", deleted)
+
+    async def _tell(self) -> None:
+        """Write the status. A disk that takes no such file is no reason to stop working."""
+        ailment = self._drain.ailment if self._prepared.is_set() else self._refusal
+        stock = await self._state.outbox.stock()
+        waiting = stock.next - stock.first + (await self._spool.count() if ailment else 0)
+        with contextlib.suppress(OSError):
+            write(worker_path(self._config.data_dir), WorkerStatus(self._clock.wall_ms(), ailment, waiting))
+
+    async def _every(self, span_s: float, act: Callable[[], Awaitable[None]], first_s: float = 0.0) -> None:
+        """Do something again and again; what is away only for a while is tried the next time."""
+        trouble = ""
+        await asyncio.sleep(first_s)
+        while True:
+            try:
+                await act()
+            except (LedgerUnavailable, StoreUnavailable) as error:
+                if not trouble:
+                    _log.warning("%s", error)
+                trouble = str(error)
+            else:
+                trouble = ""
+            await asyncio.sleep(span_s)
+
+    async def _send(self, body: bytes, headers: tuple[tuple[str, str], ...]) -> str:
+        request = Request("POST", self._config.webhook_url, headers, body, "The webhook")
+        try:
+            async with self._http.exchange(request, _WEBHOOK) as reply:
+                return "" if reply.status in _TAKEN else f"it answered {reply.status}"
+        except AskonceError as error:
+            return error.message
+
+    async def _finish(self) -> None:
+        """Bring over what is left, the counters of the open minute too: nobody counts any more."""
+        try:
+            async with asyncio.timeout(FINISH_S):
+                await self._state.outbox.roll(-1)
+                while await self._drain.step() == "applied":
+                    pass
+                await self._tell()
+        except TimeoutError:
+            _log.warning("what the database has not got yet is kept for the next start")
+        except (LedgerUnavailable, StoreUnavailable) as error:
+            _log.warning("what the database has not got yet is kept for the next start: %s", error)
+
+    async def _close(self) -> None:
+        await self._http.close()
+        await self._box.close()
+        await self._spool.close()
+        await self._engine.dispose()
+        self._state.close()
