@@ -275,6 +275,16 @@ def test_the_folder_is_one_that_a_server_accepts(desk: Desk) -> None:
     assert [entry.name for entry in (desk.folder / "other").iterdir()] == ["letter"]
 
 
+def test_a_database_user_who_may_make_nothing_is_told_so(desk: Desk, postgres: Postgres) -> None:
+    url = postgres.database()
+    asyncio.run(postgres._execute("CREATE ROLE poor LOGIN"))
+    desk.set("DATABASE_URL", url.replace("askonce@", "poor@"))
+    done = desk("keys", "list")
+    assert done.code == 1
+    assert "may this user make tables there?" in done.err
+    postgres.drop(url)
+
+
 def test_postgresql_is_a_matter_of_the_address(desk: Desk, postgres: Postgres) -> None:
     url = postgres.database()
     desk.set("DATABASE_URL", url)
