@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import budgets, entries, flights, hits, ledger, memory, misses, startup, streams
+from bench import budgets, entries, flights, hits, keys, ledger, memory, misses, startup, streams
 from bench.figures import Result, Scale, load_average, table
 
 BENCHES: dict[str, Callable[[Path, Scale], list[Result]]] = {
     "hits": hits.run,
+    "keys": keys.run,
     "entries": entries.run,
     "misses": misses.run,
     "streams": streams.run,

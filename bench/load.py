@@ -25,10 +25,14 @@ class Load(Struct, frozen=True, kw_only=True):
 
 
 class Question(Struct, frozen=True):
-    """Hold what is asked: a body that may hold a place for a number (`@@`), and how that is chosen (see load.lua)."""
+    """Hold what is asked: a body that may hold a place for a number (`@@`), and how that is chosen (see load.lua).
+
+    `key` is sent with every question, if there is one.
+    """
 
     body: str
     numbers: str = ""
+    key: str = ""
 
 
 class _Callers:
@@ -42,6 +46,8 @@ def wrk(url: str, question: Question, pid: int, connections: int = 32, seconds: 
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(HERE / "load.lua"), url]
     env = {**os.environ, "BENCH_BODY": question.body, "BENCH_NUMBERS": question.numbers}
     env["BENCH_CALLERS_FROM"] = str(_Callers.following)
+    if question.key:
+        env["BENCH_AUTHORIZATION"] = f"Bearer {question.key}"
     before = spent(pid)
     out = subprocess.run(pinned(LOAD_CORE, command), env=env, capture_output=True, text=True, check=True).stdout
     taken = spent(pid).since(before)
