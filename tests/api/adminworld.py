@@ -11,9 +11,11 @@ from tests.api.conftest import Client, Response, World
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import Clerk, Office
 from askonce.api.login import login_handlers
+from askonce.api.oidc import Foyer, Provider, oidc_handlers
 from askonce.api.sessions import SessionDoors
 from askonce.config.secret import KEY_HASHES, Secret
 from askonce.domain.accounts import KeyWish, User
+from askonce.domain.admittance import Rule
 from askonce.domain.identity import Scope
 from askonce.domain.ledger import AuditRow, LedgerUnavailable
 from askonce.gate.admission import Registry
@@ -64,6 +66,8 @@ class AdminWorld(World):
         self.users: dict[tuple[str, str], str] = {}
         self.logins = Logins(self.sessions, self.directory, self.clock)
         self.registry = Registry(Keyholders(self.directory, SECRET.subkeys(KEY_HASHES), self.clock), self.logins)
+        self.provider_of_identity: Provider | None = None
+        self.rules: tuple[Rule, ...] = ()
         self.limits = {name: rule for name, rule in self.limits.items() if name == "llm"}
 
     def settle(self) -> None:
@@ -73,7 +77,9 @@ class AdminWorld(World):
         self.offices = Offices(self.administration)
         clerk = Clerk(self.offices, self.trail, self.state.budgets, self.clock)
         doors = SessionDoors(self.logins, self.admission, self.offices, self.trail)
-        self.more = doors.handlers() | login_handlers("") | admin_handlers(clerk)
+        foyer = Foyer(self.provider_of_identity, b"k" * 32, self.rules, self.offices, doors, self.clock)
+        login = login_handlers("https://id.example") | oidc_handlers(foyer)
+        self.more = doors.handlers() | login | admin_handlers(clerk)
 
     async def furnish(self) -> None:
         """Make the tables, both tenants, and each role's key and user in both."""

@@ -91,9 +91,9 @@ def test_another_tenants_things_are_not_there_and_look_like_what_never_was(admin
             "/admin/keys?tenant=", "/admin/users?tenant=", "/admin/tenants?tenant=", "/admin/usage?tenant=",
             "/admin/requests?tenant=", "/admin/audit?tenant=", "/admin/budgets?tenant=",
         ):  # fmt: skip
-            said = [(await caller.ask("acme/admin", "GET", path + name)) for name in ("beta", "nobody")]
-            assert [each.status for each in said] == [404, 404], path
-            assert said[0].json["message"].replace("beta", "nobody") == said[1].json["message"]
+            of_theirs, of_nobody = [await caller.ask("acme/admin", "GET", path + name) for name in ("beta", "nobody")]
+            assert (of_theirs.status, of_nobody.status) == (404, 404), path
+            assert of_theirs.json["message"].replace("beta", "nobody") == of_nobody.json["message"]
         for query in (f"key={theirs['keys']}", f"user={theirs['users']}"):
             assert (await caller.ask("acme/admin", "GET", f"/admin/budgets?{query}")).status == 404
 

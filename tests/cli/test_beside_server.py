@@ -80,7 +80,7 @@ def test_what_was_asked_is_reported_and_the_audit_holds_with_the_servers_note(se
     becomes_true(lambda: ask(server, key["key"], "one") == 200)
     ask(server, key["key"], "two")
     becomes_true(lambda: len(well(server, "requests")) == 2)
-    assert well(server, "usage", "--by", "key")["rows"][0]["paid"] == 2
+    assert well(server, "usage", "--by", "key")["rows"][0]["misses"] == 2
     report = well(server, "audit", "verify")
     assert report["sound"]
     assert not any("No end was ever noted" in doubt for doubt in report["unproven"])

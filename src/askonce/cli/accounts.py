@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypeVar, get_args
 
 import typer
+from msgspec import to_builtins
 from msgspec.structs import replace
 
+from askonce.api.admin.accounts import key_view, tenant_view, user_view
 from askonce.cli.exits import Misused, Refused
 from askonce.cli.office import Office
 from askonce.domain.accounts import Listing, ProviderKey, Tenant, User
@@ -82,29 +84,12 @@ async def every(page: Callable[[str], Awaitable[Listing[_T]]]) -> AsyncIterator[
 
 def state_of(card: KeyCard) -> str:
     """Say in a word or two whether a key is in force now."""
-    if card.revoked_ms:
-        return "revoked"
-    return "expired" if 0 < card.expires_ms <= SystemClock().wall_ms() else "in force"
+    return key_view(card, SystemClock().wall_ms()).state
 
 
 def card_json(card: KeyCard) -> dict[str, Any]:
-    """Write a key as JSON; never its hash."""
-    return {
-        "id": card.id,
-        "prefix": card.prefix,
-        "name": card.name,
-        "tenant": card.tenant,
-        "userId": card.user_id,
-        "scopes": card.scopes,
-        "models": card.models,
-        "providers": card.providers,
-        "addresses": card.addresses,
-        **bounds_json(card.bounds),
-        "createdAt": card.created_ms,
-        "expiresAt": card.expires_ms,
-        "revokedAt": card.revoked_ms,
-        "state": state_of(card),
-    }
+    """Write a key as JSON, as administration does; never its hash."""
+    return dict(to_builtins(key_view(card, SystemClock().wall_ms())))
 
 
 def bounds_json(bounds: Bounds) -> dict[str, Any]:
@@ -114,28 +99,12 @@ def bounds_json(bounds: Bounds) -> dict[str, Any]:
 
 def tenant_json(tenant: Tenant) -> dict[str, Any]:
     """Write a tenant as JSON."""
-    return {
-        "id": tenant.id,
-        "name": tenant.name,
-        **bounds_json(tenant.bounds),
-        "createdAt": tenant.created_ms,
-        "disabledAt": tenant.disabled_ms,
-    }
+    return dict(to_builtins(tenant_view(tenant)))
 
 
 def user_json(user: User) -> dict[str, Any]:
     """Write a user as JSON."""
-    return {
-        "id": user.id,
-        "tenant": user.tenant,
-        "email": user.email,
-        "name": user.name,
-        "scopes": user.scopes,
-        **bounds_json(user.bounds),
-        "createdAt": user.created_ms,
-        "loginAt": user.login_ms,
-        "disabledAt": user.disabled_ms,
-    }
+    return dict(to_builtins(user_view(user)))
 
 
 def provider_key_json(key: ProviderKey) -> dict[str, Any]:

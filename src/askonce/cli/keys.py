@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from msgspec import UNSET
+from msgspec import UNSET, to_builtins
 
+from askonce.api.admin.accounts import new_key, rotated_key
 from askonce.cli.accounts import (
     PAGE,
     BudgetOption,
@@ -81,7 +82,7 @@ def _create(
 
     issued = work(create, config, set_)
     if as_json:
-        show_json({"key": issued.key, **card_json(issued.card)})
+        show_json(to_builtins(new_key(issued)))
     elif quiet:
         print(issued.key)
     else:
@@ -195,8 +196,7 @@ def _rotate(
 
     rotated = work(rotate, config, set_)
     if as_json:
-        made = {"key": rotated.issued.key, **card_json(rotated.issued.card)}
-        show_json(made | {"former": card_json(rotated.former)})
+        show_json(to_builtins(rotated_key(rotated)))
     elif quiet:
         print(rotated.issued.key)
     else:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from msgspec import to_builtins
 from msgspec.structs import replace
 
+from askonce.api.admin.usage import request_line
 from askonce.cli.apps import new_app
 from askonce.cli.exits import Misused
 from askonce.cli.moments import day_end_ms, moment_ms
@@ -40,7 +41,6 @@ _HEAD = (
     "request",
     "error",
 )
-_NAMES = {"at_ms": "at", "key_id": "key", "user_id": "user", "took_ms": "latencyMs"}
 _RIGHT = frozenset({"tokens", "cost", "saved", "ms"})
 # A line of its own is not laid out with others: widths that most values fit into.
 _WIDTHS = (19, 10, 12, 24, 12, 10, 11, 9, 9, 7, 16, 0)
@@ -149,7 +149,7 @@ async def _latest(office: Office, question: RequestQuestion, count: int) -> Asyn
 
 def _show(rows: list[RequestRow], as_json: bool) -> None:
     if as_json:
-        show_json([row_json(row) for row in rows])
+        show_json([to_builtins(request_line(row)) for row in rows])
     else:
         show(lay_out(_HEAD, map(_cells, rows), _RIGHT))
 
@@ -158,15 +158,10 @@ def _print_each(rows: list[RequestRow], as_json: bool) -> None:
     """Print rows one by one, at once, so that a pipe gets them as they come."""
     for row in rows:
         if as_json:
-            print(json.dumps(row_json(row), ensure_ascii=False), flush=True)
+            print(json.dumps(to_builtins(request_line(row)), ensure_ascii=False), flush=True)
         else:
             cells = (cell.ljust(width) for cell, width in zip(_cells(row), _WIDTHS, strict=True))
             show(" ".join(cells).rstrip())
-
-
-def row_json(row: RequestRow) -> dict[str, Any]:
-    """Write a row as JSON, named as `GET /admin/requests` names it."""
-    return {_NAMES.get(name) or _camel(name): value for name, value in to_builtins(row).items()}
 
 
 def _cells(row: RequestRow) -> tuple[str, ...]:
@@ -176,8 +171,3 @@ def _cells(row: RequestRow) -> tuple[str, ...]:
         at, row.kind, row.provider or "-", row.model or "-", row.tenant, row.key_id or "-", tokens,
         dollars(row.cost_nano), dollars(row.saved_nano), str(row.took_ms), row.request_id or "-", row.error_code or "-",
     )  # fmt: skip
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)

@@ -1,7 +1,5 @@
 """Tables and moments for people."""
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -10,7 +8,6 @@ from datetime import UTC, datetime
 from askonce.cli.terminal import harmless
 
 _GAP = "  "
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a spreadsheet's formula may begin
 
 
 def lay_out(head: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset[str] = frozenset()) -> str:
@@ -25,19 +22,6 @@ def lay_out(head: Sequence[str], rows: Iterable[Sequence[str]], right: frozenset
         ).rstrip()
         for line in lines
     )
-
-
-def as_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Write comma-separated values (RFC 4180), with line feeds; no text is taken for a formula by a spreadsheet."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return out.getvalue()
-
-
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def show_json(value: object) -> None:

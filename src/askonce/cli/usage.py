@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import typer
+from msgspec import to_builtins
 
+from askonce.api.admin.usage import usage_csv, usage_view
 from askonce.cli.apps import new_app
 from askonce.cli.exits import Misused
 from askonce.cli.moments import day_end_ms, moment_ms
 from askonce.cli.office import ConfigOption, JsonOption, Office, SetOption, work
-from askonce.cli.tables import as_csv, lay_out, show, show_json
+from askonce.cli.tables import lay_out, show, show_json
 from askonce.domain.money import dollars
 from askonce.domain.reports import Figures, Group, Narrow, UsageQuestion, UsageReport, UsageRow
 
@@ -20,7 +22,6 @@ DAYS = 30  # that are reported on where nobody says from when
 DAY_MS = 86_400_000
 GROUPS: tuple[Group, ...] = get_args(Group)
 TIMES = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
-_FIELDS = Figures.__struct_fields__
 _NUMBERS = ("requests", "hits", "hit rate", "joined", "paid", "failed", "refused", "tokens", "cost", "saved")
 
 
@@ -34,13 +35,13 @@ def _usage(
     door: Annotated[str | None, typer.Option(help="This door only.")] = None,
     provider: Annotated[str | None, typer.Option(help="This provider only.")] = None,
     model: Annotated[str | None, typer.Option(help="This model only.")] = None,
-    as_csv_: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006 - typer's way to say: none
 ) -> None:
     """Report what was asked, spent and saved; days and months are those of UTC."""
-    if as_csv_ and as_json:
+    if as_csv and as_json:
         raise Misused("--csv and --json exclude each other.")
     groups = read_groups(by)
     narrow = Narrow(tenant, key, door, provider, model)
@@ -54,11 +55,9 @@ def _usage(
 
     report = work(ask, config, set_)
     if as_json:
-        show_json(report_json(report, groups))
-    elif as_csv_:
-        rows = [(*_named(row, groups), *_sums(row.figures).values()) for row in _rows(report, groups)]
-        names = ("time" if group in TIMES else group for group in groups)
-        print(as_csv((*names, *_sums(report.total)), rows), end="")
+        show_json(to_builtins(usage_view(report, groups)))
+    elif as_csv:
+        print(usage_csv(report, groups).decode(), end="")
     else:
         show(table(report, groups))
 
@@ -88,26 +87,10 @@ def table(report: UsageReport, groups: Sequence[Group]) -> str:
     return f"{span}\n\n{laid_out}{cut}"
 
 
-def report_json(report: UsageReport, groups: Sequence[Group]) -> dict[str, Any]:
-    """Write a report as JSON, its sums named as `GET /admin/usage` names them."""
-    return {
-        "from": report.start_ms,
-        "to": report.end_ms,
-        "by": list(groups),
-        "rows": [_row_json(row, groups) for row in report.rows],
-        "total": _sums(report.total),
-        "cut": report.cut,
-    }
-
-
 def hit_rate(figures: Figures) -> str:
     """Write the share of hits among hits and misses, as the statistics do."""
     asked = figures.hits + figures.misses
     return f"{100 * figures.hits / asked:.1f} %" if asked else "-"
-
-
-def _rows(report: UsageReport, groups: Sequence[Group]) -> Sequence[UsageRow]:
-    return report.rows if groups else [UsageRow(report.total)]
 
 
 def _named(row: UsageRow, groups: Sequence[Group], nothing: str = "") -> tuple[str, ...]:
@@ -132,25 +115,6 @@ def _numbers(figures: Figures) -> tuple[str, ...]:
         dollars(figures.cost_nano),
         dollars(figures.saved_nano),
     )
-
-
-def _row_json(row: UsageRow, groups: Sequence[Group]) -> dict[str, Any]:
-    named: dict[str, Any] = dict(zip(groups, _named(row, groups), strict=True))
-    time = next((value for group, value in named.items() if group in TIMES), "")
-    rest = {group: value for group, value in named.items() if group not in TIMES}
-    return {"at": row.at_ms, "time": time, **rest, **_sums(row.figures)}
-
-
-def _sums(figures: Figures) -> dict[str, Any]:
-    """Name all sums; money in nano-dollars, and as text for people."""
-    told = {_camel(name): getattr(figures, name) for name in _FIELDS}
-    money = {"cost": dollars(figures.cost_nano), "saved": dollars(figures.saved_nano), "savedNano": figures.saved_nano}
-    return {"requests": figures.requests, "paid": figures.paid, **money, **told}
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)
 
 
 def _moment(epoch_ms: int, shape: str = "%Y-%m-%d %H:%M") -> str:

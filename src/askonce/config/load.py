@@ -103,11 +103,17 @@ def _check(config: Config, written: Mapping[str, Written]) -> None:
     """Check what concerns several settings at once, and the folder."""
     if not config.host:
         raise ConfigError("host is empty; set an address, such as 127.0.0.1.")
-    if not is_loopback(config.host) and not config.keys and not config.open:
+    if config.open and config.require_keys:
+        raise ConfigError("open and require_keys contradict each other; set one of them.")
+    # Keys of the database do not count here: it may be away when a server starts, and that must open nothing.
+    if not is_loopback(config.host) and not config.keys and not config.open and not config.require_keys:
         raise ConfigError(
             f"host = {config.host!r} ({_origin(written, 'host')}) is reachable from other machines and there are no "
-            "keys; set ASKONCE_KEYS, or listen on 127.0.0.1, or say --open if everyone may spend your money."
+            "keys; set ASKONCE_KEYS, or ASKONCE_REQUIRE_KEYS=on if its keys are in the database, or listen on "
+            "127.0.0.1, or say --open if everyone may spend your money."
         )
+    if config.oidc_issuer and not config.oidc_client_id:
+        raise ConfigError("oidc_issuer needs oidc_client_id: what the identity provider calls this server.")
     known = sorted({name for key in config.keys for name in (key.tenant, key.name)})
     unknown = next((name for name in config.cache_off_keys if name not in known), None)
     if unknown is not None:

@@ -25,6 +25,7 @@ _CURE = "`openssl rand -hex 32` makes one"
 KEY_HASHES = "askonce api key hashes v1"
 PROVIDER_KEYS = "askonce provider keys v1"
 AUDIT_CHAIN = "askonce audit chain v1"
+LOGINS = "askonce logins elsewhere v1"
 WEBHOOKS = "askonce webhook signatures v1"
 
 

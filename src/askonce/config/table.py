@@ -57,6 +57,14 @@ SETTINGS: tuple[Setting, ...] = (
         "open", "open", "switch", values.switch, "Listen beyond loopback although no keys are set: everyone may spend."
     ),
     Setting(
+        "require_keys",
+        "require_keys",
+        "switch",
+        values.switch,
+        "Serve nobody without a key, though none may have been made yet. What to set where a server that others reach "
+        "has its keys in the database (`askonce keys create`) and not in `keys`.",
+    ),
+    Setting(
         "keys",
         "keys",
         "list",
@@ -151,6 +159,32 @@ SETTINGS: tuple[Setting, ...] = (
         "list",
         values.networks,
         "Proxies whose `X-Forwarded-For` counts: addresses or networks.",
+    ),
+    Setting(
+        "oidc_issuer",
+        "oidc_issuer",
+        "text",
+        values.issuer,
+        "Identity provider at which people log in (OpenID Connect), such as `https://accounts.google.com`. Register "
+        "`/login/oidc/callback` of this server there.",
+    ),
+    Setting("oidc_client_id", "oidc_client_id", "text", values.text, "What the identity provider calls this server."),
+    Setting(
+        "oidc_client_secret",
+        "oidc_client_secret",
+        "text",
+        values.text,
+        "What it proves that with.",
+        secret=True,
+    ),
+    Setting(
+        "oidc_admit",
+        "oidc_admit",
+        "list",
+        values.admittance,
+        "Who may log in without having been invited, as `@example.org=acme:use` (a verified address there), "
+        "`groups:llm-admins=acme:use+admin` (a claim's word) or `*=guests:use`; tenant and scopes are those of their "
+        "first login.",
     ),
     Setting(
         "cors_origins",

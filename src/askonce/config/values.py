@@ -10,6 +10,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from askonce.config.settings import RateLimit, StaticKey
+from askonce.domain.admittance import read_rule
 
 # What TOML can hold of a setting's value.
 Raw = str | int | float | bool | list[str]
@@ -236,6 +237,22 @@ def origins(raw: Raw) -> tuple[str, ...]:
     if any(part != "*" and _ORIGIN.fullmatch(part) is None for part in found):
         raise ValueError("origins such as https://app.example.org or http://localhost:5173, or *")
     return found
+
+
+def admittance(raw: Raw) -> tuple[str, ...]:
+    """Take rules of who may log in, in the form that `domain.admittance` reads."""
+    rules = listed(raw)
+    for rule in rules:
+        read_rule(rule)
+    return rules
+
+
+def issuer(raw: Raw) -> str:
+    """Take an https URL, of this machine also an http one; or nothing."""
+    url = web_address(raw).rstrip("/")
+    if url.startswith("http://") and urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("an address that begins with https://")
+    return url
 
 
 def static_keys(raw: Raw) -> tuple[StaticKey, ...]:

@@ -212,6 +212,12 @@ class DatabaseAway(AskonceError):
     status, code, title, retryable = 503, "database_unavailable", "Database unavailable", True
 
 
+class LoginUnavailable(AskonceError):
+    """Report that the identity provider does not answer as it should."""
+
+    status, code, title, retryable = 503, "login_unavailable", "Login unavailable", True
+
+
 class FlightLost(AskonceError):
     """Tell a follower that already passed text on that the process that was asking died."""
 

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from askonce.api.admin.office import Office
+from askonce.api.oidc import Travelling
 from askonce.config.secret import Secret
 from askonce.domain.clock import Clock
 from askonce.domain.identity import Directory
 from askonce.domain.ledger import Anchors
 
 if TYPE_CHECKING:
+    from askonce.gate.openid import Begun, IdentityProvider, Proved
     from askonce.wiring.office import OpenOffice
 
-_OFFICE = "askonce.wiring.office"
+_OFFICE, _OPENID = "askonce.wiring.office", "askonce.gate.openid"
 
 
 class Premises(Struct, frozen=True):
@@ -56,3 +58,27 @@ class Administration:
         """Close its connections."""
         if self._office is not None:
             await self._office.close()
+
+
+class LateProvider:
+    """Know an identity provider (port `Provider`); what speaks with it is read at the first login there."""
+
+    def __init__(self, issuer: str, client_id: str, client_secret: str, clock: Clock) -> None:
+        self._settings = (issuer, client_id, client_secret, clock)
+        self._provider: IdentityProvider | None = None
+        self._turn = asyncio.Lock()
+
+    async def begin(self, back_to: str) -> "Begun":
+        """Begin a login. Raises `LoginUnavailable`."""
+        return await (await self._open()).begin(back_to)
+
+    async def finish(self, code: str, begun: Travelling, back_to: str) -> "Proved":
+        """Return who logged in. Raises `Unauthorized`, `LoginUnavailable`."""
+        return await (await self._open()).finish(code, begun.nonce, begun.verifier, back_to)
+
+    async def _open(self) -> "IdentityProvider":
+        async with self._turn:
+            if self._provider is None:
+                module = await asyncio.to_thread(importlib.import_module, _OPENID)
+                self._provider = module.IdentityProvider(*self._settings)
+            return self._provider

@@ -18,6 +18,7 @@ from askonce.api.doors import DOORS
 from askonce.api.errands import Handler
 from askonce.api.login import login_handlers
 from askonce.api.model_lists import ModelDoors
+from askonce.api.oidc import Foyer, oidc_handlers
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.sessions import SessionDoors
@@ -26,8 +27,9 @@ from askonce.api.trail import Trail
 from askonce.api.voices import voice_of
 from askonce.cache.policy import Policy, Unsaid
 from askonce.config.paths import prices_path, status_path, worker_path
-from askonce.config.secret import KEY_HASHES, Secret, find_secret
+from askonce.config.secret import KEY_HASHES, LOGINS, Secret, find_secret
 from askonce.config.settings import Config, RateLimit
+from askonce.domain.admittance import read_rule
 from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.clock import SystemClock
 from askonce.domain.content import text_of
@@ -71,7 +73,7 @@ from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
-from askonce.wiring.administration import Administration, Premises
+from askonce.wiring.administration import Administration, LateProvider, Premises
 from askonce.wiring.fleet import fleet_of, places_of, providers_of, shapes_of
 
 _log = logs.get("askonce.config")
@@ -111,7 +113,8 @@ class Gateway:
         self._secret = find_secret(config.secret, Path(config.data_dir))
         self._logins = self._log_in()
         self._admission = self._admit()
-        self._knows_keys = False
+        self._knows_keys = config.require_keys
+        self._admission.note_keys(config.require_keys)
         self._trail = Trail(self._state.outbox, self._state.outbox, self._clock)
         self._administration = self._administer()
         self._app = App(self._services(road), DOORS)
@@ -250,7 +253,17 @@ class Gateway:
         """Return the handlers of the doors that log in and administer."""
         sessions = SessionDoors(self._logins, self._admission, self._administration, self._trail)
         clerk = Clerk(self._administration, self._trail, self._state.budgets, self._clock)
-        return sessions.handlers() | login_handlers("") | admin_handlers(clerk)
+        rules = tuple(map(read_rule, self._config.oidc_admit))
+        key = self._secret.subkey(LOGINS)
+        foyer = Foyer(self._identity_provider(), key, rules, self._administration, sessions, self._clock)
+        login = login_handlers(self._config.oidc_issuer) | oidc_handlers(foyer)
+        return sessions.handlers() | login | admin_handlers(clerk)
+
+    def _identity_provider(self) -> LateProvider | None:
+        config = self._config
+        if not config.oidc_issuer:
+            return None
+        return LateProvider(config.oidc_issuer, config.oidc_client_id, config.oidc_client_secret, self._clock)
 
     def _log_in(self) -> Logins:
         static = {token_digest(key.secret): STATIC_SCOPES for key in self._config.keys}
@@ -276,6 +289,8 @@ class Gateway:
 
     def _note_keys(self) -> None:
         """See whether there are keys: the first one that is made closes the server to those without."""
+        if self._config.require_keys:
+            return  # it is closed, whatever there is
         try:
             there = self._state.directory.has_keys()
         except StoreUnavailable:

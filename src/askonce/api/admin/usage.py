@@ -25,6 +25,7 @@ from askonce.domain.reports import (
     RequestQuestion,
     RequestRow,
     UsageQuestion,
+    UsageReport,
     UsageRow,
 )
 from askonce.gate.scopes import visible_tenant
@@ -175,11 +176,9 @@ def report_handlers(clerk: Clerk) -> dict[str, Handler]:
     async def usage(errand: Errand) -> Struct | Reply:
         question = _question(errand, clerk.clock.wall_ms())
         report = await (await clerk.offices.open()).reports.usage(question)
-        rows = tuple(_usage_line(row, question.by) for row in report.rows)
         if _wants_csv(errand):
-            lines = rows if question.by else (_usage_line(UsageRow(report.total), ()),)
-            return Reply(200, [_CSV, _FILE, NO_STORE], write_csv(lines, question.by))
-        return UsageView(report.start_ms, report.end_ms, question.by, rows, Sums(**_sums(report.total)), report.cut)
+            return Reply(200, [_CSV, _FILE, NO_STORE], usage_csv(report, question.by))
+        return usage_view(report, question.by)
 
     async def requests(errand: Errand) -> Struct:
         query: RequestsQuery = errand.query
@@ -194,9 +193,27 @@ def report_handlers(clerk: Clerk) -> dict[str, Handler]:
             size=query.limit,
         )
         page = await (await clerk.offices.open()).reports.requests(question)
-        return RequestList(tuple(map(_request_line, page.items)), page.after or None)
+        return RequestList(tuple(map(request_line, page.items)), page.after or None)
 
     return {"usage": usage, "requests": requests}
+
+
+def usage_view(report: UsageReport, by: tuple[Group, ...]) -> UsageView:
+    """Show a report."""
+    rows = tuple(_usage_line(row, by) for row in report.rows)
+    return UsageView(report.start_ms, report.end_ms, by, rows, Sums(**_sums(report.total)), report.cut)
+
+
+def usage_csv(report: UsageReport, by: tuple[Group, ...]) -> bytes:
+    """Show a report's groups as CSV; without groups its total."""
+    rows = report.rows if by else (UsageRow(report.total),)
+    return write_csv(tuple(_usage_line(row, by) for row in rows), by)
+
+
+def request_line(row: RequestRow) -> RequestLine:
+    """Show a request."""
+    renamed = {"at": "at_ms", "key": "key_id", "user": "user_id", "latency_ms": "took_ms"}
+    return RequestLine(**{name: getattr(row, renamed.get(name, name)) for name in RequestLine.__struct_fields__})
 
 
 def write_csv(lines: tuple[UsageLine, ...], by: tuple[Group, ...]) -> bytes:
@@ -299,8 +316,3 @@ def _told(figures: Figures) -> Iterator[tuple[str, Any]]:
     }
     for name in _SUMS:
         yield name, made[name] if name in made else getattr(figures, renamed.get(name, name))
-
-
-def _request_line(row: RequestRow) -> RequestLine:
-    renamed = {"at": "at_ms", "key": "key_id", "user": "user_id", "latency_ms": "took_ms"}
-    return RequestLine(**{name: getattr(row, renamed.get(name, name)) for name in RequestLine.__struct_fields__})
