@@ -11,10 +11,12 @@ run:
 
 test:
 	@scripts/bootstrap dev
+	@scripts/servers
 	@exec .venv/bin/pytest -m "not soak" $(ARGS)
 
 # What to run before every commit; under two minutes.
 check: lint
+	@scripts/servers
 	@exec .venv/bin/pytest -m "not soak and not process" $(ARGS)
 
 lint:
@@ -27,6 +29,7 @@ lint:
 # Many rounds of what test does a few of.
 soak:
 	@scripts/bootstrap dev
+	@scripts/servers
 	@exec .venv/bin/pytest --timeout 3600 -m "soak or process" $(ARGS)
 
 bench:
