@@ -183,7 +183,7 @@ class Worker:
     async def _sweep(self) -> None:
         await self._prepared.wait()
         config = self._config
-        ages = Ages(config.keep_calls_days, config.keep_samples_days, config.keep_counts_days)
+        ages = Ages(config.keep_calls_days, config.keep_samples_days, config.keep_counts_days, config.keep_texts_days)
         deleted = await sweep_old(self._engine, ages, self._clock.wall_ms())
         if deleted:
             _log.info("deleted %d rows that were too old", deleted)
