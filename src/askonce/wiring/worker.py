@@ -139,6 +139,8 @@ class Worker:
             pause_s = min(pause_s * 2, LONGEST_WAIT_S)
         self._prepared.set()
         _log.debug("the database is ready", extra={"step": step})
+        with contextlib.suppress(StoreUnavailable, LedgerUnavailable):
+            await self._tell()
         await self._welcome()
 
     def _refuse(self, reason: str) -> None:
