@@ -101,7 +101,7 @@ def test_at_the_end_everything_is_brought_over_the_open_minute_too(config: Confi
     minute = SystemClock().wall_ms() // 60_000 + 60
 
     async def act(scene: Scene) -> None:
-        await scene.until(lambda: scene.rows("SELECT count(*) FROM calls") == [(0,)])
+        await scene.until(scene.worker._prepared.is_set)
         await scene.state.outbox.count(minute, HIT)
         await scene.state.outbox.append(PAID, PAID)
 
