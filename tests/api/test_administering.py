@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.api.adminworld import SECRET, AdminWorld
+from tests.ledger.ledgerworld import Place
 
 from askonce.config.secret import AUDIT_CHAIN
 from askonce.domain.ledger import CallRow, Origin
@@ -18,8 +18,17 @@ from askonce.ledger.writer import SqlLedger
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> AdminWorld:
-    return AdminWorld(tmp_path)
+def world(place: Place) -> AdminWorld:
+    return AdminWorld(place.folder, place.url)
+
+
+UNLOCK = {
+    "sqlite": ("DROP TRIGGER audit_no_update", "UPDATE audit SET actor = 'somebody else'"),
+    "postgresql": (
+        "ALTER TABLE askonce.audit DISABLE TRIGGER audit_no_change",
+        "UPDATE askonce.audit SET actor = 'somebody else'",
+    ),
+}
 
 
 async def drained(world: AdminWorld) -> None:
@@ -218,8 +227,8 @@ def test_a_chain_that_somebody_touched_is_told(world: AdminWorld) -> None:
         await drained(world)
         engine = open_engine(world.url, world.folder)
         async with writing(engine) as connection:
-            await connection.exec_driver_sql("DROP TRIGGER audit_no_update")
-            await connection.exec_driver_sql("UPDATE audit SET actor = 'somebody else'")
+            for act in UNLOCK[connection.dialect.name]:
+                await connection.exec_driver_sql(act)
         await engine.dispose()
         told = (await caller.ask("acme/root", "POST", "/admin/audit/verify")).json
         assert not told["sound"]
