@@ -10,15 +10,17 @@ from tests.api.conftest import Client, Response, World
 
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import Clerk, Office
+from askonce.api.app import App
 from askonce.api.login import login_handlers
 from askonce.api.oidc import Foyer, Provider, oidc_handlers
 from askonce.api.sessions import SessionDoors
 from askonce.config.secret import KEY_HASHES, Secret
 from askonce.domain.accounts import KeyWish, User
 from askonce.domain.admittance import Rule
+from askonce.domain.credentials import token_digest
 from askonce.domain.identity import Scope
 from askonce.domain.ledger import AuditRow, LedgerUnavailable
-from askonce.gate.admission import Registry
+from askonce.gate.admission import STATIC_SCOPES, Registry
 from askonce.gate.keyholders import Keyholders
 from askonce.gate.logins import Logins
 from askonce.ledger.engine import open_engine
@@ -64,11 +66,16 @@ class AdminWorld(World):
         self.key: dict[tuple[str, str], str] = {}
         self.ids: dict[tuple[str, str], str] = {}
         self.users: dict[tuple[str, str], str] = {}
-        self.logins = Logins(self.sessions, self.directory, self.clock)
-        self.registry = Registry(Keyholders(self.directory, SECRET.subkeys(KEY_HASHES), self.clock), self.logins)
         self.provider_of_identity: Provider | None = None
         self.rules: tuple[Rule, ...] = ()
         self.limits = {name: rule for name, rule in self.limits.items() if name == "llm"}
+
+    def build(self) -> App:
+        """Build the world with what knows keys and sessions; configured keys are taken as they are now."""
+        static = {token_digest(secret): STATIC_SCOPES for secret, _ in self.keys}
+        self.logins = Logins(self.sessions, self.directory, self.clock, static)
+        self.registry = Registry(Keyholders(self.directory, SECRET.subkeys(KEY_HASHES), self.clock), self.logins)
+        return super().build()
 
     def settle(self) -> None:
         """Add the doors that log in and administer."""

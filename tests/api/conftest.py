@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
+from tests.ledger.ledgerworld import Place, place
+from tests.ledger.postgres import postgres
 
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
@@ -46,6 +48,8 @@ from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
+
+__all__ = ["Place", "place", "postgres"]  # fixtures of the ledger's tests: each database in turn
 
 MINUTE_NS = 60_000_000_000
 

@@ -85,3 +85,27 @@ def test_what_was_asked_is_reported_and_the_audit_holds_with_the_servers_note(se
     assert report["sound"]
     assert not any("No end was ever noted" in doubt for doubt in report["unproven"])
     becomes_true(lambda: any(row["action"] == "key.created" for row in well(server, "audit", "show")))
+
+
+def look(server: Server, key: str, path: str) -> Any:
+    request = urllib.request.Request(server.url() + path, headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_commands_print_what_the_doors_of_administration_answer(server: Server) -> None:
+    root = well(server, "keys", "create", "root", "--scope", "root", "--budget", "$5/day")
+    becomes_true(lambda: ask(server, root["key"], "one") == 200)
+    well(server, "tenants", "create", "acme", "--budget", "$1/month")
+    well(server, "users", "create", "ada@example.org", "--tenant", "acme")
+    becomes_true(lambda: len(well(server, "requests")) == 1)
+    assert look(server, root["key"], "/admin/keys")["keys"] == well(server, "keys", "list")
+    assert look(server, root["key"], "/admin/tenants")["tenants"] == well(server, "tenants", "list")
+    assert look(server, root["key"], "/admin/users")["users"] == well(server, "users", "list")
+    assert look(server, root["key"], "/admin/requests")["requests"] == well(server, "requests")
+    span = ("2020-01-01", "2090-01-01T00:00")
+    door = look(server, root["key"], f"/admin/usage?by=key,model&from={span[0]}&to={span[1]}")
+    assert door == well(server, "usage", "--by", "key,model", "--from", span[0], "--to", span[1])
+    balance = look(server, root["key"], f"/admin/budgets?key={root['id']}")["budgets"][0]
+    (account,) = well(server, "budgets", "show", root["id"])
+    assert account["budgets"][0].items() <= balance.items()

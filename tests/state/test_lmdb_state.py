@@ -129,7 +129,7 @@ def accounts_left(state: LmdbState) -> tuple[int, int, bool, bool, bool, int, in
     [
         (True, "boot-1", (1, 1, True, True, True, 7, 2)),
         (False, "boot-1", (1, 1, True, True, True, 7, 2)),
-        (True, "boot-2", (1, 1, True, False, False, 7, 0)),  # whose process was, is no more
+        (True, "boot-2", (1, 1, True, True, True, 7, 0)),  # only reservations end: their processes are no more
         (False, "boot-2", (0, 0, True, False, False, 7, 0)),  # power lost: what the database had not got is gone
     ],
 )

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.ledger.postgres import postgres
 from tests.localmodel.tinyweights import quiet
 from tests.system.houses import ECHO, Build, House
 
 from askonce.localmodel.pull import pull
 from askonce.localmodel.sources import from_wheels
 from askonce.localmodel.weights import find
+
+__all__ = ["postgres"]
 
 
 @pytest.fixture

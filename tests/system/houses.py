@@ -16,6 +16,7 @@ from tests.system.clients import Answered, post_now, request_now
 
 DEADLINE_S = 30.0
 WORKER, MODEL = "askonce.supervisor.gateway", "askonce.localmodel.server"
+SCRIBE = "askonce.supervisor.worker"  # who brings what happened into the database
 # A call costs (prompt + completion) tokens times 1,000 nano-dollars at these prices.
 PRICES = 'prices = { demo = { input = "1", output = "1" } }'
 USAGE = "usage = { prompt_tokens = 100, completion_tokens = 23 }"
@@ -112,6 +113,10 @@ class House:
     def model(self) -> psutil.Process | None:
         """Return the embedded model's process."""
         return next(iter(self._children(MODEL)), None)
+
+    def scribe(self) -> psutil.Process | None:
+        """Return the process that brings what happened into the database."""
+        return next(iter(self._children(SCRIBE)), None)
 
     def family(self) -> list[psutil.Process]:
         """Return every process of this server but the supervisor."""

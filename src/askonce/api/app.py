@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from askonce.api.asgi import Receive, Scope, Send
 from askonce.api.asking import unless_left
-from askonce.api.cookies import renewal
+from askonce.api.cookies import renewal, sets_cookie
 from askonce.api.crossing import NOWHERE, Crossing
 from askonce.api.door import Door
 from askonce.api.doors import DoorMap, Match, read_query
@@ -135,7 +135,7 @@ class App:
             if match.door.scope != "any":
                 require(caller.scopes, match.door.scope)
             reply = await self._enter(match, request, caller, approach)
-            if caller.session is not None and approach.by_cookie:
+            if caller.session is not None and approach.by_cookie and not sets_cookie(reply.headers):
                 reply.headers += self._renewal(caller, approach)
             return reply
         except AskonceError as error:

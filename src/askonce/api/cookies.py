@@ -28,3 +28,8 @@ def renewal(caller: Caller, approach: Approach, now_ms: int, *, secure: bool) ->
     if session is None or approach.session is None or session.used_ms < now_ms - FRESH_MS:
         return []
     return [session_cookie(approach.session, secure=secure)]
+
+
+def sets_cookie(headers: Headers) -> bool:
+    """Say whether a reply gives or takes a cookie already: who just logged out is not logged in again."""
+    return any(name == b"set-cookie" for name, _ in headers)

@@ -35,7 +35,12 @@ def moment_ms(text: str, option: str) -> int:
 def day_end_ms(text: str, option: str) -> int:
     """Read the end of a range: a date means the whole day, a moment itself. Raises `Misused`."""
     moment = _read(text, option)
-    return _milliseconds(moment + timedelta(days=1) if len(text.strip()) == _DATE_LETTERS else moment)
+    if len(text.strip()) != _DATE_LETTERS:
+        return _milliseconds(moment)
+    try:
+        return _milliseconds(moment + timedelta(days=1))
+    except OverflowError:
+        raise Misused(f"{option} {text}: the calendar ends there.") from None
 
 
 def _read(text: str, option: str) -> datetime:

@@ -63,7 +63,7 @@ def _rotate(
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006
 ) -> None:
-    """Put another secret in a key's place; the former is destroyed. Servers use it without a restart."""
+    """Put another secret in a key's place; the former is destroyed."""
     secret = _read_secret("The new key: ")
 
     async def rotate(office: Office) -> ProviderKey:

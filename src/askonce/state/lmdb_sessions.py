@@ -3,7 +3,7 @@
     is + digest (32)                     a session
     iu + hash of user (16) + digest      that the session is the user's
 
-Sessions run on wall time. They end with the books: where those begin anew (another boot), people log in again.
+Sessions run on wall time. They end with the books: where those begin anew (power was lost), people log in again.
 """
 
 from collections.abc import Iterator

@@ -21,7 +21,8 @@ from askonce.state.lmdb_records import walk
 FORMAT = 2
 NAME = "counters.json"
 FEWEST = 11  # sums of a tenant in this format, in the first version that wrote it
-_LASTING = frozenset({SUMS, OURS, MARK_KEY})
+_ACCOUNTS = b"i"  # keys and logins, which run on wall time
+_LASTING = frozenset({SUMS, OURS, MARK_KEY, _ACCOUNTS})
 
 _log = logging.getLogger("askonce.state")
 
@@ -55,7 +56,7 @@ def restore(txn: Txn, snapshot: Snapshot) -> None:
 def end_boot(txn: Txn) -> None:
     """Delete what ended with the boot that wrote the books, which were closed cleanly.
 
-    Sums, the outbox with its counters and the noted end of the audit stay; budgets keep what was used.
+    Sums, the outbox with its counters, the noted end of the audit, keys and logins stay; budgets keep what was used.
     """
     used = lmdb_budgets.draw(txn)
     with txn.cursor() as cursor:

@@ -173,10 +173,14 @@ class _House:
             self._others = [post for post in (self._errand, local_model) if post is not None]
 
     def _hire_worker(self, port: int) -> None:
-        """Take on the worker after the errand: the first answer waits for prices, the database's rows do not hurry."""
+        """Take on the worker after the errand: the first answer waits for prices, the database's rows do not hurry.
+
+        With a database that others may have filled it comes at once: nobody knows yet whether there are keys.
+        """
         if self._worker is not None or not self._config.ledger_worker:
             return
-        if self._errand is None or self._errand.done or self._errand.given_up:
+        errand = self._errand
+        if self._config.database_url or errand is None or errand.done or errand.given_up:
             self._worker = WorkerPost(
                 self._config, self._commands.worker, lambda word: self._screen.login(self._config, port, word)
             )

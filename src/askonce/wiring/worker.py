@@ -139,6 +139,8 @@ class Worker:
             pause_s = min(pause_s * 2, LONGEST_WAIT_S)
         self._prepared.set()
         _log.debug("the database is ready", extra={"step": step})
+        with contextlib.suppress(StoreUnavailable, LedgerUnavailable):
+            await self._tell()
         await self._welcome()
 
     def _refuse(self, reason: str) -> None:
@@ -183,7 +185,7 @@ class Worker:
     async def _sweep(self) -> None:
         await self._prepared.wait()
         config = self._config
-        ages = Ages(config.keep_calls_days, config.keep_samples_days, config.keep_counts_days)
+        ages = Ages(config.keep_calls_days, config.keep_samples_days, config.keep_counts_days, config.keep_texts_days)
         deleted = await sweep_old(self._engine, ages, self._clock.wall_ms())
         if deleted:
             _log.info("deleted %d rows that were too old", deleted)

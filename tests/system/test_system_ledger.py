@@ -1,0 +1,160 @@
+"""What happened arrives in the database: each once, whoever is killed, and whether the database is there or not."""
+
+import asyncio
+import random
+import shutil
+import signal
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]
+import pytest
+from tests.ledger.postgres import Postgres
+from tests.system.clients import request_now, run
+from tests.system.houses import COST_NANO, USAGE, Build, House, eventually, script
+from tests.system.loads import Memory, press
+
+pytestmark = pytest.mark.process
+FREE = 'workers = 2\nlimit_llm = "off"\nlimit_standard = "off"'
+WORKING = script(f'delay_ms = 20\ntext = "Answer to {{prompt}}"\n{USAGE}')
+CALLS = "SELECT request_id, kind, counted, cost_nano FROM {0}calls"
+HITS = "SELECT sum(count) FROM {0}counts WHERE kind = 'exact'"
+
+
+class Books:
+    """Read one house's database."""
+
+    def __init__(self, house: House, url: str = "") -> None:
+        self._house = house
+        self._url = url
+
+    def rows(self, question: str) -> list[tuple[Any, ...]]:
+        """Answer a question; `{0}` stands for the schema."""
+        if self._url:
+            return asyncio.run(self._ask(question.format("askonce.")))
+        connection = sqlite3.connect(f"file:{self._house.data / 'ledger.db'}?mode=ro", uri=True)
+        try:
+            return connection.execute(question.format("")).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            return []  # they are just being made
+        finally:
+            connection.close()
+
+    async def _ask(self, question: str) -> list[tuple[Any, ...]]:
+        connection = await asyncpg.connect(self._url)
+        try:
+            return [tuple(row) for row in await connection.fetch(question)]
+        except asyncpg.UndefinedTableError:
+            return []
+        finally:
+            await connection.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    """Have a database server to kill."""
+    folder = Path(tempfile.mkdtemp(prefix="askonce-postgres-"))
+    one = Postgres(folder, durable=True)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.stop()
+        shutil.rmtree(folder)
+
+
+def ledger_part(house: House) -> dict[str, str]:
+    """Return what /ready says of the ledger."""
+    reply = request_now(house.port, "/ready")
+    assert reply.status == 200, "a database that is away makes no gateway unready"
+    part: dict[str, str] = reply.json()["parts"]["ledger"]
+    return part
+
+
+def hold_against_ledger(house: House, books: Books) -> None:
+    """Stop the house, and check that the ledger has exactly what its statistics say."""
+    stats = house.stats()
+    assert house.stop() == 0
+    rows = books.rows(CALLS)
+    ids = [row[0] for row in rows]
+    assert len(set(ids)) == len(ids), "none twice"
+    answered = [row for row in rows if row[1] == "answered" and row[2]]
+    assert len(answered) == stats["misses"], "none lost"
+    assert sum(row[3] for row in answered) == stats["misses"] * COST_NANO
+    assert (books.rows(HITS)[0][0] or 0) == stats["hits"]
+
+
+def test_a_paid_call_is_in_the_ledger_a_moment_later_and_hits_once_it_is_stopped(build: Build) -> None:
+    house = build(FREE).start(with_prices=True)
+    books = Books(house)
+    eventually(lambda: (house.data / "ledger.db").exists(), "the worker made the database")
+    asked = house.ask("one")
+    eventually(lambda: books.rows(CALLS) == [(asked.headers["x-request-id"], "answered", 1, COST_NANO)], "it is there")
+    assert house.ask("one").cache == "hit"
+    eventually(lambda: ledger_part(house) == {"status": "ok", "detail": ""}, "it is well")
+    hold_against_ledger(house, books)
+
+
+async def kill_some(house: House, dice: random.Random, server: Postgres | None) -> None:
+    """Kill the worker, a gateway or the database, at some moment of the next second."""
+    await asyncio.sleep(dice.uniform(0.05, 0.6))
+    kind = dice.choice(["worker", "worker", "gateway"] + ["database"] * (server is not None))
+    if kind == "database" and server is not None:
+        await asyncio.to_thread(server.stop, hard=True)
+        await asyncio.sleep(dice.uniform(0.1, 1.0))
+        await asyncio.to_thread(server.start_again)
+        return
+    victim = house.scribe() if kind == "worker" else dice.choice(house.workers() or [None])
+    if victim is not None:
+        victim.send_signal(signal.SIGKILL)
+    await asyncio.to_thread(eventually, lambda: len(house.workers()) == 2, "gateways are back")
+    await asyncio.to_thread(house.await_workers)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("rounds", [4, pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_whoever_is_killed_no_row_is_lost_or_doubled(
+    build: Build, request: pytest.FixtureRequest, database: str, rounds: int
+) -> None:
+    server: Postgres | None = request.getfixturevalue("server") if database == "postgresql" else None
+    url = server.url if server else ""
+    house = build(FREE, WORKING, {"DATABASE_URL": url}).start(with_prices=True)
+    eventually(lambda: ledger_part(house)["status"] == "ok", "the worker has begun")
+    memory, dice = Memory(), random.Random(rounds)
+    for _ in range(rounds):
+        run(press(house, memory, lambda: kill_some(house, dice, server)))
+    assert memory.ways["miss"] > rounds
+    assert not memory.others
+    eventually(lambda: ledger_part(house)["status"] == "ok", "the ledger is written", within_s=90)
+    hold_against_ledger(house, Books(house, url))
+
+
+def test_with_the_database_away_requests_go_on_and_everything_arrives_once(build: Build, server: Postgres) -> None:
+    house = build(FREE, env={"DATABASE_URL": server.url}).start(with_prices=True)
+    eventually(lambda: ledger_part(house)["status"] == "ok", "the worker has begun")
+    server.stop(hard=True)
+    for number in range(20):
+        assert house.ask(f"question {number % 10}").status == 200
+    eventually(lambda: "The database is away" in ledger_part(house)["detail"], "it is said")
+    eventually(lambda: (house.data / "spool.db").exists(), "they are kept in a file")
+    assert house.stop() == 0
+    house.start(with_prices=True)  # what is kept outlives a restart
+    assert house.ask("another").cache == "miss"
+    server.start_again()
+    eventually(lambda: ledger_part(house)["status"] == "ok", "the database is found again", within_s=90)
+    hold_against_ledger(house, Books(house, server.url))
+
+
+def test_the_first_administrators_link_is_on_the_screen_only(build: Build) -> None:
+    house = build(FREE).start()
+    eventually(lambda: "/login?word=" in house.screen(), "the link is shown")
+    word = house.screen().partition("/login?word=")[2].split()[0]
+    assert len(word) >= 40
+    house.stop()
+    assert word not in (house.folder / "log").read_text()
