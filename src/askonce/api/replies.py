@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from msgspec import Struct
 
-from askonce.domain.errors import AskonceError, MethodNotAllowed
+from askonce.domain.errors import AskonceError, MethodNotAllowed, OverBudget
 from askonce.domain.ports import Verdict, Window
 
 Headers = list[tuple[bytes, bytes]]
@@ -37,19 +37,30 @@ def json_reply(body: bytes, headers: Headers | None = None, status: int = 200) -
     return Reply(status, [JSON, NO_STORE, *(headers or ())], body)
 
 
+# Longer waits than that the vendors' libraries do not keep: they try again after seconds instead.
+LIBRARIES_WAIT_S = 60
+
+
 def error_reply(error: AskonceError, body: bytes, headers: Headers | None = None) -> Reply:
     """Answer with an error whose body is in the door's shape."""
     extra = list(headers or ())
     if error.retry_after_s is not None:
         extra.append((b"retry-after", str(error.retry_after_s).encode()))
-    elif error.status >= 500 and not error.retryable:
-        # The vendors' client libraries would try again and again; this header of theirs tells them that it is no use.
+    # The vendors' client libraries would try again and again; this header of theirs tells them that it is no use.
+    if _is_no_use(error):
         extra.append((b"x-should-retry", b"false"))
     if isinstance(error, MethodNotAllowed):
         extra.append((b"allow", ", ".join(error.allowed).encode()))
     if error.status == 401:
         extra.append((b"www-authenticate", b'Bearer realm="askonce"'))
     return json_reply(body, extra, error.status)
+
+
+def _is_no_use(error: AskonceError) -> bool:
+    """Say whether trying again can change nothing, or not before the libraries have given up."""
+    if isinstance(error, OverBudget):
+        return (error.retry_after_s or 0) > LIBRARIES_WAIT_S
+    return error.status >= 500 and not error.retryable and error.retry_after_s is None
 
 
 def limit_headers(window: Window | None, verdict: Verdict | None, wall_ms: int) -> Headers:

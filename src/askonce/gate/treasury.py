@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 from askonce.domain.answer import Answer
 from askonce.domain.budget import NOTHING, Amounts, Budgets, Refusal, Reservation, Settled
+from askonce.domain.budget_text import write_amount, write_budget
 from askonce.domain.call import Call, Candidate
 from askonce.domain.clock import Clock
 from askonce.domain.errors import OverBudget, StoreUnavailable
 from askonce.domain.identity import Budget
 from askonce.domain.ledger import Counters, Tallied
-from askonce.domain.money import dollars
 from askonce.domain.ports import PriceSource
 from askonce.gate.plan import Plan
 from askonce.routing.estimate import estimate_nano, likely_usage
@@ -95,14 +95,8 @@ class Treasury:
 def _words(refusal: Refusal, budget: Budget) -> str:
     resets = datetime.fromtimestamp(refusal.resets_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     held = " Calls in flight hold some of it; what they do not need comes back." if refusal.held else ""
+    left, needed = (write_amount(budget.metric, amount) for amount in (refusal.left, refusal.needed))
     return (
-        f"The budget of {refusal.account}, {_amount(budget, budget.amount)} a {budget.span}, has "
-        f"{_amount(budget, refusal.left)} left, and this call may need {_amount(budget, refusal.needed)}.{held} "
-        f"It begins anew at {resets}; ask for less, or have it raised."
+        f"The budget of {refusal.account}, {write_budget(budget)}, has {left} left, and this call may need {needed}."
+        f"{held} It begins anew at {resets}; ask for less, or have it raised."
     )
-
-
-def _amount(budget: Budget, amount: int) -> str:
-    if budget.metric == "nano_dollars":
-        return dollars(amount, 6)
-    return f"{amount} {budget.metric}"
