@@ -277,7 +277,7 @@ def test_with_the_store_away_whoever_has_a_budget_is_not_served_and_others_are()
 
 def test_a_refusal_says_what_there_is_and_what_is_needed() -> None:
     async def main() -> None:
-        world, who = World(), caller("k1", Budget("requests", "hour", 0, soft=0))
+        world, who = World(), caller("k1", Budget("requests", "hour", 0))
         with pytest.raises(OverBudget) as told:
             await world.ask(question(), who)
         assert told.value.message.startswith(
