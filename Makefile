@@ -1,4 +1,5 @@
-# Everything one needs to run, test and measure Askonce. Only Python 3.11 to 3.13, make and a package index are assumed.
+# Everything one needs to run, test and measure Askonce. Only Python 3.11 to 3.13, make and a package index are assumed;
+# tests need PostgreSQL's programs too, and install them where they may.
 # Arguments: make run ARGS="--port 3002", make test ARGS="-k window". An interpreter: make run PYTHON=python3.13
 
 .PHONY: run test check lint soak bench docs clean
@@ -11,12 +12,12 @@ run:
 
 test:
 	@scripts/bootstrap dev
-	@scripts/servers
+	@scripts/testbed
 	@exec .venv/bin/pytest -m "not soak" $(ARGS)
 
 # What to run before every commit; under two minutes.
 check: lint
-	@scripts/servers
+	@scripts/testbed
 	@exec .venv/bin/pytest -m "not soak and not process" $(ARGS)
 
 lint:
@@ -29,7 +30,7 @@ lint:
 # Many rounds of what test does a few of.
 soak:
 	@scripts/bootstrap dev
-	@scripts/servers
+	@scripts/testbed
 	@exec .venv/bin/pytest --timeout 3600 -m "soak or process" $(ARGS)
 
 bench:

@@ -13,7 +13,7 @@ from askonce.api.session_rows import SESSION_DOORS
 MINUTE_NS = 60_000_000_000
 
 PROMPT = {"prompt": "hello"}
-LOGGING_IN = {"open_session", "login_page"}  # tests/api/test_walk.py, with those who may
+LOGGING_IN = {"open_session", "login_page", "oidc_login", "oidc_callback"}  # tests/api/test_walk.py, with those who may
 
 
 def test_twenty_pass_and_the_rest_are_told_when_to_come_back(world):

@@ -62,8 +62,8 @@ def test_bounds_are_told_in_words() -> None:
         load({}, {"ASKONCE_CACHE_SIZE": "1"}, None)
 
 
-@pytest.mark.parametrize(("written", "days"), [("30d", 30), (" 1 D ", 1), ("forever", 0), ("36500d", 36_500)])
-def test_an_age_is_whole_days_or_for_ever(written: str, days: int) -> None:
+@pytest.mark.parametrize(("written", "days"), [("30d", 30), (" 1 D ", 1), ("forever", 0), (0, 0), ("36500d", 36_500)])
+def test_an_age_is_whole_days_or_for_ever(written: values.Raw, days: int) -> None:
     assert values.days(written) == days
 
 

@@ -61,3 +61,9 @@ def test_another_address_is_refused_without_showing_its_password(url):
     with pytest.raises(ConfigError, match="DATABASE_URL") as refused:
         parse(url, FOLDER)
     assert "secret" not in str(refused.value).replace(url.partition("://")[0], "")
+
+
+def test_an_address_that_nobody_can_read_is_refused_without_repeating_it() -> None:
+    with pytest.raises(ConfigError, match="cannot be read") as refused:
+        parse("postgresql://u:hidden@[bad/x", Path("/data"))
+    assert "hidden" not in str(refused.value)

@@ -28,6 +28,7 @@ _READ = frozenset(
         b"content-type",
         b"content-length",
         b"content-encoding",
+        b"transfer-encoding",
         b"cache-control",
         b"idempotency-key",
         b"x-request-id",
@@ -149,8 +150,9 @@ class Request:
 
     @property
     def has_body(self) -> bool:
-        """Say whether a body was announced. What is sent without a word of its length is read as one."""
-        return self.headers.get(b"content-length", b"0") != b"0" or b"content-type" in self.headers
+        """Say whether a body was announced."""
+        announced = self.headers.keys() & {b"content-type", b"transfer-encoding"}
+        return bool(announced) or self.headers.get(b"content-length", b"0") != b"0"
 
     async def json_body(self, limit: int, slow: SlowBodies) -> bytes:
         """Read the body, at most `limit` bytes.

@@ -16,6 +16,7 @@ from msgspec import Struct
 from askonce import __version__
 from askonce.cli.client import Server
 from askonce.cli.exits import CommandFailed
+from askonce.cli.ledger_checks import database_problem, secret_origin
 from askonce.cli.probes import probe
 from askonce.cli.servers import URL_VARIABLE, find_server
 from askonce.cli.settings import load_settings, overrides
@@ -27,7 +28,7 @@ from askonce.localmodel.status import read
 from askonce.providers.catalog import vendor_named, wants_local_model
 from askonce.providers.network import Network
 from askonce.supervisor import sockets
-from askonce.supervisor.preflight import EMBEDDED, doubts, problems
+from askonce.supervisor.preflight import DATABASE, EMBEDDED, SECRET, doubts, problems
 from askonce.supervisor.screen import address
 
 _OK = 200
@@ -61,6 +62,11 @@ def examine(config: Path | None, set_: list[str], offline: bool) -> Iterator[Fin
     yield _disk(loaded.config)
     found = [Finding(one.subject, "broken", one.text) for one in problems(loaded.config)]
     yield from found
+    broken = {one.subject for one in found}
+    if SECRET not in broken:
+        yield Finding(SECRET, "fine", secret_origin(loaded.config))
+    if DATABASE not in broken:
+        yield _database(loaded.config)
     yield _named_server() or _server(loaded.config)
     if not any(one.subject == EMBEDDED for one in found):
         yield _local_model(loaded.config)
@@ -110,6 +116,11 @@ def _disk(config: Config) -> Finding:
     if free < _LOW_DISK:
         return Finding("disk", "broken", text)
     return Finding("disk", "remark" if free < config.cache_size_bytes else "fine", text)
+
+
+def _database(config: Config) -> Finding:
+    problem, well = database_problem(config)
+    return Finding(DATABASE, "broken", problem) if problem else Finding(DATABASE, "fine", well)
 
 
 def _named_server() -> Finding | None:

@@ -114,7 +114,7 @@ def whole_duration(low_s: int, high_s: int) -> Reader:
 def days(raw: Raw) -> int:
     """Take a span of whole days, or `forever`, which is 0."""
     wanted = f"forever, or whole days up to {_MAX_DAYS}d, such as 30d"
-    if str(raw).strip().lower() == "forever":
+    if str(raw).strip().lower() in {"forever", "0"}:
         return 0
     match = _DAYS.fullmatch(str(raw).strip().lower())
     if match is None or not 1 <= int(match[1]) <= _MAX_DAYS:

@@ -52,7 +52,12 @@ def parse(url: str, folder: Path) -> Address:
         raise ConfigError(
             f"DATABASE_URL begins with {scheme[:20]!r}: use postgresql://user:password@host/name, or sqlite:///path."
         )
-    return _sqlite(rest, folder) if family == "sqlite" else _postgres(f"postgresql://{rest}")
+    if family == "sqlite":
+        return _sqlite(rest, folder)
+    try:
+        return _postgres(f"postgresql://{rest}")
+    except ValueError:
+        raise ConfigError("DATABASE_URL cannot be read: use postgresql://user:password@host/name.") from None
 
 
 def _sqlite(rest: str, folder: Path) -> SqliteFile:

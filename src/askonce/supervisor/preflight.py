@@ -21,7 +21,7 @@ from askonce.providers.catalog import SCRIPTED, wants_local_model
 from askonce.providers.named import doubt
 from askonce.providers.script import read_script
 
-EMBEDDED, DATABASE = "embedded model", "database"
+EMBEDDED, DATABASE, SECRET = "embedded model", "database", "secret"
 _DEFAULT_CACHE_BYTES = Config().cache_size_bytes  # not asked for, so a disk that is smaller is no mistake
 
 
@@ -50,7 +50,7 @@ def problems(config: Config) -> Iterator[Problem]:
         (EMBEDDED, _local_model),
         (SCRIPTED, _script),
         ("cache", _cache),
-        ("secret", _secret),
+        (SECRET, _secret),
         (DATABASE, _database),
     ):
         try:
