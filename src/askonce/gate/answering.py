@@ -20,7 +20,7 @@ from askonce.domain.ports import Flights, Observer, Promise
 from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan
-from askonce.gate.relay import REFUSALS, STOPPING, Aloft, Relay
+from askonce.gate.relay import MAX_REFUSED, REFUSALS, STOPPING, Aloft, Relay
 from askonce.gate.settle import Settlement
 from askonce.routing.route import Tried
 
@@ -45,7 +45,7 @@ class Joined:
     """Hold a request's part in a flight. Leave it, whatever happens.
 
     Where the vendor refused the question of whoever made the flight leave, and that one had sent other asides, the
-    request asks once more, in a flight of its own: another caller's metadata must not fail it.
+    request asks again, with whoever else is left: another caller's metadata must not fail it.
     """
 
     def __init__(self, aloft: Aloft, seat: Seat, plan: Plan, answering: "Answering") -> None:
@@ -53,7 +53,7 @@ class Joined:
         self._seat = seat
         self._plan = plan
         self._answering = answering
-        self._asked_again = False
+        self._asked_again = 0
 
     @property
     def plan(self) -> Plan:
@@ -104,19 +104,15 @@ class Joined:
 
         If cancelled, nothing was taken.
         """
-        try:
-            return await self._seat.more()
-        except REFUSALS as refusal:
-            self._ask_for_oneself(refusal)
-            return await self._seat.more()
+        while True:
+            try:
+                return await self._seat.more()
+            except REFUSALS as refusal:
+                self._ask_for_oneself(refusal)
 
     async def arrival(self) -> Arrival:
         """Wait for the whole answer and book what it spared. Call it once. Raises what the flight failed with."""
-        try:
-            entry = await self._seat.landed()
-        except REFUSALS as refusal:
-            self._ask_for_oneself(refusal)
-            entry = await self._seat.landed()
+        entry = await self._landed()
         state = self.state
         if state in ("hit", "coalesced"):
             await self._answering.settlement.spared(entry.tenant, entry, coalesced=state == "coalesced")
@@ -126,11 +122,19 @@ class Joined:
         """Give the seat back; harmless when repeated."""
         self._seat.leave()
 
+    async def _landed(self) -> Entry:
+        while True:
+            try:
+                return await self._seat.landed()
+            except REFUSALS as refusal:
+                self._ask_for_oneself(refusal)
+
     def _ask_for_oneself(self, refusal: AskonceError) -> None:
         """Take another seat, in a flight with the own asides; raise the refusal where it was of these."""
-        if self._asked_again or self._aloft.plan.ask.call.asides == self._plan.ask.call.asides:
+        mine = self._aloft.plan.ask.call.asides == self._plan.ask.call.asides
+        if mine or self._asked_again >= MAX_REFUSED:
             raise refusal
-        self._asked_again = True
+        self._asked_again += 1
         self._seat.leave()
         self._aloft, self._seat = self._answering.take_seat(self._plan)
 

@@ -50,6 +50,9 @@ MAX_PROMISES = 1024
 
 # Endings that may come of what a caller sent besides the question: its metadata, its marks for the prompt cache.
 REFUSALS = (Invalid, ProviderRejected)
+# How often a request asks again because others' asides may be to blame. Each time one caller fewer is left who is
+# refused for its own. A question that is bad itself, asked with as many different asides, is refused so often, unpaid.
+MAX_REFUSED = 8
 
 ABANDONED = "Everyone who waited for this answer has left."
 STOPPING = "This process is shutting down. Ask again."
@@ -78,7 +81,7 @@ class Aloft(Struct, eq=False):
     promises: dict[Promise, CacheMode] = {}
     named: set[Promise] = set()
     replayed: Promise | None = None  # whose answer it landed with, where that was told before
-    refused: bool = False  # another process was refused, perhaps for what its caller had sent besides the question
+    refused: int = 0  # how often another process was, perhaps for what its caller had sent besides the question
 
     def promise(self, plan: Plan) -> bool:
         """Promise the answer to the retries of one more request; False where too many were promised it.
@@ -135,7 +138,8 @@ class Relay:
             flight.fail(Draining(STOPPING, retry_after_s=1))
 
     async def _lead_or_mirror(self, aloft: Aloft) -> None:
-        for _ in range(MAX_LEADERS):
+        lost = 0
+        while lost < MAX_LEADERS:
             aloft.lease = await self._board(aloft)
             if aloft.lease is None or aloft.lease.led:
                 await self._lead(aloft)
@@ -145,11 +149,12 @@ class Relay:
                 return
             except LeaderLost:
                 aloft.flight.restart()
+                lost += 1
             except REFUSALS:
                 # Asides are no part of the question: those of the caller elsewhere may be to blame, and not ours.
-                if aloft.refused or aloft.flight.begun:
+                if aloft.refused >= MAX_REFUSED or aloft.flight.begun:
                     raise
-                aloft.refused = True
+                aloft.refused += 1
             except StoreUnavailable:
                 aloft.flight.restart()
                 aloft.lease = None
@@ -266,7 +271,7 @@ class Relay:
 
     async def _attempt(self, aloft: Aloft, target: Target, deadline_s: float) -> Answer:
         """Ask one provider; an ending that is not an answer is booked here."""
-        aloft.asked, aloft.told = target.candidate, None
+        before, aloft.asked, aloft.told = aloft.asked, target.candidate, None
         watch = _Watch()
         code, asked = FlightLost.code, True  # of a call that was hung up
         try:
@@ -277,6 +282,8 @@ class Relay:
         except AskonceError as error:
             code = error.code
             asked = not (isinstance(error, Invalid) and was_unsent(error))
+            if not asked:
+                aloft.asked = before
             if not was_unsent(error):
                 await unbroken(self._book_broken(aloft, "failed", error, watch.ms()))
             raise
