@@ -106,13 +106,14 @@ def test_the_prompts_tokens_are_told_at_the_beginning_where_the_vendor_tells_the
         path, codec, body = DOORS[2]
         replying = start(door(world, path, codec)(request(path, body), CALLER, None))
         line = await world.vendor.call()
-        line.send(Usage(50, 1, cached_tokens=20, estimated=True))
+        line.send(Usage(50, 9, cached_tokens=20, reasoning_tokens=5, estimated=True))
         line.say("an answer")
         reply = await replying
         assert isinstance(reply, StreamReply)
         begun = await anext(reply.pieces)
         usage = json.loads(begun.split(b"data: ")[1].split(b"\n")[0])["message"]["usage"]
         assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (30, 20, 0)
+        assert "output_tokens_details" not in usage
         line.finish()
         assert b"message_stop" in b"".join([piece async for piece in reply.pieces])
         reply.release()

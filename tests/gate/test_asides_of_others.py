@@ -11,6 +11,7 @@ from tests.gate.gate_world import Sky, Vendor, World, codes, play, question, sta
 from askonce.cache.fingerprint import fingerprints
 from askonce.domain.call import Aside, Ask, Candidate
 from askonce.domain.errors import AskonceError, ContentRefused, Invalid, ProviderRejected
+from askonce.gate.relay import MAX_REFUSED
 
 
 def asked(aside: str = "", *, at: str = "metadata", stream: bool = False) -> Ask:
@@ -57,14 +58,30 @@ def test_who_sent_the_same_is_told_the_refusal_at_once() -> None:
     play(main())
 
 
-def test_nobody_asks_again_twice() -> None:
+def test_several_callers_who_are_refused_for_their_own_fail_nobody_else() -> None:
     async def main() -> None:
         world = World()
-        clients = [start(world.ask(asked(f"bad {number}"))) for number in range(6)]
-        (await world.vendor.call()).fail(REFUSED)
-        (await world.vendor.call(1)).fail(REFUSED)
-        assert codes(await asyncio.gather(*clients, return_exceptions=True)) == [REFUSED.code] * 6
-        assert len(world.vendor.lines) == 2
+        clients = [start(world.ask(asked(aside))) for aside in ("bad 1", "bad 2", "bad 3", "", "good", "good")]
+        for number in range(3):
+            (await world.vendor.call(number)).fail(REFUSED)
+        (await world.vendor.call(3)).finish("an answer")
+        results = await asyncio.gather(*clients, return_exceptions=True)
+        assert codes(results[:3]) == [REFUSED.code] * 3
+        assert codes(results) == [REFUSED.code] * 3
+        assert len(world.vendor.lines) == 4
+        await world.close()
+
+    play(main())
+
+
+def test_a_bad_question_is_not_asked_for_ever() -> None:
+    async def main() -> None:
+        world = World()
+        clients = [start(world.ask(asked(f"{number}"))) for number in range(30)]
+        for number in range(MAX_REFUSED + 1):
+            (await world.vendor.call(number)).fail(REFUSED)
+        assert codes(await asyncio.gather(*clients, return_exceptions=True)) == [REFUSED.code] * 30
+        assert len(world.vendor.lines) == MAX_REFUSED + 1
         await world.close()
 
     play(main())
@@ -125,3 +142,4 @@ def test_flights_are_of_one_service_tier_and_stored_answers_of_all() -> None:
     assert plain.entries == flex.entries
     assert plain.flight != flex.flight
     assert plain == fingerprints(asked("someone", at="metadata").call, who)
+    assert plain == fingerprints(asked("auto", at="service_tier").call, who)

@@ -1,5 +1,6 @@
 """What a caller is told when nobody answered: what a retry can change, if anything."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -109,6 +110,72 @@ def test_what_a_stand_in_cannot_do_is_not_told_while_the_first_has_an_open_break
         (await world.b.call(TRIP_AFTER)).fail(UnknownModel("Not here."))
         with pytest.raises(ProviderUnavailable, match="a:m"):
             await client
+        await world.close()
+
+    play(main())
+
+
+class TwoKeys(World):
+    """Provider `a` under two keys, then `b`."""
+
+    def __init__(self) -> None:
+        self.a1, self.a2, self.b = Vendor("a"), Vendor("a"), Vendor("b")
+        super().__init__(outlets=Outlets({"a": (self.a1, self.a2), "b": (self.b,)}), router=Both())
+
+    async def asked(self) -> tuple[Vendor, Vendor]:
+        """Return the vendor of the key that is asked first, and that of the other."""
+        while not (self.a1.lines or self.a2.lines):
+            await asyncio.sleep(0.001)
+        return (self.a1, self.a2) if self.a1.lines else (self.a2, self.a1)
+
+
+@pytest.mark.parametrize("error", [ProviderRejected("No such field."), ContentRefused("No.")])
+def test_a_question_that_is_rejected_is_no_trouble_that_passes_though_another_key_rests(error: AskonceError) -> None:
+    async def main() -> None:
+        world = TwoKeys()
+        first = start(world.ask(question(mode="refresh")))
+        one, two = await world.asked()
+        (await one.call()).fail(busy(30))
+        (await two.call()).fail(error)
+        with pytest.raises(type(error)):
+            await first
+        second = start(world.ask(question(mode="refresh")))  # the slowed key is left alone now
+        (await two.call(1)).fail(error)
+        with pytest.raises(type(error)):
+            await second
+        assert world.b.lines == []
+        await world.close()
+
+    play(main())
+
+
+def test_the_last_word_of_the_preferred_one_is_told_though_a_stand_in_rests() -> None:
+    async def main() -> None:
+        world = Pair()
+        rested = start(world.ask(question("one")))
+        (await world.a.call()).fail(ProviderTimeout("Slow."))
+        (await world.b.call()).fail(busy(60))
+        with pytest.raises(ProviderTimeout):
+            await rested
+        client = start(world.ask(question("two")))
+        (await world.a.call(1)).fail(ProviderRejected("No such field."))
+        with pytest.raises(ProviderRejected):
+            await client
+        await world.close()
+
+    play(main())
+
+
+def test_who_could_not_be_asked_is_not_named() -> None:
+    async def main() -> None:
+        world = Pair()
+        seat: Any = await world.set_out(question())
+        (await world.a.call()).fail(busy(9))
+        (await world.b.call()).fail(never_sent(Invalid("No words for it.")))
+        with pytest.raises(ProviderBusy):
+            await seat.arrival()
+        assert (seat.candidate, seat.attempts_begun) == (A, 1)
+        seat.leave()
         await world.close()
 
     play(main())

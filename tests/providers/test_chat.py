@@ -421,11 +421,29 @@ def test_neither_a_head_nor_comments_begin_a_stream() -> None:
     play(stalling, test, Limits(5, 0.1, 5, 5))
 
 
-def test_comments_are_no_progress_within_a_stream() -> None:
+def test_comments_are_signs_of_life_once_the_answer_has_begun() -> None:
+    """OpenRouter's docs, "Streaming": comments (`: OPENROUTER PROCESSING`) are sent to prevent time-outs."""
+
+    async def processing(exchange: Exchange) -> None:
+        exchange.open_stream()
+        exchange.event(piece("Hel"))
+        for _ in range(12):
+            exchange.chunk(COMMENT)
+            await asyncio.sleep(0.05)
+        exchange.event(piece("lo", "stop"))
+        exchange.close_stream()
+
+    async def test(provider: ChatProvider, up: Upstream) -> None:
+        assert isinstance((await everything(provider, stream=True))[-1], Answer)
+
+    play(processing, test, Limits(5, 5, 0.4, 5))
+
+
+def test_without_any_sign_of_life_a_stream_is_given_up() -> None:
     async def stalling(exchange: Exchange) -> None:
         exchange.open_stream()
         exchange.event(piece("Hel"))
-        await nothing_but(exchange, COMMENT)
+        await exchange.gone.wait()
 
     async def test(provider: ChatProvider, up: Upstream) -> None:
         with pytest.raises(ProviderTimeout, match="nothing more"):

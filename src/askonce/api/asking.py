@@ -110,7 +110,7 @@ class AskDoor:
             return reply
         except AskonceError as error:
             self._note(error)
-            if isinstance(admitted.outcome, Joined) and admitted.outcome.attempts:
+            if isinstance(admitted.outcome, Joined) and admitted.outcome.attempts_begun:
                 headers.append((ROUTE, route_header(admitted.outcome.candidate, admitted.outcome.attempts_begun)))
             return error_reply(error, self._codec.error(error, request.id), headers)
 

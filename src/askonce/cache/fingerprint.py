@@ -28,6 +28,7 @@ FORMAT = 1
 
 # Where vendors are told how fast, and how dear, an answer is to be: it is the same answer.
 TIER = ("service_tier",)
+DEFAULT_TIER = Raw(b'"auto"')  # OpenAI's and Anthropic's: the same as nothing
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -106,7 +107,8 @@ def fingerprints(call: Call, candidates: Sequence[Candidate], shapes: Mapping[st
     for who in sorted(names):
         flight.update(who)
     for aside in call.asides:
-        if aside.at == TIER:  # nobody is to wait as long as another is willing to, nor to pay for another's hurry
+        # Nobody is to wait as long as another is willing to, nor to pay for another's hurry.
+        if aside.at == TIER and aside.json != DEFAULT_TIER:
             flight.update(aside.json)
     flight.update(b"flight")
     return Fingerprints(tuple(entries), flight.digest())

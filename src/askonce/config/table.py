@@ -232,7 +232,7 @@ SETTINGS: tuple[Setting, ...] = (
         "idle_timeout",
         "deadlines.idle_s",
         0.05,
-        "How long a provider may pause within an answer; in a stream between events.",
+        "How long a provider may be silent within an answer that has begun.",
     ),
     _span("total_timeout", "deadlines.total_s", 0.05, "How long one provider call may take."),
     Setting(

@@ -20,7 +20,7 @@ from askonce.domain.ports import Flights, Observer, Promise
 from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
 from askonce.gate.plan import Plan, Visit
-from askonce.gate.relay import REFUSALS, STOPPING, Aloft, Relay
+from askonce.gate.relay import MAX_REFUSED, REFUSALS, STOPPING, Aloft, Relay
 from askonce.gate.settle import Settlement
 from askonce.routing.route import Tried
 
@@ -45,7 +45,7 @@ class Joined:
     """Hold a request's part in a flight. Leave it, whatever happens.
 
     Where the vendor refused the question of whoever made the flight leave, and that one had sent other asides, the
-    request asks once more, in a flight of its own: another caller's metadata must not fail it. Likewise where whoever
+    request asks again, with whoever else is left: another caller's metadata must not fail it. Likewise where whoever
     was to pay has no budget left.
     """
 
@@ -54,7 +54,7 @@ class Joined:
         self._seat = seat
         self._plan = plan
         self._answering = answering
-        self._asked_again = False
+        self._asked_again = 0
 
     @property
     def plan(self) -> Plan:
@@ -136,8 +136,8 @@ class Joined:
             # Whoever was to pay could not: somebody else may. Each time one fewer is left to be refused.
             mine = self._aloft.plan.accounts == self._plan.accounts
         else:
-            mine = self._asked_again or self._aloft.plan.ask.call.asides == self._plan.ask.call.asides
-            self._asked_again = True
+            mine = self._aloft.plan.ask.call.asides == self._plan.ask.call.asides or self._asked_again >= MAX_REFUSED
+            self._asked_again += 1
         if mine:
             raise refusal
         self._seat.leave()

@@ -1,6 +1,7 @@
 """Ask providers. The only place that names one of the candidates as the one that is paid."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from askonce.domain.ports import Meter, PriceSource, Provider
 from askonce.domain.usage import Usage
 from askonce.gate.plan import Plan
 from askonce.gate.rooms import Rooms
-from askonce.routing.attempts import Attempts
+from askonce.routing.attempts import Attempts, is_last_word
 from askonce.routing.health import Health, Target
 from askonce.routing.stickiness import beginning, by_rendezvous
 
@@ -127,7 +128,7 @@ class Journey:
         self._rooms = rooms
         self._end = end
         self._pause_s = 0.0
-        self._failures: list[AskonceError] = []
+        self._failures: list[tuple[Target, AskonceError]] = []
 
     @property
     def left_s(self) -> float:
@@ -159,7 +160,7 @@ class Journey:
 
     def goes_on(self, target: Target, error: AskonceError) -> bool:
         """Take a failed attempt in; say whether there is another one to make before the deadline."""
-        self._failures.append(error)
+        self._failures.append((target, error))
         pause_s = self._attempts.after(target, error)
         if pause_s is None or pause_s >= self.left_s:
             return False
@@ -169,15 +170,28 @@ class Journey:
     def verdict(self) -> AskonceError:
         """Return what to tell the caller when nobody answered.
 
-        The first failure that may pass, with the earliest `Retry-After` of those that may; else why somebody was
-        left alone, which will pass as well; else the first failure, that of whoever was to answer. What a stand-in
-        cannot do, or was misconfigured for, must not make a passing trouble look like a lasting one.
+        The first failure that passes; else why somebody was left alone, which will pass as well; else the first
+        failure. What a stand-in cannot do, or was misconfigured for, must not make a passing trouble look like a
+        lasting one. The last word about the question (a request that is rejected, a content that is refused) yields
+        only to those who were to be asked before whoever said it.
         """
-        passing = [failure for failure in self._failures if failure.retryable]
-        if not passing:
-            refusal = self._attempts.refusal()
-            return refusal or (self._failures[0] if self._failures else ProviderUnavailable(NOBODY, retry_after_s=1))
-        first, waits = passing[0], [one.retry_after_s for one in passing if one.retry_after_s is not None]
-        if first.retry_after_s is not None:
-            first.retry_after_s = min(waits)
+        if not self._failures:
+            return self._attempts.refusal() or ProviderUnavailable(NOBODY, retry_after_s=1)
+        target, last = self._failures[-1]
+        final = is_last_word(last)
+        passing = [
+            failure
+            for one, failure in self._failures
+            if failure.retryable and not (final and one.candidate == target.candidate)
+        ]
+        if passing:
+            return _soonest(passing)
+        return self._attempts.refusal() or (last if final else self._failures[0][1])
+
+
+def _soonest(passing: Sequence[AskonceError]) -> AskonceError:
+    """Return the first, unless it names a time and another an earlier one."""
+    first = passing[0]
+    if first.retry_after_s is None:
         return first
+    return min(passing, key=lambda failure: math.inf if failure.retry_after_s is None else failure.retry_after_s)

@@ -53,6 +53,9 @@ MAX_PROMISES = 1024
 # Endings that may come of what a caller sent besides the question (its metadata, its marks for the prompt cache), or of
 # its budget.
 REFUSALS = (Invalid, ProviderRejected, OverBudget)
+# How often a request asks again because others' asides may be to blame. Each time one caller fewer is left who is
+# refused for its own. A question that is bad itself, asked with as many different asides, is refused so often, unpaid.
+MAX_REFUSED = 8
 
 ABANDONED = "Everyone who waited for this answer has left."
 STOPPING = "This process is shutting down. Ask again."
@@ -82,7 +85,7 @@ class Aloft(Struct, eq=False):
     named: set[Promise] = set()
     replayed: Promise | None = None  # whose answer it landed with, where that was told before
     hold: Hold | None = None  # what is reserved for it
-    refused: bool = False  # another process was refused, perhaps for what its caller had sent besides the question
+    refused: int = 0  # how often another process was, perhaps for what its caller had sent besides the question
 
     def promise(self, plan: Plan) -> bool:
         """Promise the answer to the retries of one more request; False where too many were promised it.
@@ -153,10 +156,10 @@ class Relay:
                 lost += 1
             except REFUSALS as refusal:
                 # The caller elsewhere is to blame, perhaps, and not ours: what it sent besides the question, or its
-                # budget. Of the former there is one try; each of the latter leaves one caller fewer to be refused.
-                if aloft.refused or aloft.flight.begun:
+                # budget. Each time there is one caller fewer who is refused for its own.
+                if aloft.refused >= MAX_REFUSED or aloft.flight.begun:
                     raise
-                aloft.refused = not isinstance(refusal, OverBudget)
+                aloft.refused += not isinstance(refusal, OverBudget)
             except StoreUnavailable:
                 aloft.flight.restart()
                 aloft.lease = None
@@ -286,7 +289,7 @@ class Relay:
 
     async def _attempt(self, aloft: Aloft, target: Target, deadline_s: float) -> Answer:
         """Ask one provider; an ending that is not an answer is booked here."""
-        aloft.asked, aloft.told = target.candidate, None
+        before, aloft.asked, aloft.told = aloft.asked, target.candidate, None
         watch = _Watch()
         code, asked = FlightLost.code, True  # of a call that was hung up
         try:
@@ -297,6 +300,8 @@ class Relay:
         except AskonceError as error:
             code = error.code
             asked = not (isinstance(error, Invalid) and was_unsent(error))
+            if not asked:
+                aloft.asked = before
             if not was_unsent(error):
                 await unbroken(self._book_broken(aloft, "failed", error, watch.ms()))
             raise

@@ -71,19 +71,16 @@ class Reply:
         self._connection = connection
         self._deadline = deadline
         self._first_until = first_until
-        self._until: float | None = None  # in a stream of events: the loop's time at which the next one is late
+        self._until: float | None = None  # before a stream's first event: the loop's time at which that is late
         self._size = 0
 
     def begins_with_an_event(self) -> None:
-        """Count the time for the answer's begin on until `heard`: a head, comments and pings answer nothing yet.
-
-        From then on the gap is one between events, whatever else comes.
-        """
+        """Count the time for the answer's begin on until `heard`: a head, comments and pings answer nothing yet."""
         self._until = self._first_until
 
     def heard(self) -> None:
-        """Take note that an event came: the next one has the time of a gap."""
-        self._until = self._deadline.until(self._deadline.limits.idle_s)
+        """Take note that the answer began: from now on whatever comes, be it a comment, is a sign of life."""
+        self._until = None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the body piece by piece, none held back. Raises `ProviderFailed`, `ProviderTimeout`."""

@@ -37,10 +37,16 @@ MAX_PAUSE_S = 4.0
 _ELSEWHERE = (ProviderDenied, UnknownModel, ModelUnavailable, Invalid, ContextExceeded)
 
 
+def is_last_word(error: AskonceError) -> bool:
+    """Say whether a failure is about the question, so that nobody else is asked."""
+    return not (error.retryable or isinstance(error, _ELSEWHERE))
+
+
 class Attempts:
     """Choose whom to ask next. `dice` returns uniform numbers from 0 to 1."""
 
     def __init__(self, targets: Sequence[Target], health: Health, dice: Callable[[], float]) -> None:
+        self._all = list(targets)
         self._left = list(targets)
         self._unasked = list(targets)
         self._no_room = False
@@ -72,15 +78,15 @@ class Attempts:
     def after(self, target: Target, error: AskonceError) -> float | None:
         """Take a failed attempt in. Return the pause (seconds) before whoever is next, None if that was the end."""
         pause_s = 0.0
-        if isinstance(error, ProviderBusy | ProviderDenied):
+        if is_last_word(error):
+            self._end_with(target)
+        elif isinstance(error, ProviderBusy | ProviderDenied):
             self._left.remove(target)
         elif type(error) is ProviderFailed and not error.retry_after_s and self._may_repeat(target.candidate):
             # The same endpoint first: a connection that broke is more often an accident than an outage.
             pause_s = min(PAUSE_S * 2.0 ** (self._made - 1), MAX_PAUSE_S) * (0.5 + self._dice() / 2)
         else:
             self._drop(target.candidate)
-        if not (error.retryable or isinstance(error, _ELSEWHERE)):
-            self._left.clear()
         following = self.next()
         if following is None:
             return None
@@ -106,3 +112,10 @@ class Attempts:
 
     def _drop(self, candidate: Candidate) -> None:
         self._left = [target for target in self._left if target.candidate != candidate]
+        self._unasked = [target for target in self._unasked if target.candidate != candidate]
+
+    def _end_with(self, target: Target) -> None:
+        """Ask nobody any more. Who was to be asked before, and was left alone, may still answer another time."""
+        before = self._all[: self._all.index(target)]
+        self._unasked = [one for one in self._unasked if one in before and one.candidate != target.candidate]
+        self._left.clear()

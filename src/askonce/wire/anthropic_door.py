@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from askonce.domain.answer import Answer, Delta, Entry, FinishReason, Piece, ThinkingDelta, ToolDelta
 from askonce.domain.call import Ask, CacheWish
@@ -352,6 +353,6 @@ def _start(facts: Facts, model: str, usage: Usage) -> bytes:
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": _usage(usage) | {"output_tokens": 0},
+        "usage": _usage(replace(usage, completion_tokens=0, reasoning_tokens=0)),
     }
     return _event("message_start", message=message)
