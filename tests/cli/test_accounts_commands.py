@@ -7,13 +7,14 @@ import pytest
 from tests.cli.officeworld import Desk
 from tests.ledger.postgres import Postgres, postgres
 
+from askonce.config.sealing import Sealer
 from askonce.config.secret import KEY_HASHES, PROVIDER_KEYS, find_secret
 from askonce.domain.clock import SystemClock
 from askonce.domain.credentials import is_sound, key_digest
 from askonce.domain.identity import Standing
 from askonce.ledger.engine import open_engine
 from askonce.ledger.key_feed import SqlFeed, refresh
-from askonce.ledger.vault import Sealer, SqlProviderKeys
+from askonce.ledger.vault import SqlProviderKeys
 from askonce.state.memory_identity import MemoryDirectory
 
 __all__ = ["postgres"]

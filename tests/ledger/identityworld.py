@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.ledger.ledgerworld import DAY, Place
 from tests.state.statefakes import HandClock
 
+from askonce.config.sealing import Sealer
 from askonce.domain.accounts import Feed, Keys, LoginLinks, ProviderKeys, Tenants, Users
 from askonce.domain.credentials import key_digest
 from askonce.domain.identity import Standing
@@ -18,7 +19,7 @@ from askonce.ledger.keys import SqlKeys
 from askonce.ledger.schema import metadata, qualified
 from askonce.ledger.tenants import SqlTenants
 from askonce.ledger.users import SqlLoginLinks, SqlUsers
-from askonce.ledger.vault import Sealer, SqlProviderKeys
+from askonce.ledger.vault import SqlProviderKeys
 from askonce.state.memory_identity import MemoryDirectory
 
 __all__ = ["DAY", "FORMER", "PEPPER", "TABLES", "Stage", "World", "stage"]

@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.ledger.identityworld import FORMER, PEPPER, Stage, World
 
+from askonce.config.sealing import Sealer
 from askonce.domain.accounts import SecretChanged
 from askonce.domain.credentials import fingerprint
 from askonce.domain.errors import Invalid, NotFound
 from askonce.ledger import vault as vault_module
-from askonce.ledger.vault import Sealer, SqlProviderKeys, hint
+from askonce.ledger.vault import SqlProviderKeys, hint
 
 SECRET = "sk-proj-0123456789abcdefghijklmnop"
 OTHER = "sk-proj-zyxwvutsrqponmlkjihgfedcba"

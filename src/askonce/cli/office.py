@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from askonce.cli.exits import CommandFailed, Misused, Refused, Unreachable
 from askonce.cli.settings import ConfigOption, SetOption, load_settings, overrides
 from askonce.config import secret as secrets
+from askonce.config.sealing import Sealer as Vault
 from askonce.config.settings import Config
 from askonce.domain.clock import Clock, SystemClock
 from askonce.domain.errors import AskonceError, ConfigError, Invalid, NotFound
@@ -35,7 +36,6 @@ from askonce.ledger.migrate import migrate, scripts, step_of
 from askonce.ledger.reports import SqlReports
 from askonce.ledger.tenants import SqlTenants
 from askonce.ledger.users import SqlLoginLinks, SqlUsers
-from askonce.ledger.vault import Sealer as Vault
 from askonce.ledger.vault import SqlProviderKeys
 from askonce.state.memory_identity import MemoryDirectory
 from askonce.supervisor.folder import DataFolder

@@ -1,72 +1,28 @@
 """Providers' keys, encrypted: who has the database has none of them without ASKONCE_SECRET.
 
-AES-256-GCM with a key of its own purpose, a fresh nonce for each sealing (random, 96 bits: fit for 2³² sealings), and
-the provider and the row's id as associated data, so that a sealed key opens in its own place only. Beside each stands
-the fingerprint of the key that sealed it: a secret that changed is told by name, and former secrets still open.
+Each is sealed (`config.sealing`) for its provider and the row's id, so that it opens in its own place only.
 """
 
-import os
-from collections.abc import Sequence
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from askonce.domain.accounts import ProviderKey, Revealed, SecretChanged
+from askonce.config.sealing import Sealed, Sealer
+from askonce.domain.accounts import ProviderKey, Revealed
 from askonce.domain.clock import Clock
-from askonce.domain.credentials import fingerprint, mint_id
+from askonce.domain.credentials import mint_id
 from askonce.domain.errors import Detail, Invalid
 from askonce.ledger.engine import reading, writing
 from askonce.ledger.identity_tables import PROVIDER_KEYS, missing, next_number, provider_keys, read_number
 from askonce.ledger.wishes import refuse, wrong_name
 
-NONCE_BYTES = 12
 SECRET_LETTERS = (8, 4096)  # shorter ones are slips; longer ones fit no header
 KEYS_MAX = 500  # of all providers; each costs a little whenever they are read
 HINT_LETTERS = 4  # of each end, of keys that are long enough to spare them
 HINT_FROM = 24
 
 
-class Sealed(Struct, frozen=True):
-    """Hold what is stored of a secret. `seal` is the fingerprint of the key that sealed it."""
-
-    seal: str
-    nonce: bytes
-    text: bytes
-
-
 DESTROYED = Sealed("", b"", b"")
-
-
-class Sealer:
-    """Seal and open. `secret_keys` are of 32 bytes, that in force first, then the former."""
-
-    def __init__(self, secret_keys: Sequence[bytes]) -> None:
-        self._ciphers = {fingerprint(key): AESGCM(key) for key in reversed(secret_keys)}
-        self.seal_id = fingerprint(secret_keys[0])
-
-    def seal(self, secret: str, place: str) -> Sealed:
-        """Encrypt a secret for one place."""
-        nonce = os.urandom(NONCE_BYTES)
-        return Sealed(self.seal_id, nonce, self._ciphers[self.seal_id].encrypt(nonce, secret.encode(), place.encode()))
-
-    def open(self, sealed: Sealed, place: str) -> str:
-        """Decrypt. Raises `SecretChanged` for another secret's, and where anything of it was altered."""
-        cipher = self._ciphers.get(sealed.seal)
-        if cipher is None:
-            raise SecretChanged(
-                f"ASKONCE_SECRET: {place} was sealed with another secret ({sealed.seal}; in force is {self.seal_id}). "
-                "Add the former secret behind the new one, separated by a comma, or enter the key anew."
-            )
-        try:
-            return cipher.decrypt(sealed.nonce, sealed.text, place.encode()).decode()
-        except InvalidTag:
-            raise SecretChanged(
-                f"{place} was altered in the database: it does not open although its secret is known. Enter it anew."
-            ) from None
 
 
 class SqlProviderKeys:

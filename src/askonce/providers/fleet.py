@@ -89,6 +89,12 @@ class Fleet:
         self._made_of: tuple[object, ...] = ()
         self._roster = wishes
 
+    def refit(self, berths: Sequence[Berth]) -> None:
+        """Put others in the places of all that are known; what was learnt of them stays."""
+        self._berths = tuple(berths)
+        self._by_name = {berth.vendor.name: berth for berth in self._berths}
+        self._made_of = ()
+
     def roster(self) -> Roster:
         """Return what routing may look at, as of now; the very same while nothing changed."""
         made_of = (self._prices.book, dict(self._discovered), self._local().model)

@@ -28,6 +28,7 @@ from askonce.state.lmdb_flights import LmdbFlights
 from askonce.state.lmdb_outbox import LmdbOutbox
 from askonce.state.lmdb_promises import LmdbPromises
 from askonce.state.lmdb_sessions import LmdbSessions
+from askonce.state.vendor_keys import LmdbVendorKeys
 
 # Half for windows of some 150,000 identities at once, or a few long flights; a quarter for the outbox (its own bound);
 # a quarter for keys (20,000 take 6 MiB), logins and budgets. Disk space is taken at once, memory only for what is used.
@@ -60,6 +61,7 @@ class LmdbState:
     books: LmdbBooks
     outbox: LmdbOutbox
     anchors: LmdbAnchors
+    vendor_keys: LmdbVendorKeys
     directory: LmdbDirectory
     sessions: LmdbSessions
     budgets: LmdbBudgets
@@ -109,6 +111,7 @@ class LmdbState:
         self.windows = LmdbWindows(self._desk, self._clock)
         self.outbox = LmdbOutbox(self._desk)
         self.anchors = LmdbAnchors(self._desk)
+        self.vendor_keys = LmdbVendorKeys(self._desk)
         self.directory = LmdbDirectory(self._desk)
         self.sessions = LmdbSessions(self._desk)
         self.budgets = LmdbBudgets(self._desk, self._clock, self._owner, self.outbox.append_in)

@@ -116,6 +116,13 @@ def fleet_of(
     health: Health,
     clock: SystemClock,
 ) -> Fleet:
+    """Make the fleet of all that are known, configured or not."""
+    path = status_path(config.data_dir)
+    return Fleet(berths_of(config, providers), prices, _wishes(config), lambda: _local_word(path), health, clock)
+
+
+def berths_of(config: Config, providers: Mapping[str, tuple[Provider, ...]]) -> list[Berth]:
+    """Return a place for each that is known, with whoever asks there."""
     told = {settings.name: settings for settings in config.providers}
     rows = [*catalog.VENDORS, *(_row(s) for s in config.providers if catalog.vendor_named(s.name) is None)]
     # The owner's own providers come before the embedded model, which is asked when there is nobody else.
@@ -137,8 +144,7 @@ def fleet_of(
                 windows=settings.context_windows,
             )
         berths.append(berth)
-    path = status_path(config.data_dir)
-    return Fleet(berths, prices, _wishes(config), lambda: _local_word(path), health, clock)
+    return berths
 
 
 def _local_name(config: Config) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import Clerk
 from askonce.api.app import App, LimitRule, Services
@@ -29,6 +31,7 @@ from askonce.cache.policy import Policy, Unsaid
 from askonce.config.paths import prices_path, status_path, worker_path
 from askonce.config.secret import KEY_HASHES, LOGINS, Secret, find_secret
 from askonce.config.settings import Config, RateLimit
+from askonce.domain.accounts import SecretChanged
 from askonce.domain.admittance import read_rule
 from askonce.domain.call import Ask, Call, Candidate
 from askonce.domain.clock import SystemClock
@@ -66,6 +69,7 @@ from askonce.state.fallback import Fallback
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory import MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
+from askonce.state.vendor_keys import NEVER
 from askonce.telemetry import logs
 from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
@@ -74,7 +78,7 @@ from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
 from askonce.wiring.administration import Administration, LateProvider, Premises
-from askonce.wiring.fleet import fleet_of, places_of, providers_of, shapes_of
+from askonce.wiring.fleet import berths_of, fleet_of, places_of, providers_of, shapes_of
 
 _log = logs.get("askonce.config")
 
@@ -113,6 +117,7 @@ class Gateway:
         self._secret = find_secret(config.secret, Path(config.data_dir))
         self._logins = self._log_in()
         self._admission = self._admit()
+        self._keys_stamp = NEVER
         self._knows_keys = config.require_keys
         self._admission.note_keys(config.require_keys)
         self._trail = Trail(self._state.outbox, self._state.outbox, self._clock)
@@ -130,6 +135,7 @@ class Gateway:
         self._state.budgets.release_slot(self._slot)
         await self._answering.start()
         self._note_keys()
+        self._take_vendor_keys()
         patience = round(KEYS_WAIT_S / KEYS_LOOK_S)
         while patience and not self._knows_keys:
             patience -= 1
@@ -157,6 +163,7 @@ class Gateway:
         """Do what is due every second."""
         self._state.beat()
         self._note_keys()
+        self._take_vendor_keys()
         self._slow_bodies.sweep()
         self._own_windows.sweep()
         self._prices.refresh()
@@ -169,6 +176,26 @@ class Gateway:
             self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(self._beats))
             self._upkeep.add_done_callback(self._report)
         self._beats += 1
+
+    def _take_vendor_keys(self) -> None:
+        """Use the keys of providers that the database has now. What cannot be opened changes nothing."""
+        with contextlib.suppress(StoreUnavailable):  # /ready says why
+            if self._state.vendor_keys.stamp() == self._keys_stamp:
+                return
+            self._keys_stamp, packed = self._state.vendor_keys.read()
+            # Imported by who has such keys only: cryptography takes 60 ms.
+            from askonce.wiring.vendor_keys import opened, with_keys  # noqa: PLC0415
+
+            try:
+                config = with_keys(self._config, opened(packed, self._secret))
+            except (SecretChanged, msgspec.DecodeError) as error:
+                _log.error(f"the providers' keys in shared state cannot be used: {error}")
+                return
+            made = providers_of(config, self._http)
+            self._providers.clear()  # in place: everybody who asks has this very table
+            self._providers.update(made)
+            self._fleet.refit(berths_of(config, self._providers))
+            self._router.replace(self._fleet.roster())
 
     def _remark_on_names(self) -> None:
         """Say once, as soon as all lists of models are there, which names of the settings nobody would answer to."""

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from askonce.api.admin.office import AuditEntry, AuditQuestion, ChainVerdict, Finding, Office
 from askonce.config import secret as secrets
+from askonce.config.sealing import Sealer
 from askonce.domain.accounts import Listing
 from askonce.domain.clock import Clock
 from askonce.domain.ledger import Anchor, Anchors, LedgerUnavailable
@@ -22,7 +23,7 @@ from askonce.ledger.reports import SqlReports
 from askonce.ledger.schema import SCHEMA
 from askonce.ledger.tenants import SqlTenants
 from askonce.ledger.users import SqlLoginLinks, SqlUsers
-from askonce.ledger.vault import Sealer, SqlProviderKeys
+from askonce.ledger.vault import SqlProviderKeys
 from askonce.wiring.administration import Premises
 
 # Of one gateway. Reports are read side by side with what is changed; more would take them from the other processes.

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from askonce.config.paths import worker_path
 from askonce.config.secret import AUDIT_CHAIN, KEY_HASHES, WEBHOOKS, find_secret
 from askonce.config.settings import Config
+from askonce.domain.accounts import SecretChanged
 from askonce.domain.clock import SystemClock
 from askonce.domain.errors import AskonceError, ConfigError, StoreUnavailable
 from askonce.domain.ledger import AuditRow, Batch, LedgerUnavailable
@@ -27,18 +28,21 @@ from askonce.ledger.audit import ANCHOR_EVERY_S, Sealer, Watch, check_chain
 from askonce.ledger.drain import Drain
 from askonce.ledger.engine import Bounds, open_engine, reading
 from askonce.ledger.herald import Herald
-from askonce.ledger.key_feed import SqlFeed, follow
+from askonce.ledger.key_feed import FOLLOW_S, SqlFeed, follow
 from askonce.ledger.keys import SqlKeys
 from askonce.ledger.migrate import migrate
 from askonce.ledger.retention import Ages
 from askonce.ledger.retention import sweep as sweep_old
 from askonce.ledger.spool import Spool
 from askonce.ledger.users import SqlLoginLinks
+from askonce.ledger.vault import SqlProviderKeys
 from askonce.ledger.worker_status import WRITE_EVERY_S, WorkerStatus, write
 from askonce.ledger.writer import SqlLedger
 from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
 from askonce.state.lmdb_state import LmdbState
+from askonce.state.vendor_keys import NEVER
+from askonce.wiring.vendor_keys import pack, sealer_of
 
 MINUTE_MS = 60_000
 ROLL_S = 5.0  # so long counters of a finished minute wait at most
@@ -69,6 +73,8 @@ class Worker:
         self._prepared = asyncio.Event()
         self._refusal = "The database has not been reached yet."
         secret = find_secret(config.secret, folder)
+        self._sealer = sealer_of(secret)
+        self._handed_over = -1  # the version of the providers' keys that gateways have
         self._peppers, self._seals = secret.subkeys(KEY_HASHES), secret.subkeys(AUDIT_CHAIN)
         self._engine = open_engine(config.database_url, folder, Bounds(CONNECTIONS, name="askonce worker"))
         self._state = LmdbState(folder, config.cache_size_bytes, self._clock, f"worker:{incarnation}")
@@ -113,6 +119,7 @@ class Worker:
         return (
             self._prepare(),
             self._follow(),
+            self._every(FOLLOW_S, self._hand_over_keys),
             self._every(ROLL_S, self._roll),
             self._every(ANCHOR_EVERY_S, self._look_at_the_audit),
             self._every(SWEEP_S, self._sweep, first_s=FIRST_SWEEP_S),
@@ -174,6 +181,25 @@ class Worker:
     async def _follow(self) -> None:
         await self._prepared.wait()
         await follow(SqlFeed(self._engine, self._clock), self._state.directory)
+
+    async def _hand_over_keys(self) -> None:
+        """Put the providers' keys into shared state, sealed, whenever they changed; and once at every start.
+
+        Keys that another secret sealed stay as they are there, and gateways go on with what they have.
+        """
+        await self._prepared.wait()
+        vault = SqlProviderKeys(self._engine, self._sealer, self._clock)
+        version = await vault.version()
+        if version == self._handed_over:
+            return
+        try:
+            keys = await vault.reveal()
+        except SecretChanged as error:
+            _log.error("the providers' keys cannot be opened: %s", error)
+        else:
+            if keys or self._state.vendor_keys.stamp() != NEVER:
+                self._state.vendor_keys.put(pack(keys, self._sealer))
+        self._handed_over = version
 
     async def _roll(self) -> None:
         await self._state.outbox.roll(self._clock.wall_ms() // MINUTE_MS)
