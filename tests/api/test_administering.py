@@ -10,7 +10,7 @@ from tests.api.adminworld import SECRET, AdminWorld
 from tests.ledger.ledgerworld import Place
 
 from askonce.config.secret import AUDIT_CHAIN
-from askonce.domain.ledger import CallRow, Origin
+from askonce.domain.ledger import CallRow, Origin, TextRow
 from askonce.ledger.audit import Sealer
 from askonce.ledger.audit_export import verify_export
 from askonce.ledger.engine import open_engine, writing
@@ -135,6 +135,28 @@ def test_a_providers_key_is_never_shown_again(world: AdminWorld) -> None:
         for told in (made.body, listed.body, *(bytes(row.details) for row in rows)):
             assert secret.encode() not in told
             assert secret[::-1].encode() not in told
+
+    world.tell(story)
+
+
+def test_texts_are_told_to_administrators_of_their_tenant_and_that_is_noted(world: AdminWorld) -> None:
+    async def story(caller: Any) -> None:
+        at_ms = world.clock.wall_ms()
+        for tenant, request_id in (("acme", "mine/1"), ("beta", "theirs")):
+            origin = Origin(tenant, "k", "", "generate", request_id)
+            await world.state.outbox.append(TextRow(at_ms, origin, "fake", "m", '{"messages":[]}', '["hi"]'))
+        await drained(world)
+        path = "/admin/requests/mine/1"
+        told = (await caller.ask("acme/admin", "GET", path)).json
+        assert told["requestId"] == "mine/1"
+        assert [(text["question"], text["answer"]) for text in told["texts"]] == [('{"messages":[]}', '["hi"]')]
+        assert (await caller.ask("acme/report", "GET", path)).status == 403
+        assert (await caller.ask("acme/admin", "GET", "/admin/requests/theirs")).status == 404
+        assert (await caller.ask("acme/root", "GET", "/admin/requests/theirs")).status == 200
+        assert (await caller.ask("acme/admin", "GET", "/admin/requests/unknown")).status == 404
+        rows = [row for row in await world.audited() if row.action == "texts.read"]
+        assert [row.subject for row in rows] == ["request:mine/1", "request:theirs"]
+        assert all(b"hi" not in bytes(row.details) for row in rows)
 
     world.tell(story)
 

@@ -165,7 +165,7 @@ class Worker:
             if word:
                 told = Raw(b'{"expiresMs":%d}' % expires_ms)
                 at_ms, subject = self._clock.wall_ms(), "first administrator"
-                row = AuditRow(at_ms, "system", "user.link_issued", subject, severity="warning", details=told)
+                row = AuditRow(at_ms, "system", "link.issued", subject, severity="warning", details=told)
                 await self._state.outbox.append(row)
                 self._greet(word)
         except (LedgerUnavailable, StoreUnavailable) as error:

@@ -33,6 +33,16 @@ REPORT_DOORS: tuple[Door, ...] = (
     ),
     Door(
         "GET",
+        "/admin/requests/{key}",
+        "request_texts",
+        "Tell what a request asked and was answered, where that is kept; noted in the audit.",
+        "admin",
+        reply=usage.TextList,
+        errors=_LISTS,
+        deep=True,
+    ),
+    Door(
+        "GET",
         "/admin/budgets",
         "admin_budgets",
         "Tell how the budgets of a key, a user or a tenant stand.",

@@ -13,7 +13,7 @@ from askonce.api.admin.office import Clerk
 from askonce.api.bodies import Body
 from askonce.api.errands import Errand, Handler
 from askonce.api.replies import NO_STORE, Reply
-from askonce.domain.errors import Detail, Invalid
+from askonce.domain.errors import Detail, Invalid, NotFound
 from askonce.domain.money import dollars
 from askonce.domain.reports import (
     KINDS,
@@ -107,6 +107,7 @@ class Sums(Body, frozen=True):
     reasoning_tokens: int
     saved_tokens: int
     estimated: int
+    unpriced: int
     latency_ms: int
     first_token_ms: int
 
@@ -161,6 +162,8 @@ class RequestLine(Body, frozen=True):
     latency_ms: int
     first_token_ms: int
     error_code: str
+    priced: bool
+    cache_write_1h_tokens: int
 
 
 class RequestList(Body, frozen=True):
@@ -168,6 +171,24 @@ class RequestList(Body, frozen=True):
 
     requests: tuple[RequestLine, ...]
     next: str | None
+
+
+class TextLine(Body, frozen=True):
+    """Hold what one paid call asked and was answered, as JSON; `cut` where that ends in the middle."""
+
+    at: int
+    provider: str
+    model: str
+    question: str
+    answer: str
+    cut: bool
+
+
+class TextList(Body, frozen=True):
+    """Hold what a request's paid calls asked and were answered, oldest first."""
+
+    request_id: str
+    texts: tuple[TextLine, ...]
 
 
 def report_handlers(clerk: Clerk) -> dict[str, Handler]:
@@ -195,7 +216,22 @@ def report_handlers(clerk: Clerk) -> dict[str, Handler]:
         page = await (await clerk.offices.open()).reports.requests(question)
         return RequestList(tuple(map(request_line, page.items)), page.after or None)
 
-    return {"usage": usage, "requests": requests}
+    async def texts(errand: Errand) -> Struct:
+        tenant = visible_tenant(errand.caller.scopes, errand.caller.tenant, "")
+        found = await (await clerk.offices.open()).reports.texts(errand.key, tenant or None)
+        if not found:
+            raise NotFound(NO_TEXTS)
+        await clerk.note(errand, "texts.read", f"request:{errand.key}", count=len(found))
+        lines = tuple(TextLine(one.at_ms, one.provider, one.model, one.question, one.answer, one.cut) for one in found)
+        return TextList(errand.key, lines)
+
+    return {"usage": usage, "requests": requests, "request_texts": texts}
+
+
+NO_TEXTS = (
+    "No texts are kept of a request of that id. They are of paid calls only, while ASKONCE_LOG_TEXTS is on, and for as "
+    "long as ASKONCE_KEEP_TEXTS says."
+)
 
 
 def usage_view(report: UsageReport, by: tuple[Group, ...]) -> UsageView:

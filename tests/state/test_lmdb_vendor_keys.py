@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tests.state.test_lmdb_state import HandClock, opened
+from tests.state.statefakes import HandClock
+from tests.state.test_lmdb_state import opened
 
 from askonce.state.vendor_keys import NEVER
 
