@@ -122,11 +122,11 @@ def test_a_vendor_that_had_no_key_can_be_asked_once_it_has_one(tmp_path: Path) -
 
     async def story() -> None:
         gateway = Gateway(Config(data_dir=str(tmp_path), local_model="off", secret=SECRET), 0, 1)
-        assert [member.name for member in gateway._router.roster.configured] == []
+        assert [member.name for member in gateway._works.router.roster.configured] == []
         packed = pack(revealed(("openai", "sk-first")), sealer_of(find_secret(SECRET, tmp_path)))
         gateway._state.vendor_keys.put(packed)
         gateway.beat()
-        assert [member.name for member in gateway._router.roster.configured] == ["openai"]
+        assert [member.name for member in gateway._works.router.roster.configured] == ["openai"]
         await gateway.stop()
 
     asyncio.run(story())

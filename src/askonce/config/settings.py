@@ -114,6 +114,13 @@ class Config(Struct, frozen=True):
     secret: str = ""  # what all other secrets are derived from; several, separated by commas
     database_url: str = ""  # "": a file in the data folder
     ledger_worker: bool = True  # does the supervisor run the worker?
+    workflows: bool = True  # are workflows and jobs taken, and done by the worker?
+    queue_concurrency: int = 8  # executions at once, per queue and worker
+    queue_limit: RateLimit | None = RateLimit(100, 60)  # executions begun, per queue
+    execution_timeout_s: int = 3600
+    keep_done_s: int = 24 * 3600
+    keep_failed_s: int = 48 * 3600
+    webhook_hosts: tuple[str, ...] = ()  # that jobs may name; "*": all
     keep_calls_days: int = 400  # 0: for ever
     keep_samples_days: int = 30
     keep_texts_days: int = 7
@@ -149,3 +156,8 @@ class Config(Struct, frozen=True):
     log_texts: bool = False  # prompts and answers of paid calls
     log_level: str = "info"
     log_format: str = "auto"  # auto | json | console
+
+    @property
+    def shares_flights(self) -> bool:
+        """Say whether several processes ask providers, so that they must know of each other's calls in the air."""
+        return self.workers > 1 or self.workflows

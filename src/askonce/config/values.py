@@ -228,6 +228,7 @@ def networks(raw: Raw) -> tuple[str, ...]:
         raise ValueError("addresses or networks, such as 10.0.0.0/8,192.168.1.7") from None
 
 
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\]")
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -236,6 +237,14 @@ def origins(raw: Raw) -> tuple[str, ...]:
     found = tuple(part if part == "*" else part.lower().removesuffix("/") for part in listed(raw))
     if any(part != "*" and _ORIGIN.fullmatch(part) is None for part in found):
         raise ValueError("origins such as https://app.example.org or http://localhost:5173, or *")
+    return found
+
+
+def hosts(raw: Raw) -> tuple[str, ...]:
+    """Take names of hosts, without scheme, port or path, or `*`."""
+    found = tuple(part.lower() for part in listed(raw))
+    if any(part != "*" and _HOST.fullmatch(part) is None for part in found):
+        raise ValueError("names of hosts such as hooks.example.org, or *")
     return found
 
 

@@ -2,13 +2,9 @@
 
 import asyncio
 import contextlib
-import os
-import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import Clerk
@@ -27,49 +23,27 @@ from askonce.api.sessions import SessionDoors
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.trail import Trail
 from askonce.api.voices import voice_of
-from askonce.cache.policy import Policy, Unsaid
-from askonce.config.paths import prices_path, status_path, worker_path
+from askonce.cache.policy import Unsaid
+from askonce.config.paths import status_path, worker_path
 from askonce.config.secret import KEY_HASHES, LOGINS, Secret, find_secret
 from askonce.config.settings import Config, RateLimit
-from askonce.domain.accounts import SecretChanged
 from askonce.domain.admittance import read_rule
-from askonce.domain.call import Ask, Call, Candidate
+from askonce.domain.call import Ask, Candidate
 from askonce.domain.clock import SystemClock
-from askonce.domain.content import text_of
 from askonce.domain.credentials import token_digest
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.fleet import PartHealth
-from askonce.domain.ports import Flights
-from askonce.domain.usage import Usage
 from askonce.gate.admission import STATIC_SCOPES, Admission, Registry
-from askonce.gate.answering import Answering
-from askonce.gate.dispatch import Bills, Dispatch, Outlets
-from askonce.gate.keeping import Keeper, Keeping
 from askonce.gate.keyholders import Keyholders
 from askonce.gate.logins import Logins
-from askonce.gate.pipeline import Road
-from askonce.gate.relay import Relay
-from askonce.gate.settle import Settlement, Stores
-from askonce.gate.treasury import Treasury
 from askonce.ledger import worker_status
 from askonce.ledger.address import SqliteFile, parse
 from askonce.localmodel import status as local_status
 from askonce.providers import catalog
-from askonce.providers.embeddings import input_tokens
-from askonce.providers.http import Http
 from askonce.providers.messages import Counter
 from askonce.providers.named import doubt
-from askonce.providers.network import Network
-from askonce.providers.price_file import PriceFile
-from askonce.providers.tokens import estimate
-from askonce.routing.health import Health
-from askonce.routing.router import Router
 from askonce.routing.wishes import unanswered
-from askonce.state.fallback import Fallback
 from askonce.state.lmdb_state import LmdbState
-from askonce.state.memory import MemoryWindows
-from askonce.state.solo import Hangar, SoloFlights
-from askonce.state.vendor_keys import NEVER
 from askonce.telemetry import logs
 from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
@@ -78,16 +52,13 @@ from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
 from askonce.wiring.administration import Administration, LateProvider, Premises
-from askonce.wiring.fleet import berths_of, fleet_of, places_of, providers_of, shapes_of
+from askonce.wiring.roadworks import Roadworks, Site
 
 _log = logs.get("askonce.config")
 
 NANO_PER_S = 1_000_000_000
-# How often endpoints of one's own are asked for their models; beats are seconds.
-DISCOVER_BEATS = 60
 # How long a gateway without configured keys waits at its start to hear whether the database has any.
 KEYS_WAIT_S, KEYS_LOOK_S = 3.0, 0.05
-IMPATIENT_BEATS = 3  # while one of them has not told yet
 
 
 class Gateway:
@@ -104,25 +75,16 @@ class Gateway:
         self._renewal: asyncio.Task[None] | None = None
         self._state = LmdbState(Path(config.data_dir), config.cache_size_bytes, self._clock, f"{slot}:{incarnation}")
         self._state.open()
-        self._prices = PriceFile(prices_path(config.data_dir), self._clock)
-        self._http = Http(Network.from_environ(os.environ))  # proxies and certificates are the process's, not ours
-        self._providers = providers_of(config, self._http)
-        self._health = Health(self._clock)
-        self._fleet = fleet_of(config, self._providers, self._prices, self._health, self._clock)
-        self._router = Router(self._fleet.roster(), self._fleet, self._health)
-        self._own_windows = MemoryWindows(self._clock)
-        self._threshold = Fallback(self._state.threshold, self._state.windows, self._own_windows, config.workers)
-        self._slow_bodies = SlowBodies(config.body_timeout_s)
-        self._answering, road = self._road()
         self._secret = find_secret(config.secret, Path(config.data_dir))
+        self._works = Roadworks(Site(config, self._state, self._secret, self._clock, self._observer))
+        self._slow_bodies = SlowBodies(config.body_timeout_s)
         self._logins = self._log_in()
         self._admission = self._admit()
-        self._keys_stamp = NEVER
         self._knows_keys = config.require_keys
         self._admission.note_keys(config.require_keys)
         self._trail = Trail(self._state.outbox, self._state.outbox, self._clock)
         self._administration = self._administer()
-        self._app = App(self._services(road), DOORS)
+        self._app = App(self._services(), DOORS)
 
     @property
     def asgi(self) -> Callable[..., Awaitable[None]]:
@@ -133,9 +95,9 @@ class Gateway:
         """Free what a dead predecessor held, and begin to look after flights."""
         self._state.flights.release_slot(self._slot)
         self._state.budgets.release_slot(self._slot)
-        await self._answering.start()
+        await self._works.answering.start()
         self._note_keys()
-        self._take_vendor_keys()
+        self._works.beat()
         patience = round(KEYS_WAIT_S / KEYS_LOOK_S)
         while patience and not self._knows_keys:
             patience -= 1
@@ -144,11 +106,11 @@ class Gateway:
 
     async def drain(self) -> None:
         """Refuse new questions and let those in the air land, within the configured bound."""
-        await self._answering.stop(self._config.drain_s)
+        await self._works.answering.stop(self._config.drain_s)
 
     async def stop(self) -> None:
         """Abandon what is left, and close everything."""
-        await self._answering.stop(0.0)
+        await self._works.answering.stop(0.0)
         for task in (self._upkeep, self._renewal):
             if task is not None:
                 task.cancel()
@@ -156,18 +118,15 @@ class Gateway:
         self._observer.flush()
         await self._trail.flush()
         await self._administration.close()
-        await self._http.close()
+        await self._works.close()
         self._state.close()
 
     def beat(self) -> None:
         """Do what is due every second."""
         self._state.beat()
         self._note_keys()
-        self._take_vendor_keys()
+        self._works.beat()
         self._slow_bodies.sweep()
-        self._own_windows.sweep()
-        self._prices.refresh()
-        self._router.replace(self._fleet.roster())
         self._remark_on_names()
         if self._renewal is None or self._renewal.done():  # apart from what may take longer than a lease holds
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
@@ -177,33 +136,13 @@ class Gateway:
             self._upkeep.add_done_callback(self._report)
         self._beats += 1
 
-    def _take_vendor_keys(self) -> None:
-        """Use the keys of providers that the database has now. What cannot be opened changes nothing."""
-        with contextlib.suppress(StoreUnavailable):  # /ready says why
-            if self._state.vendor_keys.stamp() == self._keys_stamp:
-                return
-            self._keys_stamp, packed = self._state.vendor_keys.read()
-            # Imported by who has such keys only: cryptography takes 60 ms.
-            from askonce.wiring.vendor_keys import opened, with_keys  # noqa: PLC0415
-
-            try:
-                config = with_keys(self._config, opened(packed, self._secret))
-            except (SecretChanged, msgspec.DecodeError) as error:
-                _log.error(f"the providers' keys in shared state cannot be used: {error}")
-                return
-            made = providers_of(config, self._http)
-            self._providers.clear()  # in place: everybody who asks has this very table
-            self._providers.update(made)
-            self._fleet.refit(berths_of(config, self._providers))
-            self._router.replace(self._fleet.roster())
-
     def _remark_on_names(self) -> None:
         """Say once, as soon as all lists of models are there, which names of the settings nobody would answer to."""
-        if not self._names_due or not self._prices.there or self._fleet.is_waiting:
+        if not self._names_due or not self._works.prices.there or self._works.fleet.is_waiting:
             return
         self._names_due = False
         configured = [settings.name for settings in self._config.providers]
-        for key, name, why in unanswered(self._router.roster):
+        for key, name, why in unanswered(self._works.router.roster):
             if not doubt(name, configured):  # that was said at the start
                 _log.warning(f"{key} = {name!r}: {why}")
 
@@ -220,40 +159,21 @@ class Gateway:
         await self._trail.flush(self._clock.wall_ms())
         if beat % self._config.workers == self._slot:
             await self._state.sweep()
-        if beat % (IMPATIENT_BEATS if self._fleet.is_waiting else DISCOVER_BEATS) == 0:
-            await self._fleet.discover()
-            self._router.replace(self._fleet.roster())
+        await self._works.discover(beat)
 
     def _report(self, upkeep: asyncio.Task[None]) -> None:
         if not upkeep.cancelled() and (error := upkeep.exception()) is not None:
             self._observer.defect(error)
 
-    def _road(self) -> tuple[Answering, Road]:
-        config, state, clock = self._config, self._state, self._clock
-        policy = Policy(config.cache, config.cache_ttl_s, shapes_of(config))
-        # A lone worker has nobody to share its flights with; then leases need not leave the process.
-        flights: Flights = state.flights if config.workers > 1 else SoloFlights(Hangar(clock, is_alone=True), "0:solo")
-        outlets = Outlets(self._providers, places_of(config))
-        dispatch = Dispatch(
-            outlets, Bills(self._prices, _TokenMeter()), config.deadlines.total_s, self._health, random.random
-        )
-        keeper = Keeper(state.outbox, Keeping(config.sample, config.log_texts), clock, random.random)
-        stores = Stores(state.answers, state.promises, state.books, keeper)
-        settlement = Settlement(stores, policy, clock, self._observer)
-        treasury = Treasury(state.budgets, state.outbox, self._prices, clock)
-        relay = Relay(flights, state.answers, dispatch, settlement, treasury)
-        answering = Answering(relay, flights, dispatch, settlement, self._observer)
-        return answering, Road(self._router, policy, self._threshold, answering, clock)
-
-    def _services(self, road: Road) -> Services:
+    def _services(self) -> Services:
         config, state, clock = self._config, self._state, self._clock
         intake = Intake(config.body_limit_bytes, self._slow_bodies)
         unsaid = Unsaid(frozenset(config.cache_off_doors), frozenset(config.cache_off_keys))
-        desk = Desk(road, clock, self._observer, intake, unsaid)
-        models = ModelDoors(self._fleet, self._threshold, clock)
+        desk = Desk(self._works.road, clock, self._observer, intake, unsaid)
+        models = ModelDoors(self._works.fleet, self._works.threshold, clock)
         return Services(
             admission=self._admission,
-            windows=self._threshold,
+            windows=self._works.threshold,
             asking={
                 "generate": AskDoor("generate", NATIVE, desk),
                 "chat_completions": AskDoor("chat_completions", CHAT, desk, voice_of("/v1/chat/completions")),
@@ -265,7 +185,7 @@ class Gateway:
                 "model_object": models,
             },
             cache=CacheDoors(state.answers, state.promises, state.books, clock),
-            fleet=FleetDoors(self._fleet, self),
+            fleet=FleetDoors(self._works.fleet, self),
             pages=Pages(DOORS, f"{config.host}:{config.port}"),
             limits=_limits(config),
             clock=clock,
@@ -335,12 +255,12 @@ class Gateway:
         return not isinstance(address, SqliteFile) or address.path.exists()
 
     def _count_door(self, intake: Intake) -> CountDoor:
-        counter = Counter(self._providers, self._config.deadlines.total_s)
-        return CountDoor(counter, self._preferred, self._threshold, intake, self._clock)
+        counter = Counter(self._works.providers, self._config.deadlines.total_s)
+        return CountDoor(counter, self._preferred, self._works.threshold, intake, self._clock)
 
     def _preferred(self, ask: Ask) -> Candidate:
         """Return who would be asked first."""
-        return self._router.route(ask).candidates[0]
+        return self._works.router.route(ask).candidates[0]
 
     def _state_parts(self) -> list[PartHealth]:
         health = self._state.health()
@@ -353,7 +273,7 @@ class Gateway:
         return PartHealth("ledger", "degraded" if problem else "ok", problem)
 
     def _provider_parts(self) -> list[PartHealth]:
-        configured = self._router.roster.configured
+        configured = self._works.router.roster.configured
         if not configured:
             return [PartHealth("providers", "down", "no provider is configured", needed=True)]
         names = ", ".join(member.name for member in configured)
@@ -363,9 +283,9 @@ class Gateway:
         return parts
 
     def _price_part(self) -> PartHealth:
-        if self._prices.there:
+        if self._works.prices.there:
             return PartHealth("prices", "ok")
-        if self._fleet.names_awaited:  # without it names of models are not known yet
+        if self._works.fleet.names_awaited:  # without it names of models are not known yet
             return PartHealth("prices", "down", "the names and prices of models are still being compiled", needed=True)
         return PartHealth("prices", "degraded", "the price table is still being compiled")
 
@@ -373,17 +293,6 @@ class Gateway:
 def build(config: Config, slot: int, incarnation: int) -> Gateway:
     """Make the gateway of one process. Raises `ConfigError`."""
     return Gateway(config, slot, incarnation)
-
-
-class _TokenMeter:
-    """Count what an abandoned or broken call used. By length: a tokenizer is not worth its 60 MB for a guess."""
-
-    async def usage(self, call: Call, model: str, text: str) -> Usage:
-        """Return estimated tokens."""
-        if call.kind == "embedding":
-            return Usage(input_tokens(call), 0, estimated=True)
-        *prompt, answer = estimate([*(text_of(message.content) for message in call.messages), text])
-        return Usage(sum(prompt), answer, estimated=True)
 
 
 def _limits(config: Config) -> dict[str, LimitRule]:
