@@ -9,7 +9,7 @@ from itertools import islice
 from operator import add
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, Subquery, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Subquery, cast, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.errors import Detail, Invalid
@@ -26,7 +26,7 @@ from askonce.domain.reports import (
     UsageReport,
     UsageRow,
 )
-from askonce.ledger.cubes import DAY_MS, HOURS, MONTHS, month_of, named, shape_with
+from askonce.ledger.cubes import DAY_MS, DAYS, MONTHS, month_of, named, shape_with
 from askonce.ledger.engine import reading
 from askonce.ledger.listing import request_page, texts_of
 from askonce.ledger.schema import Wide
@@ -93,8 +93,12 @@ async def _total(connection: AsyncConnection, narrow: Narrow, parts: list[Span])
 
 
 async def _lines(connection: AsyncConnection, query: Select[Any]) -> list[Line]:
-    """Read all lines, as plain tuples: they are cut up many times."""
-    return [tuple(row) for row in await connection.execute(query)]
+    """Read all lines as the driver has them: they are plain, and many."""
+
+    def read(connection: Connection) -> list[Line]:
+        return list(connection.execute(query).cursor.fetchall())
+
+    return await connection.run_sync(read)
 
 
 async def _grouped(
@@ -131,8 +135,11 @@ def _named(by: tuple[Group, ...], narrow: Narrow, parts: list[Span], most: int |
     Numbers are added up before they get their names: half the work of `_ordered`.
     """
     every, sums = _every(by, narrow, parts)
-    of_places = (every.c.at_ms, every.c.place)
-    added = select(*of_places, *sums).group_by(*of_places).limit(most).subquery()
+    if len(parts) == 1 and _is_start(parts[0], by):  # each is there once
+        added = select(every).limit(most).subquery()
+    else:
+        of_places = (every.c.at_ms, every.c.place)
+        added = select(*of_places, *sums).group_by(*of_places).limit(most).subquery()
     groups = [added.c.at_ms if group in TIMES else places.c[_COLUMN[group]] for group in by]
     return select(*groups, places.c.kind, *(added.c[column.name] for column in _SUMS)).join_from(
         added, places, places.c.id == added.c.place
@@ -172,13 +179,18 @@ def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Sele
 
 def _label(part: Span, by: tuple[Group, ...]) -> ColumnElement[int]:
     """Say which hour, day or month a sum belongs to; 0 if nobody asks."""
-    if "hour" in by:
+    if _is_start(part, by):
         return usage.c.start_ms
     if "day" in by:
-        return usage.c.start_ms - usage.c.start_ms % DAY_MS if part.grain == HOURS else usage.c.start_ms
+        return usage.c.start_ms - usage.c.start_ms % DAY_MS
     if "month" in by:
-        return usage.c.start_ms if part.grain == MONTHS else cast(literal(month_of(part.start_ms)), Wide)
+        return cast(literal(month_of(part.start_ms)), Wide)
     return cast(literal(0), Integer)
+
+
+def _is_start(part: Span, by: tuple[Group, ...]) -> bool:
+    """Say whether a sum belongs to what begins when its own grain does."""
+    return "hour" in by or ("day" in by and part.grain == DAYS) or ("month" in by and part.grain == MONTHS)
 
 
 def _figures(lines: Sequence[Line]) -> Figures:
