@@ -57,6 +57,7 @@ class House:
         self.folder = folder
         self.data = folder / "data"
         self.port = 0
+        self.key = ""  # that is sent with everything that is asked
         self.process: subprocess.Popen[bytes] | None = None
         self._env = {"PATH": os.environ["PATH"], "HOME": str(folder), **(env or {})}
         (folder / "script.toml").write_text(playing)
@@ -70,6 +71,18 @@ class House:
     def url(self) -> str:
         """Return the server's address."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return what says who asks."""
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+    def run_command(self, *arguments: str) -> str:
+        """Run one of askonce's commands over this server's settings; return what it printed."""
+        command = [sys.executable, "-m", "askonce", *arguments, "--config", "askonce.toml"]
+        done = subprocess.run(command, cwd=self.folder, env=self._env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def start(self, *arguments: str, with_prices: bool = False) -> "House":
         """Start, on the port of before if there was one, and wait until every worker serves."""
@@ -137,14 +150,14 @@ class House:
 
     def stats(self) -> dict[str, Any]:
         """Return the statistics."""
-        reply = request_now(self.port, "/llm/cache/stats")
+        reply = request_now(self.port, "/llm/cache/stats", headers=self.headers)
         assert reply.status == 200, reply
         stats: dict[str, Any] = reply.json()
         return stats
 
     def ask(self, prompt: str, **more: object) -> Answered:
         """Ask once."""
-        return post_now(self.port, {"prompt": prompt, **more})
+        return post_now(self.port, {"prompt": prompt, **more}, self.headers)
 
     def screen(self) -> str:
         """Return what the supervisor showed."""

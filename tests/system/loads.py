@@ -51,7 +51,7 @@ async def press(house: House, memory: Memory, harm: Callable[[], Awaitable[None]
 
 async def _note(house: House, memory: Memory, body: dict[str, object]) -> None:
     try:
-        reply = await post(house.port, body)
+        reply = await post(house.port, body, house.headers)
     except (EOFError, ConnectionError):
         memory.broken += 1
         return

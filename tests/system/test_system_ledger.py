@@ -1,6 +1,7 @@
 """What happened arrives in the database: each once, whoever is killed, and whether the database is there or not."""
 
 import asyncio
+import json
 import random
 import shutil
 import signal
@@ -116,6 +117,36 @@ async def kill_some(house: House, dice: random.Random, server: Postgres | None) 
     await asyncio.to_thread(house.await_workers)
 
 
+KEY = ("--scope", "use", "--scope", "report", "--scope", "admin", "--concurrency", "64")
+BUDGETS = ("--budget", "$1000/month", "--budget", "1000000 requests/day", "--budget", "1000000000 tokens/month")
+LAPSES_S = 30.0  # what a dead process had reserved is free again well before
+
+
+def give_key(house: House) -> str:
+    """Have everything asked with a key that has budgets; return its id."""
+    made: dict[str, str] = json.loads(house.run_command("keys", "create", "load", *KEY, *BUDGETS, "--json"))
+    house.key = made["key"]
+    return made["id"]
+
+
+def hold_against_budgets(house: House, books: Books, key_id: str) -> None:
+    """Check that nothing is reserved any more, and that exactly what was booked counts."""
+
+    def statement() -> dict[str, Any]:
+        told: dict[str, Any] = request_now(house.port, f"/admin/budgets?key={key_id}", headers=house.headers).json()
+        return told
+
+    def is_free() -> bool:
+        now = statement()
+        return now["inFlight"] == 0 and not any(each["reserved"] for each in now["budgets"])
+
+    eventually(is_free, "nothing is reserved for calls that are over", within_s=LAPSES_S)
+    used = {each["metric"]: each["used"] for each in statement()["budgets"]}
+    eventually(lambda: ledger_part(house)["status"] == "ok", "the ledger is written", within_s=90)
+    spent = f"SELECT sum(cost_nano), sum(prompt_tokens + completion_tokens) FROM {{0}}calls WHERE key_id = '{key_id}'"
+    eventually(lambda: books.rows(spent) == [(used["nano_dollars"], used["tokens"])], "what was booked is what counts")
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("rounds", [4, pytest.param(50, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -125,15 +156,16 @@ def test_whoever_is_killed_no_row_is_lost_or_doubled(
     server: Postgres | None = request.getfixturevalue("server") if database == "postgresql" else None
     url = server.url if server else ""
     house = build(FREE, WORKING, {"DATABASE_URL": url}).start(with_prices=True)
-    # Until the keys of a database that others may have filled are known, nobody without a key is served.
-    eventually(lambda: all(house.ask("first").status == 200 for _ in range(12)), "every gateway knows the keys")
+    key_id = give_key(house)
+    eventually(lambda: all(house.ask("first").status == 200 for _ in range(12)), "every gateway knows the key")
     memory, dice = Memory(), random.Random(rounds)
     for _ in range(rounds):
         run(press(house, memory, lambda: kill_some(house, dice, server)))
     assert memory.ways["miss"] > rounds
     assert not memory.others
-    eventually(lambda: ledger_part(house)["status"] == "ok", "the ledger is written", within_s=90)
-    hold_against_ledger(house, Books(house, url))
+    books = Books(house, url)
+    hold_against_budgets(house, books, key_id)
+    hold_against_ledger(house, books)
 
 
 def test_with_the_database_away_requests_go_on_and_everything_arrives_once(build: Build, server: Postgres) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from askonce.telemetry import logs
 
@@ -97,6 +99,9 @@ def test_counts_of_tokens_are_no_secrets(stream: io.StringIO, field: str) -> Non
         "key sk-proj-abcdefghijkl was refused",
         "Authorization: Bearer abcdefghijkl",
         "xai-abcdefghijkl",
+        "SK-ABCDEFGHIJKL sk_abcdefghijkl",
+        "AIzaabcdefghijklabcdefghijkl",
+        "BEARER\tabcdefghijkl",
         "postgres://user:abcdefghijkl@host/db",
     ],
 )
@@ -109,6 +114,20 @@ def test_a_text_that_holds_something_like_a_key_loses_it(stream: io.StringIO, te
         logs.get("x").exception("failed")
     assert "abcdefghijkl" not in stream.getvalue()
     assert len(lines(stream)) == 3
+
+
+@given(before=st.text(max_size=20), after=st.text(max_size=20), prefix=st.sampled_from(logs._PREFIXES))
+def test_the_quick_look_overlooks_nothing_that_the_pattern_finds(before: str, after: str, prefix: str) -> None:
+    for text in (f"{before}{prefix}-{after}abcdef", f"{before} bearer {after}", f"{before}://u:{after}p@h"):
+        if logs._SECRET_TEXT.search(text):
+            assert logs._has_mark(text.lower())
+
+
+@pytest.mark.parametrize("field", ["half a \ud800 character", {(1, 2): "pair"}, {1: b"bytes"}, {ValueError("x")}])
+def test_what_json_cannot_hold_is_logged_all_the_same(stream: io.StringIO, field: object) -> None:
+    logs.get("x").info("event", field=field)
+    logs.get("x").info("after")
+    assert [line["event"] for line in lines(stream)] == ["event", "after"]
 
 
 def test_what_is_below_the_level_is_not_written(stream: io.StringIO) -> None:

@@ -23,7 +23,7 @@ def looks(cache: CacheDoors, fleet: FleetDoors, trail: Trail) -> dict[str, Handl
         return purged
 
     async def models(errand: Errand) -> Struct:
-        return await fleet.models()
+        return await fleet.models(errand.caller)
 
     async def providers(errand: Errand) -> Struct:
         return await fleet.providers()

@@ -7,11 +7,13 @@ from askonce.api.entering import enter
 from askonce.api.replies import Reply, error_reply, json_reply
 from askonce.api.requests import Request
 from askonce.api.voices import ANTHROPICS, voice_of
+from askonce.domain.call import Candidate
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, Detail, Invalid
-from askonce.domain.fleet import Fleet
+from askonce.domain.fleet import Fleet, Offer
 from askonce.domain.ports import Window, Windows
+from askonce.gate.scopes import may_ask
 from askonce.routing.offers import offer_named
 from askonce.wire import model_lists
 from askonce.wire.model_lists import ModelsQuery
@@ -32,12 +34,12 @@ class ModelDoors:
         voice = voice_of(request.path, request.headers)
         headers = await enter(window, self._windows, self._clock, voice)
         try:
-            return json_reply(await self._body(request, anthropics=voice is ANTHROPICS), headers)
+            return json_reply(await self._body(request, caller, anthropics=voice is ANTHROPICS), headers)
         except AskonceError as error:
             return error_reply(error, voice.error(error, request.id), headers)
 
-    async def _body(self, request: Request, *, anthropics: bool) -> bytes:
-        offers = await self._fleet.offers()
+    async def _body(self, request: Request, caller: Caller, *, anthropics: bool) -> bytes:
+        offers = [offer for offer in await self._fleet.offers() if _is_for(caller, offer)]
         if request.path.startswith(PREFIX):
             name = request.path.removeprefix(PREFIX)
             if anthropics:
@@ -46,6 +48,12 @@ class ModelDoors:
         if anthropics:
             return model_lists.anthropic_list(offers, _query(request.query))
         return model_lists.openai_list(offers)
+
+
+def _is_for(caller: Caller, offer: Offer) -> bool:
+    """Say whether a caller may ask what a name stands for: of several, one at least."""
+    stands_for = offer.leads_to or (Candidate(offer.owner, offer.model),)
+    return any(may_ask(caller, one.provider, one.model) for one in stands_for)
 
 
 def _query(query: bytes) -> ModelsQuery:

@@ -15,6 +15,7 @@ from askonce.domain.fleet import Fleet, ModelInfo, PartHealth, Parts
 from askonce.domain.money import NANO_PER_DOLLAR, Rate, dollars
 from askonce.domain.outcome import Totals
 from askonce.domain.ports import Answers, Books, Filters, Promises
+from askonce.gate.scopes import may_ask
 
 GOOD_RATE, LOW_RATE = 60, 30  # per cent, from the contract
 NO_SUCH_ENTRY = "Nothing is stored under this key. GET /llm/cache/entries lists what is."
@@ -151,9 +152,10 @@ class FleetDoors:
         self._fleet = fleet
         self._parts = parts
 
-    async def models(self) -> bodies.ModelList:
-        """List models."""
-        return bodies.ModelList(tuple(_model_row(model) for model in await self._fleet.models()))
+    async def models(self, caller: Caller) -> bodies.ModelList:
+        """List models that the caller may ask."""
+        models = await self._fleet.models()
+        return bodies.ModelList(tuple(_model_row(one) for one in models if may_ask(caller, one.provider, one.model)))
 
     async def providers(self) -> bodies.ProviderList:
         """List providers."""

@@ -4,7 +4,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from askonce.domain.call import Kind
+from askonce.domain.call import Candidate, Kind
 from askonce.domain.money import Price
 
 PartStatus = Literal["ok", "degraded", "down", "off"]
@@ -27,7 +27,8 @@ class ModelInfo(Struct, frozen=True):
 class Offer(Struct, frozen=True):
     """Name what a caller may send as `model`. `owner` is the provider, or `askonce` for an alias or a group.
 
-    `model` is the name at its provider. `context_window` in tokens, None where not known.
+    `model` is the name at its provider. `context_window` in tokens, None where not known. `leads_to` are those for
+    whom an alias or a group stands now.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Offer(Struct, frozen=True):
     model: str
     kind: Kind = "chat"
     context_window: int | None = None
+    leads_to: tuple[Candidate, ...] = ()
 
 
 class ProviderInfo(Struct, frozen=True):

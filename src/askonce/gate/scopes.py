@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from askonce.domain.caller import Caller
 from askonce.domain.errors import Forbidden, NotFound, Unauthorized
 from askonce.domain.identity import KeyCard, Scope, Standing
 
@@ -102,6 +103,11 @@ def permits(card: KeyCard, provider: str, model: str) -> bool:
     return (not card.providers or _matches(card.providers, provider)) and (
         not card.models or _matches(card.models, model) or _matches(card.models, f"{provider}:{model}")
     )
+
+
+def may_ask(caller: Caller, provider: str, model: str) -> bool:
+    """Say whether a caller's key, if it has one, may ask this model of this provider."""
+    return caller.standing is None or permits(caller.standing.card, provider, model)
 
 
 def permitted(card: KeyCard, candidates: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ from itertools import islice
 from operator import add
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Subquery, cast, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.errors import Detail, Invalid
@@ -26,7 +26,7 @@ from askonce.domain.reports import (
     UsageReport,
     UsageRow,
 )
-from askonce.ledger.cubes import DAY_MS, HOURS, MONTHS, month_of, named, shape_with
+from askonce.ledger.cubes import DAY_MS, DAYS, MONTHS, month_of, named, shape_with
 from askonce.ledger.engine import reading
 from askonce.ledger.listing import request_page, texts_of
 from askonce.ledger.schema import Wide
@@ -89,12 +89,16 @@ def _check(question: UsageQuestion) -> None:
 
 
 async def _total(connection: AsyncConnection, narrow: Narrow, parts: list[Span]) -> Figures:
-    return _figures(await _lines(connection, _query((), narrow, parts))) if parts else Figures()
+    return _figures(await _lines(connection, _named((), narrow, parts))) if parts else Figures()
 
 
 async def _lines(connection: AsyncConnection, query: Select[Any]) -> list[Line]:
-    """Read all lines, as plain tuples: they are cut up many times."""
-    return [tuple(row) for row in await connection.execute(query)]
+    """Read all lines as the driver has them: they are plain, and many."""
+
+    def read(connection: Connection) -> list[Line]:
+        return list(connection.execute(query).cursor.fetchall())
+
+    return await connection.run_sync(read)
 
 
 async def _grouped(
@@ -103,34 +107,61 @@ async def _grouped(
     """Return one row per group, and whether there were more."""
     if not parts or not question.by:
         return (), False
-    width = len(question.by)
-    read = await _lines(connection, _query(question.by, question.narrow, parts).limit(LINES_MAX + 1))
-    groups: dict[Line, list[Line]] = {}
-    for line in read:
-        groups.setdefault(line[:width], []).append(line)
-    cut = len(read) > LINES_MAX
-    if cut:
-        groups.popitem()  # its rest was not read
-    names = ["at_ms" if group in TIMES else _COLUMN[group] for group in question.by]
-    found = [
-        UsageRow(_figures(lines), **dict(zip(names, group, strict=True)))
-        for group, lines in islice(groups.items(), ROWS_MAX)
+    by, narrow = question.by, question.narrow
+    read = await _lines(connection, _named(by, narrow, parts, LINES_MAX + 1))
+    if not (cut := len(read) > LINES_MAX):
+        found = sorted(_by_group(read, len(by)).items())
+    else:
+        read = await _lines(connection, _ordered(by, narrow, parts).limit(LINES_MAX + 1))
+        found = list(_by_group(read, len(by)).items())
+        found.pop()  # its rest was not read
+    names = ["at_ms" if group in TIMES else _COLUMN[group] for group in by]
+    rows = [
+        UsageRow(_figures(lines), **dict(zip(names, group, strict=True))) for group, lines in islice(found, ROWS_MAX)
     ]
-    return tuple(found), cut or len(groups) > ROWS_MAX
+    return tuple(rows), cut or len(found) > ROWS_MAX
 
 
-def _query(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> Select[Any]:
-    """Ask for the groups' columns, then the kind, then the sums."""
-    shape = shape_with([*(_COLUMN[group] for group in by if group not in TIMES), *named(narrow)])
-    every = union_all(*(_part(part, shape, by, narrow) for part in parts)).subquery()
+def _by_group(lines: list[Line], width: int) -> dict[Line, list[Line]]:
+    groups: dict[Line, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line[:width], []).append(line)
+    return groups
+
+
+def _named(by: tuple[Group, ...], narrow: Narrow, parts: list[Span], most: int | None = None) -> Select[Any]:
+    """Ask for the groups' columns, then the kind, then the sums; some groups on several lines, in no order.
+
+    Numbers are added up before they get their names: half the work of `_ordered`.
+    """
+    every, sums = _every(by, narrow, parts)
+    if len(parts) == 1 and _is_start(parts[0], by):  # each is there once
+        added = select(every).limit(most).subquery()
+    else:
+        of_places = (every.c.at_ms, every.c.place)
+        added = select(*of_places, *sums).group_by(*of_places).limit(most).subquery()
+    groups = [added.c.at_ms if group in TIMES else places.c[_COLUMN[group]] for group in by]
+    return select(*groups, places.c.kind, *(added.c[column.name] for column in _SUMS)).join_from(
+        added, places, places.c.id == added.c.place
+    )
+
+
+def _ordered(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> Select[Any]:
+    """Ask for the same in the groups' order, so that the first of many can be had: each group and kind on one line."""
+    every, sums = _every(by, narrow, parts)
     groups = [every.c.at_ms if group in TIMES else places.c[_COLUMN[group]] for group in by]
-    sums = [cast(func.sum(every.c[column.name]), Wide).label(column.name) for column in _SUMS]
     return (
         select(*groups, places.c.kind, *sums)
         .join_from(every, places, places.c.id == every.c.place)
         .group_by(*groups, places.c.kind)
         .order_by(*groups, places.c.kind)
     )
+
+
+def _every(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> tuple[Subquery, list[ColumnElement[int]]]:
+    shape = shape_with([*(_COLUMN[group] for group in by if group not in TIMES), *named(narrow)])
+    every = union_all(*(_part(part, shape, by, narrow) for part in parts)).subquery()
+    return every, [cast(func.sum(every.c[column.name]), Wide).label(column.name) for column in _SUMS]
 
 
 def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Select[Any]:
@@ -148,13 +179,18 @@ def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Sele
 
 def _label(part: Span, by: tuple[Group, ...]) -> ColumnElement[int]:
     """Say which hour, day or month a sum belongs to; 0 if nobody asks."""
-    if "hour" in by:
+    if _is_start(part, by):
         return usage.c.start_ms
     if "day" in by:
-        return usage.c.start_ms - usage.c.start_ms % DAY_MS if part.grain == HOURS else usage.c.start_ms
+        return usage.c.start_ms - usage.c.start_ms % DAY_MS
     if "month" in by:
-        return usage.c.start_ms if part.grain == MONTHS else cast(literal(month_of(part.start_ms)), Wide)
+        return cast(literal(month_of(part.start_ms)), Wide)
     return cast(literal(0), Integer)
+
+
+def _is_start(part: Span, by: tuple[Group, ...]) -> bool:
+    """Say whether a sum belongs to what begins when its own grain does."""
+    return "hour" in by or ("day" in by and part.grain == DAYS) or ("month" in by and part.grain == MONTHS)
 
 
 def _figures(lines: Sequence[Line]) -> Figures:

@@ -5,6 +5,7 @@ So a batch may come as often as it likes: what is written already is left out. O
 and when nobody can say whether it was kept (the connection broke just then), the batch comes again and finds out.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.ledger import AuditRow, Batch, CallRow, CountRow, LedgerUnavailable, Record, SampleRow, TextRow
 from askonce.ledger.bulk import Bulk, Row
-from askonce.ledger.cubes import additions, paid_kind
+from askonce.ledger.cubes import Addition, additions, paid_kind
 from askonce.ledger.engine import writing
 from askonce.ledger.places import Places, Shaped
 from askonce.ledger.tables import calls, counts, samples, sources, texts, usage
@@ -75,8 +76,10 @@ class SqlLedger:
         if gap:
             _log.error("%d records of %s never came (%d to %d)", gap, batch.source, mark.last + 1, first - 1)
         records = batch.records[first - batch.first :]
-        await _write_rows(connection, mark.id, first, records)
-        found = await self._add_up(connection, records)
+        # In a thread: many rows take some tenths of a second, in which whoever else lives in this loop must not wait.
+        rows, more = await asyncio.to_thread(_prepared, mark.id, first, records)
+        await rows.write(connection)
+        found = await self._add_up(connection, more)
         audit = [record for record in records if isinstance(record, AuditRow)]
         if audit:
             await self._seal(connection, audit)
@@ -87,8 +90,7 @@ class SqlLedger:
         )
         return found
 
-    async def _add_up(self, connection: AsyncConnection, records: Sequence[Record]) -> dict[Shaped, int]:
-        more = additions(records)
+    async def _add_up(self, connection: AsyncConnection, more: list[Addition]) -> dict[Shaped, int]:
         numbers = await self._places.numbers(connection, {(part.shape, part.place) for part in more})
         rows: list[Row] = [
             (part.grain, part.shape, part.start_ms, numbers[part.shape, part.place], *part.values) for part in more
@@ -112,24 +114,36 @@ async def _find(connection: AsyncConnection, batch: Batch) -> Mark:
     return Mark(*row)
 
 
-async def _write_rows(connection: AsyncConnection, source: int, first: int, records: Sequence[Record]) -> None:
-    called: list[Row] = []
-    sampled: list[Row] = []
-    told: list[Row] = []
+class _Rows(NamedTuple):
+    """Hold what a batch writes as rows of their own, by table."""
+
+    called: list[Row]
+    sampled: list[Row]
+    told: list[Row]
+    counted: list[Row]
+
+    async def write(self, connection: AsyncConnection) -> None:
+        await _calls.insert(connection, self.called)
+        await _samples.insert(connection, self.sampled)
+        await _texts.insert(connection, self.told)
+        await _counts.insert(connection, self.counted)
+
+
+def _prepared(source: int, first: int, records: Sequence[Record]) -> tuple[_Rows, list[Addition]]:
+    """Return what records write, and what they add to the sums."""
+    rows = _Rows([], [], [], [])
     counted: dict[Row, Row] = {}
     for number, record in enumerate(records, first):
         if isinstance(record, CallRow):
-            called.append(_call(source, number, record))
+            rows.called.append(_call(source, number, record))
         elif isinstance(record, SampleRow):
-            sampled.append(_sample(source, number, record))
+            rows.sampled.append(_sample(source, number, record))
         elif isinstance(record, TextRow):
-            told.append(_text(source, number, record))
+            rows.told.append(_text(source, number, record))
         elif isinstance(record, CountRow):
             _add(counted, record)
-    await _calls.insert(connection, called)
-    await _samples.insert(connection, sampled)
-    await _texts.insert(connection, told)
-    await _counts.insert(connection, [(*place, *sums) for place, sums in sorted(counted.items())])
+    rows.counted.extend((*place, *sums) for place, sums in sorted(counted.items()))
+    return rows, additions(records)
 
 
 def _call(source: int, number: int, row: CallRow) -> Row:

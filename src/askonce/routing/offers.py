@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from askonce.domain.call import Kind
 from askonce.domain.errors import Invalid, UnknownModel
 from askonce.domain.fleet import ModelInfo, Offer
-from askonce.routing.resolve import MAX_NAME_CHARS, VERSION, leads, nearest
+from askonce.routing.resolve import MAX_NAME_CHARS, VERSION, by_name, leads, nearest
 from askonce.routing.roster import Roster
 
 OURS = "askonce"  # who owns the names that stand in the settings
@@ -27,7 +27,7 @@ def offered(models: Iterable[ModelInfo], roster: Roster) -> tuple[Offer, ...]:
     for name in (*roster.aliases, *roster.groups):
         kind = next((kind for kind in _KINDS if _leads(name, roster.of(kind))), None)
         if kind is not None:
-            offers[name] = Offer(name, OURS, name, kind)
+            offers[name] = Offer(name, OURS, name, kind, leads_to=by_name(name, roster.of(kind)).candidates)
     return tuple(offers.values())
 
 

@@ -81,7 +81,7 @@ class Screen:
 
 def curl_line(config: Config, port: int) -> str:
     """Write a command that asks this server, ready to be copied; a placeholder stands for the key."""
-    key = " -H 'Authorization: Bearer YOUR_KEY'" if config.keys else ""
+    key = " -H 'Authorization: Bearer YOUR_KEY'" if config.keys or config.require_keys else ""
     body = json.dumps({"prompt": _PROMPT})
     return f"curl {address(config, port)}/llm/generate -H 'Content-Type: application/json'{key} -d '{body}'"
 
@@ -109,7 +109,7 @@ def _first_screen(config: Config, port: int) -> Iterator[str]:
 
 def _client_key(config: Config) -> str:
     """Say what to give clients that insist on a key where none is needed."""
-    return "" if config.keys else f", with the key `{NO_KEY}`"
+    return "" if config.keys or config.require_keys else f", with the key `{NO_KEY}`"
 
 
 def _from_elsewhere(config: Config, port: int) -> str:

@@ -6,6 +6,7 @@ and uvicorn's, pass the same processors. Nothing here runs for a hit: no line is
 
 import contextlib
 import functools
+import json
 import logging
 import re
 import sys
@@ -13,6 +14,8 @@ from collections.abc import MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
+
+import msgspec
 
 # structlog draws in rich (and pygments) at import, for prettier tracebacks: a third of a second and 8 MB in every
 # gateway. It does without where rich cannot be imported.
@@ -37,10 +40,13 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _COUNT_NAME = re.compile(r"_tokens?$|^tokens$|tokens_", re.IGNORECASE)
+_PREFIXES = ("sk", "xai", "gsk", "AIza", "ghp", "pk", "rk")
 _SECRET_TEXT = re.compile(
-    r"\b(?:sk|xai|gsk|AIza|ghp|pk|rk)[-_][A-Za-z0-9_\-]{6,}|\bAIza[A-Za-z0-9_\-]{20,}"
+    rf"\b(?:{'|'.join(_PREFIXES)})[-_][A-Za-z0-9_\-]{{6,}}|\bAIza[A-Za-z0-9_\-]{{20,}}"
     r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/=\-]{6,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
+# Each text that the pattern finds has one of these, in lower case.
+_MARKS = (*(prefix.lower() + joint for prefix in _PREFIXES for joint in "-_"), "aiza", "bearer", "://")
 _NUMBERS = (int, float, type(None))
 _MIN_SECRET = len("://u:p@")  # the shortest text that holds something like a key
 
@@ -105,9 +111,20 @@ def get(name: str) -> structlog.typing.FilteringBoundLogger:
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Hide fields that are named like secrets or prompts, and texts that look like keys, at any depth."""
-    for name in event:
-        event[name] = _clean(name, event[name], _MAX_DEPTH)
+    # Most lines hold nothing to hide. Finding that out costs less than a look at each text: 15 µs of a line's 50.
+    together = "\n".join(value for value in event.values() if type(value) is str)
+    harmless = len(together) <= _MAX_TEXT and not _has_mark(together.lower())
+    for name, value in event.items():
+        if not (harmless and type(value) is str and not _is_secret(name)):
+            event[name] = _clean(name, value, _MAX_DEPTH)
     return event
+
+
+def _has_mark(text: str) -> bool:
+    for mark in _MARKS:  # noqa: SIM110 - `any` over a generator costs three times as much
+        if mark in text:
+            return True
+    return False
 
 
 def _clean(name: str, value: object, depth: int) -> object:
@@ -134,8 +151,19 @@ def _is_secret(name: str) -> bool:
 
 def _renderer(as_json: bool, stream: TextIO) -> Processor:
     if as_json:
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
+        return structlog.processors.JSONRenderer(serializer=_written)
     return structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+
+
+def _written(event: EventDict, **_: object) -> str:
+    try:
+        return _json.encode(event).decode()
+    except (UnicodeEncodeError, TypeError):  # half a character, or a key that JSON cannot have
+        return json.dumps({str(name): value for name, value in event.items()}, default=repr)
+
+
+# What is no JSON is written as Python shows it.
+_json = msgspec.json.Encoder(enc_hook=repr)
 
 
 def _add_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
