@@ -16,7 +16,7 @@ from askonce.domain.graph import NodeStatus
 Kind = Literal["workflow", "generate"]
 ExecutionStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Urgency = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
-# Who does it: each has its own concurrency and rate, and can be paused.
+# What it waits in: each has its own concurrency and rate, and can be paused.
 QueueName = Literal["workflows", "generation", "batch"]
 QUEUES: tuple[QueueName, ...] = ("workflows", "generation", "batch")
 ENDED: frozenset[ExecutionStatus] = frozenset({"succeeded", "failed", "cancelled"})
@@ -201,7 +201,7 @@ class QueueState(Struct, frozen=True):
 
 
 class Executions(Protocol):
-    """Keep executions where every process of the house finds them. All methods raise `DatabaseAway`."""
+    """Keep executions where every process of the house finds them. All methods raise `LedgerUnavailable`."""
 
     async def submit(self, submissions: Sequence[Submission]) -> tuple[Execution, ...]:
         """Write new executions, all or none; each that is there already (by id, or a living `dedup` of its tenant) is
@@ -242,37 +242,53 @@ class Executions(Protocol):
         ...
 
 
+class Room(Struct, frozen=True):
+    """Say what a worker can take of a queue now: so many, and begun so many in the last minute over all workers.
+
+    `per_span` None: any number. `span_ms`: of which time.
+    """
+
+    queue: QueueName
+    free: int
+    per_span: int | None = None
+    span_ms: int = 60_000
+
+
 class WorkerExecutions(Executions, Protocol):
-    """What the worker needs besides. All methods raise `DatabaseAway`."""
+    """What the worker needs besides. All methods raise `LedgerUnavailable`."""
 
-    async def fresh(self, size: int) -> tuple[Execution, ...]:
-        """Return queued executions that the engine was not given yet in this round, oldest first."""
+    async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
+        """Take queued executions that are due, of queues that are not paused: they run now, and are this worker's."""
         ...
 
-    async def given(self, rounds: Sequence[tuple[str, int]]) -> None:
-        """Note that the engine has these (id and round)."""
+    async def held(self, worker: str | None = None) -> tuple[tuple[str, int, str], ...]:
+        """Return what runs: id, round and whose it is; of one worker, or of all."""
         ...
 
-    async def wishes(self) -> tuple[tuple[str, int], ...]:
-        """Return the id and round of every execution that is to be cancelled and has not ended."""
+    async def take_over(self, id: str, round: int, worker: str) -> bool:
+        """Make a running one this worker's; False where that round runs no more."""
         ...
 
-    async def begin(self, id: str, round: int, now_ms: int) -> Execution | None:
-        """Take one up: it runs now, and `taken` is one more. None where that round has ended or was cancelled."""
+    async def wishes(self, worker: str) -> tuple[tuple[str, int], ...]:
+        """Return the id and round of everything of this worker that is to be cancelled."""
         ...
 
-    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
-        """Write what became of a node, with its events; again is once where status and attempts are the same."""
+    async def begin(self, id: str, round: int) -> Execution | None:
+        """Count one taking-up (`taken`), and return it with its submission. None where that round runs no more."""
         ...
 
-    async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
+    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int, now_ms: int) -> None:
+        """Write what became of a node, with its events."""
+        ...
+
+    async def tell(self, id: str, events: Sequence[NewEvent], now_ms: int) -> None:
         """Write events alone."""
         ...
 
-    async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
+    async def end(self, execution: Execution, events: Sequence[NewEvent], now_ms: int) -> bool:
         """Write the end of a round: status, error, totals, result. False where it had ended already."""
         ...
 
-    async def sweep(self, now_ms: int, size: int) -> int:
-        """Delete at most `size` executions that ended longer ago than they are kept; return how many."""
+    async def sweep(self, done_before_ms: int, failed_before_ms: int, size: int) -> int:
+        """Delete at most `size` executions that ended before these times; return how many."""
         ...

@@ -53,7 +53,20 @@ def open_engine(url: str, folder: Path, bounds: Bounds = Bounds()) -> AsyncEngin
     To be disposed of (`await engine.dispose()`) in the event loop that used it.
     """
     address = parse(url, folder)
-    return _sqlite(address, bounds) if isinstance(address, SqliteFile) else _postgres(address, bounds)
+    if isinstance(address, SqliteFile):
+        return _sqlite(address, bounds, "FULL")
+    return _postgres(address, bounds)
+
+
+def open_beside(url: str, folder: Path, file: str, bounds: Bounds) -> AsyncEngine:
+    """Prepare connections to another file of SQLite beside the ledger's, or to the same PostgreSQL.
+
+    The file is synced by the system, not at every commit: a killed process loses nothing, a power cut the last moments.
+    """
+    address = parse(url, folder)
+    if isinstance(address, SqliteFile):
+        return _sqlite(SqliteFile(address.path.with_name(file)), bounds, "NORMAL")
+    return _postgres(address, bounds)
 
 
 @asynccontextmanager
@@ -129,7 +142,7 @@ def _postgres(server: PostgresServer, bounds: Bounds) -> AsyncEngine:
     return engine.execution_options(schema_translate_map={None: SCHEMA})
 
 
-def _sqlite(file: SqliteFile, bounds: Bounds) -> AsyncEngine:
+def _sqlite(file: SqliteFile, bounds: Bounds, sync: str) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(file.path)),
         pool_size=bounds.connections,
@@ -143,7 +156,7 @@ def _sqlite(file: SqliteFile, bounds: Bounds) -> AsyncEngine:
     def prepare(connection: Any, entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None  # `begin` below says when a transaction begins, not the driver
         try:
-            _settle(connection)
+            _settle(connection, sync)
         except BaseException:
             connection.close()  # it has a thread, and nobody else knows of it yet
             raise
@@ -162,12 +175,12 @@ def _sqlite(file: SqliteFile, bounds: Bounds) -> AsyncEngine:
     return engine
 
 
-def _settle(connection: DBAPIConnection) -> None:
+def _settle(connection: DBAPIConnection, sync: str) -> None:
     """Set what SQLite keeps per connection."""
     cursor = connection.cursor()
     for setting in (
         "journal_mode = WAL",
-        "synchronous = FULL",
+        f"synchronous = {sync}",
         "foreign_keys = ON",
         "temp_store = MEMORY",
         f"cache_size = -{SQLITE_CACHE_KIB}",

@@ -1,0 +1,1 @@
+"""Executions in SQL: a file beside the ledger's, or the same PostgreSQL."""

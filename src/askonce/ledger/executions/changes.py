@@ -1,0 +1,46 @@
+"""Events of executions, numbered as they are written."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Raw
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from askonce.domain.executions import Execution, ExecutionStatus, NewEvent
+from askonce.ledger.executions.tables import events, executions
+
+
+def changed(execution: Execution) -> NewEvent:
+    """Tell that an execution's status is another one."""
+    return NewEvent("execution", _json({"status": execution.status, "round": execution.round}))
+
+
+def ended_event(status: ExecutionStatus, round: int) -> list[NewEvent]:
+    """Tell that a round ended before any worker took it."""
+    told = _json({"status": status, "round": round})
+    return [NewEvent("execution", told), NewEvent("done", told)]
+
+
+async def note(
+    connection: AsyncConnection, id: str, told: Sequence[NewEvent], now_ms: int, progress: int | None = None
+) -> None:
+    """Write events behind those that there are; nothing for an execution that is gone."""
+    values: dict[str, object] = {"events": executions.c.events + len(told)}
+    if progress is not None:
+        values["progress"] = progress
+    # The change comes first: it locks the row, so that the number read behind it is nobody else's.
+    if not (await connection.execute(update(executions).where(executions.c.id == id).values(values))).rowcount:
+        return
+    if not told:
+        return
+    last = (await connection.execute(select(executions.c.events).where(executions.c.id == id))).scalar_one()
+    rows = [
+        {"execution": id, "number": number, "at_ms": now_ms, "kind": event.kind, "data": bytes(event.data)}
+        for number, event in enumerate(told, last - len(told) + 1)
+    ]
+    await connection.execute(insert(events), rows)
+
+
+def _json(value: object) -> Raw:
+    return Raw(msgspec.json.encode(value))
