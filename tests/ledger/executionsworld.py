@@ -18,6 +18,16 @@ ANY = (Room("workflows", 100), Room("generation", 100), Room("batch", 100))
 _T = TypeVar("_T")
 
 
+class StillClock:
+    """Always say the same."""
+
+    def wall_ms(self) -> int:
+        return NOW
+
+    def steady_ns(self) -> int:
+        return NOW * 1_000_000
+
+
 def submission(id: str = "one", **changes: Any) -> Submission:
     tenant = changes.pop("tenant", "acme")
     given: dict[str, Any] = {
@@ -47,7 +57,7 @@ def play(place: Place, act: Callable[[SqlExecutions], Coroutine[Any, Any, _T]]) 
         engine = open_beside(place.url, place.folder, FILE, Bounds())
         try:
             await migrate(engine, LATEST, WORKFLOWS)
-            return await act(SqlExecutions(engine))
+            return await act(SqlExecutions(engine, StillClock()))
         finally:
             await engine.dispose()
 
@@ -58,6 +68,6 @@ async def begun(store: SqlExecutions, id: str = "one", **changes: Any) -> Execut
     """Submit one, and have worker `w` begin it."""
     await store.submit([submission(id, **changes)])
     await store.claim(ANY, "w", NOW)
-    execution = await store.begin(id, 1)
+    execution = await store.begin(id, 1, NOW)
     assert execution is not None
     return execution

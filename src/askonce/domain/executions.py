@@ -201,7 +201,7 @@ class QueueState(Struct, frozen=True):
 
 
 class Executions(Protocol):
-    """Keep executions where every process of the house finds them. All methods raise `LedgerUnavailable`."""
+    """Keep executions where every process of the house finds them. All methods raise `DatabaseAway`."""
 
     async def submit(self, submissions: Sequence[Submission]) -> tuple[Execution, ...]:
         """Write new executions, all or none; each that is there already (by id, or a living `dedup` of its tenant) is
@@ -255,7 +255,7 @@ class Room(Struct, frozen=True):
 
 
 class WorkerExecutions(Executions, Protocol):
-    """What the worker needs besides. All methods raise `LedgerUnavailable`."""
+    """What the worker needs besides. All methods raise `DatabaseAway`."""
 
     async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
         """Take queued executions that are due, of queues that are not paused: they run now, and are this worker's."""
@@ -273,19 +273,19 @@ class WorkerExecutions(Executions, Protocol):
         """Return the id and round of everything of this worker that is to be cancelled."""
         ...
 
-    async def begin(self, id: str, round: int) -> Execution | None:
+    async def begin(self, id: str, round: int, now_ms: int) -> Execution | None:
         """Count one taking-up (`taken`), and return it with its submission. None where that round runs no more."""
         ...
 
-    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int, now_ms: int) -> None:
+    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write what became of a node, with its events."""
         ...
 
-    async def tell(self, id: str, events: Sequence[NewEvent], now_ms: int) -> None:
+    async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
         ...
 
-    async def end(self, execution: Execution, events: Sequence[NewEvent], now_ms: int) -> bool:
+    async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """Write the end of a round: status, error, totals, result. False where it had ended already."""
         ...
 

@@ -4,7 +4,8 @@ An execution's row is locked by whoever changes it (PostgreSQL `FOR UPDATE`, SQL
 numbered without a gap however many nodes write side by side.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,6 +13,8 @@ from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, text,
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from askonce.domain.clock import Clock
+from askonce.domain.errors import DatabaseAway
 from askonce.domain.executions import (
     QUEUES,
     Event,
@@ -25,6 +28,7 @@ from askonce.domain.executions import (
     Room,
     Submission,
 )
+from askonce.domain.ledger import LedgerUnavailable
 from askonce.ledger.engine import reading, writing
 from askonce.ledger.executions.changes import changed, ended_event, note
 from askonce.ledger.executions.listing import page_of
@@ -43,22 +47,24 @@ from askonce.ledger.executions.tables import QUEUED, RUNNING, STATES, events, ex
 _SUCCEEDED, _FAILED, _CANCELLED = (STATES.index(name) for name in ("succeeded", "failed", "cancelled"))
 # Of PostgreSQL's advisory locks: "asktake" in letters. Who claims waits for whoever claims, so that rates are exact.
 _CLAIMS = int.from_bytes(b"asktake")
+AWAY_S = 5  # after which it is worth asking again
 FINISHED = ("succeeded", "skipped")  # nodes that a resumed round does not do again
 
 
 class SqlExecutions:
     """Keep executions (port `WorkerExecutions`)."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self._engine = engine
+        self._clock = clock
 
     async def submit(self, submissions: Sequence[Submission]) -> tuple[Execution, ...]:
         """Write new executions; those that are there already are returned as they stand."""
         try:
-            async with writing(self._engine) as connection:
+            async with self._writing() as connection:
                 return tuple([await self._submit(connection, one) for one in submissions])
         except IntegrityError:  # another process wrote one of them at the same moment: now it is found
-            async with writing(self._engine) as connection:
+            async with self._writing() as connection:
                 return tuple([await self._submit(connection, one) for one in submissions])
 
     async def _submit(self, connection: AsyncConnection, submission: Submission) -> Execution:
@@ -81,24 +87,24 @@ class SqlExecutions:
 
     async def find(self, id: str, tenant: str | None) -> Execution | None:
         """Return one with all that belongs to it."""
-        async with reading(self._engine) as connection:
+        async with self._reading() as connection:
             found = await _whole(connection, id)
         return None if found is None or tenant not in (None, found.submission.submitter.tenant) else found
 
     async def nodes(self, id: str) -> tuple[NodeRun, ...]:
         """Return what became of its nodes so far."""
-        async with reading(self._engine) as connection:
+        async with self._reading() as connection:
             rows = await connection.execute(select(node_runs.c.run).where(node_runs.c.execution == id))
             return tuple(run_of(row.run) for row in rows)
 
     async def page(self, question: ExecutionQuestion) -> ExecutionPage:
         """List executions, newest first. Raises `Invalid` for a cursor that is none."""
-        async with reading(self._engine) as connection:
+        async with self._reading() as connection:
             return await page_of(connection, question)
 
     async def wish_cancel(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
         """Ask for its cancellation; one that waits ends at once."""
-        async with writing(self._engine) as connection:
+        async with self._writing() as connection:
             found = await _locked(connection, id, tenant)
             if found is None or found.has_ended:
                 return found
@@ -112,7 +118,7 @@ class SqlExecutions:
 
     async def resume(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
         """Queue one that failed or was cancelled once more."""
-        async with writing(self._engine) as connection:
+        async with self._writing() as connection:
             found = await _locked(connection, id, tenant)
             if found is None or found.status not in ("failed", "cancelled"):
                 return found
@@ -135,7 +141,7 @@ class SqlExecutions:
             *(and_(events.c.execution == id, events.c.number > number) for id, number in sorted(after.items()))
         )
         asked = select(*EVENT_COLUMNS).where(wanted).order_by(events.c.execution, events.c.number).limit(size)
-        async with reading(self._engine) as connection:
+        async with self._reading() as connection:
             return events_of((await connection.execute(asked)).all())
 
     async def queues(self, now_ms: int) -> tuple[QueueState, ...]:
@@ -148,7 +154,7 @@ class SqlExecutions:
             .where(due)
             .group_by(executions.c.queue)
         )
-        async with reading(self._engine) as connection:
+        async with self._reading() as connection:
             counts = {(queue, state): count for queue, state, count in await connection.execute(counted)}
             due_now = {queue: (count, oldest) for queue, count, oldest in await connection.execute(waiting)}
             paused = set((await connection.execute(select(queues.c.name).where(queues.c.paused == 1))).scalars())
@@ -167,7 +173,7 @@ class SqlExecutions:
 
     async def pause(self, queue: QueueName, *, paused: bool) -> None:
         """Let a queue begin nothing more, or go on."""
-        async with writing(self._engine) as connection:
+        async with self._writing() as connection:
             await connection.execute(delete(queues).where(queues.c.name == queue))
             await connection.execute(insert(queues).values(name=queue, paused=int(paused)))
 
@@ -175,7 +181,7 @@ class SqlExecutions:
         """Take what is due."""
         if not any(room.free for room in rooms):
             return ()
-        async with writing(self._engine) as connection:
+        async with self._writing() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIMS})
             paused = set((await connection.execute(select(queues.c.name).where(queues.c.paused == 1))).scalars())
@@ -210,56 +216,56 @@ class SqlExecutions:
         running = executions.c.state == RUNNING
         wanted = running if worker is None else and_(running, executions.c.worker == worker)
         columns = (executions.c.id, executions.c.round, executions.c.worker)
-        async with reading(self._engine) as connection:
+        async with self._reading() as connection:
             rows = await connection.execute(select(*columns).where(wanted))
             return tuple((row.id, row.round, row.worker) for row in rows)
 
     async def take_over(self, id: str, round: int, worker: str) -> bool:
         """Make a running one this worker's."""
         runs = and_(executions.c.id == id, executions.c.round == round, executions.c.state == RUNNING)
-        async with writing(self._engine) as connection:
+        async with self._writing() as connection:
             done = await connection.execute(update(executions).where(runs).values(worker=worker))
             return done.rowcount > 0
 
     async def wishes(self, worker: str) -> tuple[tuple[str, int], ...]:
         """Return what of this worker's is to be cancelled."""
         wanted = and_(executions.c.state == RUNNING, executions.c.worker == worker, executions.c.wish == "cancel")
-        async with reading(self._engine) as connection:
+        async with self._reading() as connection:
             rows = await connection.execute(select(executions.c.id, executions.c.round).where(wanted))
             return tuple((row.id, row.round) for row in rows)
 
-    async def begin(self, id: str, round: int) -> Execution | None:
+    async def begin(self, id: str, round: int, now_ms: int) -> Execution | None:
         """Count one taking-up."""
         runs = and_(executions.c.id == id, executions.c.round == round, executions.c.state == RUNNING)
-        async with writing(self._engine) as connection:
+        async with self._writing() as connection:
             more = update(executions).where(runs).values(taken=executions.c.taken + 1)
             if not (await connection.execute(more)).rowcount:
                 return None
             return await _whole(connection, id)
 
-    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int, now_ms: int) -> None:
+    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write what became of a node."""
         of_node = and_(node_runs.c.execution == run.execution, node_runs.c.node == run.node)
         values = {"status": run.status, "attempts": run.attempts, "run": packed_run(run)}
-        async with writing(self._engine) as connection:
-            await note(connection, run.execution, events, now_ms, progress)
+        async with self._writing() as connection:
+            await note(connection, run.execution, events, self._clock.wall_ms(), progress)
             if not (await connection.execute(update(node_runs).where(of_node).values(values))).rowcount:
                 place = {"execution": run.execution, "node": run.node}
                 await connection.execute(insert(node_runs).values({**place, **values}))
 
-    async def tell(self, id: str, events: Sequence[NewEvent], now_ms: int) -> None:
+    async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
-        async with writing(self._engine) as connection:
-            await note(connection, id, events, now_ms)
+        async with self._writing() as connection:
+            await note(connection, id, events, self._clock.wall_ms())
 
-    async def end(self, execution: Execution, events: Sequence[NewEvent], now_ms: int) -> bool:
+    async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """Write the end of a round."""
-        id, totals = execution.id, execution.totals
+        id, totals, now_ms = execution.id, execution.totals, self._clock.wall_ms()
         runs = and_(executions.c.id == id, executions.c.round == execution.round, executions.c.state == RUNNING)
         values: dict[str, Any] = {name: getattr(totals, name) for name in totals.__struct_fields__}
         values |= {"state": STATES.index(execution.status), "ended_ms": now_ms, "wish": ""}
         values |= {"error_code": execution.error_code, "error": execution.error, "progress": execution.progress}
-        async with writing(self._engine) as connection:
+        async with self._writing() as connection:
             if not (await connection.execute(update(executions).where(runs).values(values))).rowcount:
                 return False
             await connection.execute(update(works).where(works.c.id == id).values(result=bytes(execution.result)))
@@ -272,12 +278,32 @@ class SqlExecutions:
             and_(executions.c.state.in_((_SUCCEEDED, _CANCELLED)), executions.c.ended_ms < done_before_ms),
             and_(executions.c.state == _FAILED, executions.c.ended_ms < failed_before_ms),
         )
-        async with writing(self._engine) as connection:
+        async with self._writing() as connection:
             ids = list((await connection.execute(select(executions.c.id).where(old).limit(size))).scalars())
             for table, column in ((events, "execution"), (node_runs, "execution"), (works, "id"), (executions, "id")):
                 if ids:
                     await connection.execute(delete(table).where(table.c[column].in_(ids)))
             return len(ids)
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        with _away():
+            async with writing(self._engine) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with _away():
+            async with reading(self._engine) as connection:
+                yield connection
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except LedgerUnavailable as error:
+        raise DatabaseAway(f"{error} Executions are kept there; ask again.", retry_after_s=AWAY_S) from error
 
 
 async def _whole(connection: AsyncConnection, id: str) -> Execution | None:
