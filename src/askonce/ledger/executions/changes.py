@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from askonce.domain.executions import Execution, ExecutionStatus, NewEvent
@@ -29,12 +29,11 @@ async def note(
     values: dict[str, object] = {"events": executions.c.events + len(told)}
     if progress is not None:
         values["progress"] = progress
-    # The change comes first: it locks the row, so that the number read behind it is nobody else's.
-    if not (await connection.execute(update(executions).where(executions.c.id == id).values(values))).rowcount:
+    # The change locks the row, so that the number is nobody else's.
+    more = update(executions).where(executions.c.id == id).values(values).returning(executions.c.events)
+    last = (await connection.execute(more)).scalar()
+    if last is None or not told:
         return
-    if not told:
-        return
-    last = (await connection.execute(select(executions.c.events).where(executions.c.id == id))).scalar_one()
     rows = [
         {"execution": id, "number": number, "at_ms": now_ms, "kind": event.kind, "data": bytes(event.data)}
         for number, event in enumerate(told, last - len(told) + 1)

@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -245,13 +247,13 @@ class SqlExecutions:
 
     async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write what became of a node."""
-        of_node = and_(node_runs.c.execution == run.execution, node_runs.c.node == run.node)
+        place = {"execution": run.execution, "node": run.node}
         values = {"status": run.status, "attempts": run.attempts, "run": packed_run(run)}
         async with self._writing() as connection:
             await note(connection, run.execution, events, self._clock.wall_ms(), progress)
-            if not (await connection.execute(update(node_runs).where(of_node).values(values))).rowcount:
-                place = {"execution": run.execution, "node": run.node}
-                await connection.execute(insert(node_runs).values({**place, **values}))
+            put = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+            row = put(node_runs).values({**place, **values})
+            await connection.execute(row.on_conflict_do_update(index_elements=list(place), set_=values))
 
     async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
