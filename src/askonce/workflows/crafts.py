@@ -1,0 +1,102 @@
+"""What each type of node knows of its trade: what it asks, and what is made of the answer. Pure, but for inspecting.
+
+Ports, so that running a graph can be tried without prompts, parsers and models; `trades` has the real ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Raw, Struct
+
+from askonce.domain.call import Format, Message
+from askonce.domain.executions import NodeRun
+from askonce.domain.graph import Graph, Node
+from askonce.wire.fences import File
+
+
+class Task(Struct, frozen=True):
+    """Hold what a node has to work with.
+
+    `input` is the submission's, a JSON object. `runs` are the nodes that it depends on, over however many others, as
+    they ended, in the graph's order; `writers` the nodes of these. `files` are what they left, merged by path.
+    """
+
+    node: Node
+    graph: Graph
+    input: Raw
+    runs: Mapping[str, NodeRun]
+    files: tuple[File, ...]
+
+
+class Brief(Struct, frozen=True):
+    """Hold what is asked. `note`: what its reader should know of it, such as that something was cut."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int | None = None
+    format: Format | None = None
+    note: str = ""
+
+
+class Inspection(Struct, frozen=True):
+    """Hold what was found in files: `broken` are the paths of those that do not parse. `score` in 0–100."""
+
+    report: Raw
+    score: int
+    broken: tuple[str, ...]
+
+
+class Reviewed(Struct, frozen=True):
+    """Hold what a review came to: JSON, and a sentence where the opinion is absent."""
+
+    report: Raw
+    note: str = ""
+
+
+class Condition(Protocol):
+    """Hold the condition of a node: what it asks (`status` or `score`) of which node."""
+
+    @property
+    def node(self) -> str:
+        """Return the id of the node that it asks about."""
+        ...
+
+    @property
+    def field(self) -> str:
+        """Return what it asks."""
+        ...
+
+    def is_met(self, runs: Mapping[str, NodeRun]) -> bool:
+        """Say whether it is met, by how nodes ended."""
+        ...
+
+
+class Crafts(Protocol):
+    """Know the trades. `window` is in tokens. None of these raises for what a model said."""
+
+    def order(self, graph: Graph) -> tuple[Node, ...]:
+        """Return the nodes so that each comes after all that it depends on; the same order each time."""
+        ...
+
+    def condition(self, when: str) -> Condition:
+        """Read a condition that was found right."""
+        ...
+
+    def merge(self, graph: Graph, runs: Mapping[str, NodeRun]) -> tuple[File, ...]:
+        """Merge what nodes left, by path; later ones in the graph's order replace earlier ones."""
+        ...
+
+    def brief(self, task: Task, window: int) -> Brief:
+        """Say what a node asks. Raises `Invalid` where its template cannot be filled."""
+        ...
+
+    async def inspect(self, files: Sequence[File]) -> Inspection:
+        """Parse and lint files, executing nothing."""
+        ...
+
+    def repair(self, task: Task, broken: Sequence[File], inspection: Inspection, window: int) -> Brief:
+        """Say how the node that wrote these files is asked once more, with what was found. `task` is that node's."""
+        ...
+
+    def review(self, task: Task, said: str, absent: str) -> Reviewed:
+        """Make the report of a review: what changed, and the opinion; `absent` says why there is none."""
+        ...
