@@ -25,7 +25,6 @@ from askonce.api.replies import GUARDS, JSON, Headers, Reply, StreamReply, error
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
-from askonce.api.strict import BODY_MAX, read_body
 from askonce.api.trail import Trail
 from askonce.api.voices import id_headers, voice_of
 from askonce.domain.caller import Caller
@@ -43,6 +42,7 @@ from askonce.domain.ports import Observer, Window, Windows
 from askonce.gate.admission import Admission, Approach, OverLimit
 from askonce.gate.scopes import require
 from askonce.telemetry.logs import request_id
+from askonce.wire.strict import BODY_MAX, read_body
 
 # Refusals that count in the second window: the request was no good, whoever sent it.
 FLOOD_STATUSES = frozenset((400, 401, 403, 404, 405, 408, 413, 415))

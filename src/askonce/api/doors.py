@@ -9,7 +9,6 @@ from askonce.api import bodies
 from askonce.api.admin.rows import ADMIN_DOORS
 from askonce.api.door import Door
 from askonce.api.session_rows import SESSION_DOORS
-from askonce.api.strict import unknown_field
 from askonce.domain.errors import Detail, Invalid
 from askonce.wire.anthropic_door import MessageReply, TokenCount
 from askonce.wire.anthropic_read import CountBody, MessagesBody
@@ -20,6 +19,7 @@ from askonce.wire.openai_embeddings import EmbeddingBody, EmbeddingList
 from askonce.wire.openai_reply import ChatCompletion
 from askonce.wire.responses_door import ResponsesBody
 from askonce.wire.responses_reply import ResponseReply
+from askonce.wire.strict import unknown_field
 
 _STREAM = (
     ("start", "requestId, cache, provider, model: the answer begins"),

@@ -50,11 +50,12 @@ def _explain(kind: type[Struct], raw: bytes, error: Exception) -> Malformed | In
         return Malformed("The body is not valid JSON in UTF-8.")
     if not isinstance(told, dict):
         return Invalid("The body must be a JSON object.")
-    problems = list(_problems(kind, told))[:PROBLEMS_MAX]
+    problems = problems_of(kind, told)[:PROBLEMS_MAX]
     return invalid(problems or [Detail("body", _plain(error))])
 
 
-def _problems(kind: type[Struct], told: dict[str, Any]) -> list[Detail]:
+def problems_of(kind: type[Struct], told: dict[str, Any]) -> list[Detail]:
+    """Say what is wrong with each field of an object."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     found = [
         Detail(name, "is required")
