@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -25,8 +25,10 @@ from askonce.domain.executions import (
     NodeRun,
     QueueName,
     QueueState,
+    Room,
     Submission,
     Submitter,
+    WorkerExecutions,
 )
 from askonce.domain.graph import Graph, Node
 from askonce.domain.identity import Holder, KeyCard, Standing
@@ -39,7 +41,6 @@ from askonce.wire.fences import File
 from askonce.wire.native_answer import NATIVE
 from askonce.workflows.asking import Asking
 from askonce.workflows.crafts import Brief, Inspection, Reviewed, Task
-from askonce.workflows.files_of import files_of
 from askonce.workflows.making import Tools
 from askonce.workflows.round import WorkflowWork
 from askonce.workflows.run import House, Runs
@@ -84,7 +85,7 @@ class MemoryExecutions:
         self.rows: dict[str, Execution] = {}
         self.runs: dict[str, dict[str, NodeRun]] = {}
         self.told: dict[str, list[Event]] = {}
-        self.with_engine: set[tuple[str, int]] = set()
+        self.workers: dict[str, str] = {}
         self.paused: set[QueueName] = set()
         self.now_ms: Callable[[], int] = lambda: 0
 
@@ -132,11 +133,13 @@ class MemoryExecutions:
         row = await self.find(id, tenant)
         if row is None or row.has_ended:
             return row
-        row = self.rows[id] = replace(row, wish="cancel")
-        if row.status == "queued":
-            row = self.rows[id] = replace(row, status="cancelled", ended_ms=now_ms, error_code="cancelled")
-            self._status(row)
-            self._tell(id, [NewEvent("done", Raw(msgspec.json.encode({"id": id, "status": row.status})))])
+        if row.status == "running":
+            row = self.rows[id] = replace(row, wish="cancel")
+        else:
+            row = self.rows[id] = replace(
+                row, status="cancelled", ended_ms=now_ms, error_code="cancelled", error="Cancelled."
+            )
+            self._status(row, "done")
         return row
 
     async def resume(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
@@ -144,10 +147,7 @@ class MemoryExecutions:
         row = await self.find(id, tenant)
         if row is None or row.status not in ("failed", "cancelled"):
             return row
-        self.runs[id] = {
-            node: run if run.status in ("succeeded", "skipped") else NodeRun(id, node)
-            for node, run in self.runs[id].items()
-        }
+        self.runs[id] = {node: run for node, run in self.runs[id].items() if run.status in ("succeeded", "skipped")}
         row = Execution(row.submission, round=row.round + 1, taken=row.taken)
         self.rows[id] = row
         self._status(row)
@@ -181,35 +181,50 @@ class MemoryExecutions:
         """Pause or go on."""
         (self.paused.add if paused else self.paused.discard)(queue)
 
-    async def fresh(self, size: int) -> tuple[Execution, ...]:
-        """Return what the engine has not got."""
-        return tuple(
-            row for row in self.rows.values() if row.status == "queued" and (row.id, row.round) not in self.with_engine
-        )[:size]
+    async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
+        """Take what is due, oldest first."""
+        taken: list[Execution] = []
+        for room in rooms:
+            queued = [row for row in self.rows.values() if row.submission.queue == room.queue]
+            due = [row for row in queued if row.status == "queued" and row.submission.not_before_ms <= now_ms]
+            free = 0 if room.queue in self.paused else room.free
+            taken += [self._claimed(row, worker, now_ms) for row in due[:free]]
+        return tuple(taken)
 
-    async def given(self, rounds: Sequence[tuple[str, int]]) -> None:
-        """Note it."""
-        self.with_engine.update(rounds)
+    def _claimed(self, row: Execution, worker: str, now_ms: int) -> Execution:
+        self.workers[row.id] = worker
+        row = self.rows[row.id] = replace(row, status="running", started_ms=now_ms)
+        self._status(row)
+        return row
 
-    async def wishes(self) -> tuple[tuple[str, int], ...]:
-        """Return what is to be cancelled."""
-        return tuple((row.id, row.round) for row in self.rows.values() if row.wish and not row.has_ended)
+    async def held(self, worker: str | None = None) -> tuple[tuple[str, int, str], ...]:
+        """Return what runs."""
+        running = [row for row in self.rows.values() if row.status == "running"]
+        mine = [(row.id, row.round, self.workers[row.id]) for row in running]
+        return tuple(one for one in mine if worker in (None, one[2]))
+
+    async def take_over(self, id: str, round: int, worker: str) -> bool:
+        """Make a running one this worker's."""
+        row = self.rows.get(id)
+        if row is None or (row.status, row.round) != ("running", round):
+            return False
+        self.workers[id] = worker
+        return True
+
+    async def wishes(self, worker: str) -> tuple[tuple[str, int], ...]:
+        """Return what of this worker's is to be cancelled."""
+        return tuple((id, round) for id, round, _ in await self.held(worker) if self.rows[id].wish)
 
     async def begin(self, id: str, round: int, now_ms: int) -> Execution | None:
-        """Take one up."""
+        """Count a taking-up."""
         row = self.rows.get(id)
-        if row is None or row.round != round or row.has_ended or row.wish:
+        if row is None or (row.status, row.round) != ("running", round):
             return None
-        started = row.started_ms if row.status == "running" else now_ms
-        row = self.rows[id] = replace(row, status="running", taken=row.taken + 1, started_ms=started)
-        self._status(row)
+        row = self.rows[id] = replace(row, taken=row.taken + 1)
         return row
 
     async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write a node."""
-        there = self.runs[run.execution].get(run.node)
-        if there is not None and (there.status, there.attempts) == (run.status, run.attempts):
-            return
         self.runs[run.execution][run.node] = run
         self.rows[run.execution] = replace(self.rows[run.execution], progress=progress)
         self._tell(run.execution, events)
@@ -221,20 +236,20 @@ class MemoryExecutions:
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """End it."""
         row = self.rows[execution.id]
-        if row.has_ended or row.round != execution.round:
+        if (row.status, row.round) != ("running", execution.round):
             return False
         assert execution.status in ENDED
-        self.rows[execution.id] = replace(execution, taken=row.taken, wish=row.wish)
+        self.rows[execution.id] = replace(execution, taken=row.taken, wish="")
         self._tell(execution.id, events)
         return True
 
-    async def sweep(self, now_ms: int, size: int) -> int:
+    async def sweep(self, done_before_ms: int, failed_before_ms: int, size: int) -> int:
         """Delete nothing."""
         return 0
 
-    def _status(self, row: Execution) -> None:
-        told = {"id": row.id, "status": row.status}
-        self._tell(row.id, [NewEvent("execution", Raw(msgspec.json.encode(told)))])
+    def _status(self, row: Execution, *more: Literal["done"]) -> None:
+        told = Raw(msgspec.json.encode({"status": row.status, "round": row.round}))
+        self._tell(row.id, [NewEvent("execution", told), *(NewEvent(kind, told) for kind in more)])
 
     def _tell(self, id: str, events: Sequence[NewEvent]) -> None:
         told = self.told[id]
@@ -244,6 +259,10 @@ class MemoryExecutions:
 
 def _tenant(row: Execution) -> str:
     return row.submission.submitter.tenant
+
+
+def _is_the_port(store: MemoryExecutions) -> WorkerExecutions:
+    return store
 
 
 class Guarded:
@@ -403,45 +422,8 @@ def asked_of(call: Call) -> str:
     return text_of(call.messages[-1].content)
 
 
-class When:
-    """Read `nodes.ID.FIELD OP LITERAL` (port `crafts.Condition`)."""
-
-    def __init__(self, when: str) -> None:
-        what, self._op, literal = when.split(" ", 2)
-        _, self.node, self.field = what.split(".")
-        self._literal = literal.strip('"')
-
-    def is_met(self, runs: Mapping[str, NodeRun]) -> bool:
-        """Compare."""
-        run = runs[self.node]
-        if self.field == "status":
-            return (run.status == self._literal) == (self._op == "==")
-        if run.score < 0:
-            return False
-        return run.score < float(self._literal) if self._op == "<" else run.score > float(self._literal)
-
-
 class PlainCrafts:
     """Know trades that are easily told apart (port `crafts.Crafts`): a node is asked `ID(what it depends on said)`."""
-
-    def order(self, graph: Graph) -> tuple[Node, ...]:
-        """Order by first come."""
-        left = list(graph.nodes)
-        done: list[Node] = []
-        while left:
-            node = next(one for one in left if {*one.depends_on} <= {other.id for other in done})
-            left.remove(node)
-            done.append(node)
-        return tuple(done)
-
-    def condition(self, when: str) -> When:
-        """Read it."""
-        return When(when)
-
-    def merge(self, graph: Graph, runs: Mapping[str, NodeRun]) -> tuple[File, ...]:
-        """Merge in order."""
-        files = {file.path: file for run in runs.values() for file in files_of(run)}
-        return tuple(files.values())
 
     def brief(self, task: Task, window: int) -> Brief:
         """Ask with everything that was said."""
@@ -551,6 +533,7 @@ class WorkflowWorld:
     def __init__(self, script: Script) -> None:
         self.clock = LoopClock()
         self.store = MemoryExecutions()
+        self.store.now_ms = self.clock.wall_ms
         self.road = ScriptedRoad(script)
         self.engine = Engine()
         self.saved = Saved()
@@ -578,6 +561,8 @@ class WorkflowWorld:
     async def run(self, id: str = "e1", life: Life | None = None) -> Execution:
         """Take it up in a process of its own, and return how it stands after that."""
         life = life or Life()
+        rooms = [Room(queue, 100) for queue in QUEUES]
+        await self.store.claim(rooms, "w1", self.clock.wall_ms())
         work_id = f"{id}.{self.store.rows[id].round}"
         await self.runs(life).run(work_id, self.engine.of(work_id, life))
         return self.store.rows[id]

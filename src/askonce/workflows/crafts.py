@@ -18,7 +18,7 @@ class Task(Struct, frozen=True):
     """Hold what a node has to work with.
 
     `input` is the submission's, a JSON object. `runs` are the nodes that it depends on, over however many others, as
-    they ended, in the graph's order; `writers` the nodes of these. `files` are what they left, merged by path.
+    they ended, in the graph's order. `files` are what these left, merged by path.
     """
 
     node: Node
@@ -52,38 +52,8 @@ class Reviewed(Struct, frozen=True):
     note: str = ""
 
 
-class Condition(Protocol):
-    """Hold the condition of a node: what it asks (`status` or `score`) of which node."""
-
-    @property
-    def node(self) -> str:
-        """Return the id of the node that it asks about."""
-        ...
-
-    @property
-    def field(self) -> str:
-        """Return what it asks."""
-        ...
-
-    def is_met(self, runs: Mapping[str, NodeRun]) -> bool:
-        """Say whether it is met, by how nodes ended."""
-        ...
-
-
 class Crafts(Protocol):
-    """Know the trades. `window` is in tokens. None of these raises for what a model said."""
-
-    def order(self, graph: Graph) -> tuple[Node, ...]:
-        """Return the nodes so that each comes after all that it depends on; the same order each time."""
-        ...
-
-    def condition(self, when: str) -> Condition:
-        """Read a condition that was found right."""
-        ...
-
-    def merge(self, graph: Graph, runs: Mapping[str, NodeRun]) -> tuple[File, ...]:
-        """Merge what nodes left, by path; later ones in the graph's order replace earlier ones."""
-        ...
+    """Know the trades. `window`: how many tokens the model reads. Nothing raises for what a model said."""
 
     def brief(self, task: Task, window: int) -> Brief:
         """Say what a node asks. Raises `Invalid` where its template cannot be filled."""

@@ -41,9 +41,9 @@ class TextTold(Struct, frozen=True):
 class ExecutionTold(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Tell how an execution is."""
 
-    id: str
     status: ExecutionStatus
-    progress: int = 0
+    round: int
+    progress: int
     error_code: str = ""
     error: str = ""
 
@@ -91,7 +91,7 @@ def text_event(node: str, at: int, text: str) -> NewEvent:
 
 def ending_events(ended: Execution) -> tuple[NewEvent, NewEvent]:
     """Tell how an execution ended, and that nothing more comes in this round."""
-    told = _raw(ExecutionTold(ended.id, ended.status, ended.progress, ended.error_code, ended.error))
+    told = _raw(ExecutionTold(ended.status, ended.round, ended.progress, ended.error_code, ended.error))
     return NewEvent("execution", told), NewEvent("done", told)
 
 

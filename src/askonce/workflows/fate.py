@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from askonce.domain.executions import NodeRun
 from askonce.domain.graph import Node, NodeStatus
-from askonce.workflows.crafts import Condition
+from askonce.workflows.conditions import Condition
 
 FINISHED: frozenset[NodeStatus] = frozenset({"succeeded", "skipped"})
 ENDED: frozenset[NodeStatus] = frozenset({"succeeded", "skipped", "failed", "cancelled"})

@@ -9,12 +9,14 @@ from typing import Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import replace
 
 from askonce.domain.executions import Execution, ExecutionStatus, Kind, NodeRun, QueueName, Totals, Urgency
 from askonce.domain.graph import Graph, Node, NodeStatus, NodeType
 from askonce.domain.money import dollars
 from askonce.wire.fences import File, parse
 from askonce.workflows.files_of import best_of, files_of
+from askonce.workflows.merging import Change, history, merged
 
 _NULL = Raw(b"null")
 SPARED = frozenset({"hit", "coalesced"})
@@ -110,14 +112,6 @@ class TotalsTold(Told, frozen=True):
     cached_nodes: int
 
 
-class Written(Told, frozen=True):
-    """Tell that a node wrote a file, and how many lines that added and removed."""
-
-    node: str
-    added: int
-    removed: int
-
-
 class Links(Told, frozen=True):
     """Tell where more of an execution is."""
 
@@ -148,7 +142,7 @@ class ExecutionDocument(Told, frozen=True, omit_defaults=True):
     links: Links
     nodes: tuple[NodeDocument, ...] | UnsetType = UNSET
     files: tuple[File, ...] | UnsetType = UNSET
-    history: dict[str, tuple[Written, ...]] | UnsetType = UNSET
+    history: dict[str, tuple[Change, ...]] | UnsetType = UNSET
     result: Raw | UnsetType = UNSET
     error: ErrorTold | UnsetType = UNSET
     cancelling: Literal[True] | UnsetType = UNSET
@@ -243,6 +237,18 @@ def execution_document(execution: Execution, link: str) -> ExecutionDocument:
         cancelling=True if execution.wish == "cancel" and not execution.has_ended else UNSET,
         batch=submission.batch or UNSET,
         line=submission.line if submission.batch else UNSET,
+    )
+
+
+def whole_document(execution: Execution, graph: Graph, runs: Mapping[str, NodeRun], link: str) -> ExecutionDocument:
+    """Tell of an execution with everything that is in its rows; `runs` by the nodes' ids."""
+    documents = [node_document(node, runs.get(node.id) or NodeRun(execution.id, node.id)) for node in graph.nodes]
+    return replace(
+        execution_document(execution, link),
+        nodes=tuple(documents),
+        files=merged(graph, runs),
+        history=history(graph, runs),
+        result=execution.result if execution.status == "succeeded" else UNSET,
     )
 
 

@@ -7,8 +7,11 @@ from msgspec import Raw, Struct
 
 from askonce.domain.executions import Execution, NodeRun
 from askonce.domain.graph import Graph, Node
-from askonce.workflows.crafts import Condition, Crafts, Task
+from askonce.workflows.conditions import read_condition
+from askonce.workflows.crafts import Task
 from askonce.workflows.fate import ENDED
+from askonce.workflows.graph import order_of
+from askonce.workflows.merging import merged
 from askonce.workflows.node import Pace
 
 
@@ -22,15 +25,12 @@ class WorkflowWork(Struct, frozen=True):
 class Round:
     """Hold a round. `before`: the rows of an earlier taking-up, or of the round that this one resumes."""
 
-    def __init__(self, execution: Execution, work: WorkflowWork, before: Mapping[str, NodeRun], crafts: Crafts) -> None:
+    def __init__(self, execution: Execution, work: WorkflowWork, before: Mapping[str, NodeRun]) -> None:
         self.execution = execution
         self.graph = work.graph
-        self.order = crafts.order(work.graph)
-        self.conditions: dict[str, Condition] = {
-            node.id: crafts.condition(node.when) for node in self.order if node.when
-        }
+        self.order = order_of(work.graph)
+        self.conditions = {node.id: read_condition(node.when) for node in self.order if node.when}
         self._input = work.input
-        self._crafts = crafts
         self._before = before
         self._ended = {node.id: asyncio.Event() for node in self.order}
         self._runs: dict[str, NodeRun] = {}
@@ -67,4 +67,4 @@ class Round:
     def task(self, node: Node) -> Task:
         """Return what a node has to work with: only what it depends on, so that whoever takes it up asks the same."""
         runs = {id: run for id, run in self.runs.items() if id in self._needs[node.id]}
-        return Task(node, self.graph, self._input, runs, self._crafts.merge(self.graph, runs))
+        return Task(node, self.graph, self._input, runs, merged(self.graph, runs))

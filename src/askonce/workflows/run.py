@@ -22,13 +22,15 @@ from msgspec.structs import replace
 from askonce.domain.clock import Clock
 from askonce.domain.errors import InternalError
 from askonce.domain.executions import Execution, ExecutionStatus, NodeRun, Submission
-from askonce.domain.graph import Node
+from askonce.domain.graph import Graph, Node
 from askonce.domain.ports import Observer
+from askonce.gate.settle import UNEXPECTED
 from askonce.gate.unbroken import unbroken
 from askonce.wire.door import Codec
 from askonce.workflows.events import ending_events, node_event
 from askonce.workflows.fate import ENDED, FINISHED, fate_of, first_failure
 from askonce.workflows.making import Making, Tools
+from askonce.workflows.merging import merged
 from askonce.workflows.node import Job, Nodes, Pace
 from askonce.workflows.question_job import Answering, answer_node
 from askonce.workflows.result import totals_of, workflow_answer
@@ -87,7 +89,6 @@ class Runs:
         self._house = house
         self._scribe = house.scribe
         self._clock = house.clock
-        self._crafts = house.tools.crafts
         self._nodes = Nodes(house.scribe, house.clock, house.observer)
 
     async def run(self, work_id: str, steps: Steps) -> None:
@@ -122,7 +123,7 @@ class Runs:
             await self._question(execution, before, steps)
             return
         try:
-            round = Round(execution, read_work(execution.submission), before, self._crafts)
+            round = Round(execution, read_work(execution.submission), before)
         except Exception as error:
             # Whatever is wrong with it is wrong with it each time: it must not be taken up for ever.
             self._house.observer.defect(error)
@@ -133,13 +134,24 @@ class Runs:
     async def _workflow(self, round: Round, steps: Steps) -> None:
         reserved = [(node, steps.reserve(node.id)) for node in round.order]
         await _all([self._node(round, node, step) for node, step in reserved if not round.has_ended(node)])
-        failed = first_failure(round.order, round.conditions, round.runs)
-        execution = self._ended(round.execution, tuple(round.runs.values()), failed)
-        if failed is None:
-            files = self._crafts.merge(round.graph, round.runs)
-            answer = workflow_answer(execution, round.graph, round.runs, files)
-            execution = replace(execution, result=Raw(msgspec.json.encode(answer)))
-        await self._end(execution)
+        await self._end(self._finished(round))
+
+    def _finished(self, round: Round) -> Execution:
+        """Return how a workflow ended whose nodes have all ended."""
+        runs = round.runs
+        failed = first_failure(round.order, round.conditions, runs)
+        if failed is not None:
+            failed = replace(failed, error=f"`{failed.node}`: {failed.error}")
+        ended = self._ended(round.execution, tuple(runs.values()), failed)
+        if failed is not None:
+            return ended
+        try:
+            answer = workflow_answer(ended, round.graph, runs, merged(round.graph, runs))
+        except Exception as error:
+            # As above: each time.
+            self._house.observer.defect(error)
+            return replace(ended, status="failed", error_code=InternalError.code, error=UNEXPECTED)
+        return replace(ended, result=Raw(msgspec.json.encode(answer)))
 
     async def _node(self, round: Round, node: Node, step: Step) -> None:
         """Bring a node to its end once all that it needs has ended."""
@@ -208,7 +220,7 @@ class Runs:
         """End an execution, and with it those of its nodes that have not ended."""
         runs = await self._scribe.nodes(execution.id)
         nodes = {run.node: run for run in runs.values()}
-        for node in _nodes_of(execution.submission):
+        for node in graph_of(execution.submission).nodes:
             nodes.setdefault(node.id, NodeRun(execution.id, node.id))
         now_ms = self._clock.wall_ms()
         for run in list(nodes.values()):
@@ -252,13 +264,14 @@ def read_work(submission: Submission) -> WorkflowWork:
     return work
 
 
-def _nodes_of(submission: Submission) -> tuple[Node, ...]:
+def graph_of(submission: Submission) -> Graph:
+    """Return what an execution consists of, a question's one node too; nothing where this version cannot read it."""
     if submission.kind == "generate":
-        return (answer_node(submission),)
+        return Graph((answer_node(submission),), submission.name)
     try:
-        return read_work(submission).graph.nodes
+        return read_work(submission).graph
     except (ValueError, msgspec.DecodeError):
-        return ()
+        return Graph((), submission.name)
 
 
 async def _all(works: list[Awaitable[None]]) -> None:
