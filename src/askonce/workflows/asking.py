@@ -157,7 +157,7 @@ class Asking:
 
     async def _joined(self, question: Question, joined: Joined, ears: Ears, route: Route) -> Answered:
         try:
-            told = await _listen(joined, ears)
+            told = await listen(joined, ears)
             arrival = await joined.arrival()
         finally:
             joined.leave()
@@ -172,7 +172,7 @@ class Asking:
         return Answered(entry, answer, arrival.state, cost, saved, route, joined.attempts, question.ask)
 
 
-async def _listen(joined: Joined, ears: Ears) -> int:
+async def listen(joined: Joined, ears: Ears) -> int:
     """Pass words on in bundles; return how many characters those were."""
     loop = asyncio.get_running_loop()
     told = waiting = 0

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from askonce.domain.executions import NodeRun
-from askonce.wire.fence_languages import is_commands, is_prose
+from askonce.wire.fence_languages import is_commands, is_prose, language_of
 from askonce.wire.fences import File
 
 _decoder = msgspec.json.Decoder(tuple[File, ...])
@@ -30,6 +30,6 @@ def best_of(files: Sequence[File]) -> str:
 def _rank(file: File) -> int:
     if not file.content.strip():
         return 3
-    if is_prose(file.language):
+    if is_prose(file.language) or is_prose(language_of(file.path)):
         return 2
     return int(is_commands(file.language, file.content.splitlines()))
