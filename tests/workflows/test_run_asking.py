@@ -137,6 +137,17 @@ def test_words_go_out_in_bundles():
     assert [one["at"] for one in told] == [0, 3000]
 
 
+def test_a_long_answer_from_the_store_is_told_in_parts():
+    world = WorkflowWorld(echo)
+    world.road.stored["a()"] = entry_of("x" * 150_000, 0)
+    play(world.do(node("a")))
+    assert [(one["at"], len(one["text"])) for one in world.events("text")] == [
+        (0, 65_536),
+        (65_536, 65_536),
+        (131_072, 18_928),
+    ]
+
+
 class Trickle:
     """Say a letter every so often; cancelled, it has said none."""
 

@@ -32,6 +32,8 @@ from askonce.workflows.scribe import Scribe
 
 TIMED_OUT = "timed_out"
 OUT_OF_TIME = "The execution's time was over before this was done."
+# An event of words holds no more: whole answers from the store come at once, and readers take events whole.
+EVENT_CHARS = 64 << 10
 # Of several answers of one node, that counts which cost most.
 _BY_COST = ("", "hit", "coalesced", "resumed", "off", "refresh", "miss")
 
@@ -106,8 +108,10 @@ class Pen:
 
     async def words(self, at: int, text: str) -> None:
         """Tell the next words."""
-        if text:
-            await self._scribe.tell(self.run.execution, (text_event(self.run.node, at, text),))
+        starts = range(0, len(text), EVENT_CHARS)
+        told = [text_event(self.run.node, at + start, text[start : start + EVENT_CHARS]) for start in starts]
+        if told:
+            await self._scribe.tell(self.run.execution, told)
 
     async def waits(self, reason: AskonceError, wait_s: float) -> None:
         """Tell what is waited for."""
