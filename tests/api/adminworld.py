@@ -115,6 +115,7 @@ class AdminWorld(World):
             try:
                 await story(Caller(client, self))
             finally:
+                await self.hub.close()
                 await self.administration.close()
 
         asyncio.run(told())

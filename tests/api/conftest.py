@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
+from tests.api.workrows import WorkRows
 from tests.ledger.ledgerworld import Place, place
 from tests.ledger.postgres import postgres
 
@@ -22,6 +23,9 @@ from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.trail import Trail
 from askonce.api.voices import voice_of
+from askonce.api.workflows.desk import NoArchive, WorkDesk
+from askonce.api.workflows.desks import work_askings, work_handlers
+from askonce.api.workflows.hub import Hub
 from askonce.cache.policy import Policy, Unsaid
 from askonce.domain.answer import Answer, Delta
 from askonce.domain.call import Ask, Call, Candidate
@@ -156,6 +160,11 @@ class World:
         self.trusted: tuple[str, ...] = ()
         self.crossing = Crossing(())
         self.more: dict[str, Handler] = {}  # handlers of doors that log in and administer
+        self.work = WorkRows()  # executions; `takes_work` False: workflows are off
+        self.work.now_ms = self.clock.wall_ms
+        self.takes_work = True
+        self.nudges = 0
+        self.webhook_hosts: tuple[str, ...] = ()
         self.parts: tuple[PartHealth, ...] = (PartHealth("state", "ok", needed=True),)
 
     def build(self) -> App:
@@ -174,6 +183,7 @@ class World:
         desk = Desk(road, self.clock, self, intake, self.unsaid)
         models = ModelDoors(self, self.state.windows, self.clock)
         self.trail = Trail(self.state.outbox, self.state.outbox, self.clock)
+        work = self._work_desk(intake)
         self.admission = Admission(self.keys, self.trusted, False, self.registry, self.crossing.origins)
         self.settle()
         return App(
@@ -195,6 +205,7 @@ class World:
                     ),
                     "model_list": models,
                     "model_object": models,
+                    **work_askings(work),
                 },
                 cache=CacheDoors(self.state.answers, self.state.promises, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
@@ -204,11 +215,28 @@ class World:
                 observer=self,
                 trail=self.trail,
                 slow_bodies=self.slow_bodies,
-                more=self.more,
+                more=work_handlers(work) | self.more,
                 crossing=self.crossing,
             ),
             DOORS,
         )
+
+    def _work_desk(self, intake: Intake) -> WorkDesk:
+        archive = self.work if self.takes_work else NoArchive()
+        self.hub = Hub(archive.open, self.defect, look_s=0.005)
+        return WorkDesk(
+            archive=archive,
+            hub=self.hub,
+            windows=self.state.windows,
+            clock=self.clock,
+            intake=intake,
+            trail=self.trail,
+            nudge=self._nudge,
+            webhook_hosts=self.webhook_hosts,
+        )
+
+    def _nudge(self) -> None:
+        self.nudges += 1
 
     def settle(self) -> None:
         """Add what a larger world has besides; called while it is built."""
@@ -217,7 +245,10 @@ class World:
         """Run a story against a fresh gateway."""
 
         async def told() -> None:
-            await story(Client(self.build()))
+            try:
+                await story(Client(self.build()))
+            finally:
+                await self.hub.close()
 
         asyncio.run(told())
 

@@ -81,6 +81,7 @@ def test_the_document_and_the_doors_agree_for_every_role(tmp_path: Path, role: s
     may = {"open"} | ({"any"} if role else set()) | {door for one in ROLES.get(role, ()) for door in ALLOWS[one]}
     world = AdminWorld(tmp_path)
     world.limits = {}
+    world.work.at_once = True  # some wait for the end
     with asyncio.Runner() as runner:
 
         async def furnished() -> Client:
@@ -115,4 +116,5 @@ def test_the_document_and_the_doors_agree_for_every_role(tmp_path: Path, role: s
 
             agree()
         finally:
+            runner.run(world.hub.close())
             runner.run(world.administration.close())

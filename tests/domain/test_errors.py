@@ -4,7 +4,7 @@ import pytest
 
 from askonce.domain.errors import BY_CODE, AskonceError, InternalError, MethodNotAllowed, error_from_code
 
-STATUSES = {400, 401, 403, 404, 405, 408, 413, 415, 429, 500, 502, 503, 504}
+STATUSES = {400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 500, 502, 503, 504}
 
 
 def family(root: type[AskonceError]) -> list[type[AskonceError]]:

@@ -8,7 +8,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from askonce.api.asgi import Receive
-from askonce.api.replies import JSON, NO_STORE, Headers, Reply, StreamReply, error_reply, limit_headers
+from askonce.api.replies import (
+    JSON,
+    NO_STORE,
+    Headers,
+    Reply,
+    StreamReply,
+    error_reply,
+    limit_headers,
+    nothing_held,
+    stream_headers,
+)
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.voices import OURS, Voice
@@ -143,7 +153,7 @@ class AskDoor:
             raise
         headers.append((b"cache-status", cache_status(joined.state, 0, False).encode()))
         headers.append((ROUTE, route_header(joined.candidate, joined.attempts_begun)))
-        return StreamReply(_stream_headers(headers), self._events(asked, joined, first), joined.leave)
+        return StreamReply(stream_headers(headers), self._events(asked, joined, first), joined.leave)
 
     async def _events(
         self, asked: Asked, joined: Joined, pieces: Sequence[Piece] | None
@@ -208,7 +218,7 @@ class AskDoor:
         if self._explains:
             facts = replace(facts, explanation=explanation(asked.route, who, (), None))
         if asked.ask.call.stream:
-            return StreamReply(_stream_headers(headers), self._replay(entry, facts), _nothing)
+            return StreamReply(stream_headers(headers), self._replay(entry, facts), nothing_held)
         return Reply(200, [JSON, NO_STORE, *headers], self._codec.render(entry, facts))
 
     async def _replay(self, entry: Entry, facts: Facts) -> AsyncGenerator[bytes, None]:
@@ -236,16 +246,6 @@ def _cache_headers(entry: Entry, state: CacheState, now_ms: int, *, stored: bool
     return [(b"cache-status", status.encode()), (b"age", b"%d" % _age_s(entry, state, now_ms))]
 
 
-def _stream_headers(headers: Headers) -> Headers:
-    # X-Accel-Buffering keeps nginx from holding chunks back.
-    return [
-        (b"content-type", b"text/event-stream; charset=utf-8"),
-        NO_STORE,
-        (b"x-accel-buffering", b"no"),
-        *headers,
-    ]
-
-
 async def _first(joined: Joined) -> Sequence[Piece] | None:
     """Return the first pieces, none of them where they are long in coming; None if the flight ends without any."""
     loop = asyncio.get_running_loop()
@@ -254,10 +254,6 @@ async def _first(joined: Joined) -> Sequence[Piece] | None:
         if pieces or loop.time() >= patient_until:
             return pieces
     return None
-
-
-def _nothing() -> None:
-    """Release nothing: a replay holds no seat."""
 
 
 async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

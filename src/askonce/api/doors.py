@@ -9,6 +9,7 @@ from askonce.api import bodies
 from askonce.api.admin.rows import ADMIN_DOORS
 from askonce.api.door import Door
 from askonce.api.session_rows import SESSION_DOORS
+from askonce.api.workflows.rows import WORK_DOORS
 from askonce.domain.errors import Detail, Invalid
 from askonce.wire.anthropic_door import MessageReply, TokenCount
 from askonce.wire.anthropic_read import CountBody, MessagesBody
@@ -182,6 +183,7 @@ DOORS: tuple[Door, ...] = (
     ),
     Door("GET", "/llm/models", "models", "List what can be asked now.", "any", reply=bodies.ModelList),
     Door("GET", "/llm/providers", "providers", "List providers and how they are.", "any", reply=bodies.ProviderList),
+    *WORK_DOORS,
     *SESSION_DOORS,
     *ADMIN_DOORS,
     Door("GET", "/health", "health", "Say that this process is alive.", "open", "none", reply=bodies.Health),

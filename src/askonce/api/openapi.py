@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from askonce import __version__
 from askonce.api.door import Door
@@ -17,7 +18,7 @@ KEYLESS = ("any", "use", "report")  # what needs no more than a server without k
 
 def openapi(doors: tuple[Door, ...]) -> dict[str, Any]:
     """Return the description of the doors as an OpenAPI document."""
-    types = [t for door in doors for t in (door.body, door.reply, voice_of(door.path).body) if t is not None]
+    types = [t for door in doors for t in (door.body, *_replies(door), voice_of(door.path).body) if t is not None]
     refs, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schemas = dict(zip(types, refs, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -45,6 +46,10 @@ def openapi(doors: tuple[Door, ...]) -> dict[str, Any]:
     }
 
 
+def _replies(door: Door) -> tuple[type[Struct] | None, ...]:
+    return (door.reply, *(also.reply for also in door.also))
+
+
 def _operation(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": door.name,
@@ -61,8 +66,11 @@ def _operation(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
     if door.body is not None:
         operation["requestBody"] = {
             "required": any(field.required for field in msgspec.structs.fields(door.body)),
-            "content": {"application/json": {"schema": schemas[door.body]}},
+            "content": {door.takes: {"schema": schemas[door.body]}},
         }
+    elif door.takes != "application/json":
+        lines = {"type": "string", "description": "One JSON object a line."}
+        operation["requestBody"] = {"required": True, "content": {door.takes: {"schema": lines}}}
     return operation
 
 
@@ -77,12 +85,16 @@ _HEADERS = (
     ("Cache-Status", "how the answer came about (RFC 9211)", "asking"),
     ("Age", "seconds since the answer was stored", "asking"),
     ("X-Askonce-Route", "who answered, and after how many attempts", "asking"),
-    ("Idempotent-Replayed", "true where this very request was answered before (Idempotency-Key)", "asking"),
+    ("Idempotent-Replayed", "true where this very request was here before (Idempotency-Key)", "once"),
+    ("Location", "where the work is looked at", "outliving"),
+    ("Preference-Applied", "how long was waited at the most, where Prefer said it", "outliving"),
 )
 
 
 def _headers(door: Door) -> dict[str, Any]:
-    kinds = {"all", *(["limited"] if door.limit != "none" else []), *(["asking"] if door.limit == "llm" else [])}
+    kinds = {"all", *(["limited"] if door.limit != "none" else []), *(["once"] if door.limit == "llm" else [])}
+    if door.limit == "llm":
+        kinds.add("outliving" if door.outlives else "asking")
     return {name: {"description": says, "schema": {"type": "string"}} for name, says, kind in _HEADERS if kind in kinds}
 
 
@@ -95,14 +107,25 @@ def _parameters(door: Door) -> list[dict[str, Any]]:
         properties = components[door.query.__name__]["properties"]
         found += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
     if door.limit == "llm":
-        found.append(_header_parameter("Cache-Control", "no-cache, no-store, only-if-cached, max-age=N; the body wins"))
+        if door.outlives:
+            found.append(_header_parameter("Prefer", "wait=N: wait so many seconds for the end; respond-async: do not"))
+        else:
+            found.append(_header_parameter("Cache-Control", _CACHE_CONTROL))
         found.append(_header_parameter("Idempotency-Key", "your name for this request: its retries are told the same"))
     found.append(_header_parameter("X-Request-Id", "an id of your own, kept if it is short and harmless"))
     return found
 
 
+_CACHE_CONTROL = "no-cache, no-store, only-if-cached, max-age=N; the body wins"
+
+
 def _header_parameter(name: str, description: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
+
+
+def _stream(door: Door) -> dict[str, Any]:
+    events = "; ".join(f"{name}: {holds}" for name, holds in door.stream)
+    return {"schema": {"type": "string", "description": f"Events. {events}."}}
 
 
 _RETRY_AFTER = {"description": "seconds to wait", "schema": {"type": "integer"}}
@@ -110,12 +133,17 @@ _RETRY_AFTER = {"description": "seconds to wait", "schema": {"type": "integer"}}
 
 def _responses(door: Door, schemas: dict[Any, Any]) -> dict[str, Any]:
     content: dict[str, Any] = {door.media: {"schema": schemas[door.reply]} if door.reply is not None else {}}
-    if door.stream:
-        events = "; ".join(f"{name}: {holds}" for name, holds in door.stream)
-        content["text/event-stream"] = {"schema": {"type": "string", "description": f"Events. {events}."}}
+    if door.stream and door.status == 200:
+        content["text/event-stream"] = _stream(door)
     responses: dict[str, Any] = {
         str(door.status): {"description": "Done.", "content": content, "headers": _headers(door)}
     }
+    for also in door.also:
+        told: dict[str, Any] = {door.media: {"schema": schemas[also.reply]}} if also.reply is not None else {}
+        if door.stream and also.status == 200:
+            told["text/event-stream"] = _stream(door)
+        responses[str(also.status)] = {"description": also.says, "headers": _headers(door)}
+        responses[str(also.status)] |= {"content": told} if told else {}
     if door.name == "root":
         responses = {"307": {"description": "To the docs."}}
     if door.name == "ready":

@@ -37,6 +37,21 @@ def json_reply(body: bytes, headers: Headers | None = None, status: int = 200) -
     return Reply(status, [JSON, NO_STORE, *(headers or ())], body)
 
 
+def stream_headers(headers: Headers) -> Headers:
+    """Return the headers of server-sent events."""
+    # X-Accel-Buffering keeps nginx from holding chunks back.
+    return [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        NO_STORE,
+        (b"x-accel-buffering", b"no"),
+        *headers,
+    ]
+
+
+def nothing_held() -> None:
+    """Release nothing: the reply holds no seat."""
+
+
 # Longer waits than that the vendors' libraries do not keep: they try again after seconds instead.
 LIBRARIES_WAIT_S = 60
 

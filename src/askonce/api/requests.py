@@ -31,6 +31,8 @@ _READ = frozenset(
         b"transfer-encoding",
         b"cache-control",
         b"idempotency-key",
+        b"prefer",
+        b"last-event-id",
         b"x-request-id",
         b"x-forwarded-for",
         b"traceparent",
@@ -46,11 +48,13 @@ _READ = frozenset(
 )
 # These are lists by their definition; of all others a second line is a contradiction.
 _LISTS = frozenset(
-    (b"cache-control", b"x-forwarded-for", b"x-forwarded-proto", b"cookie", b"accept", b"anthropic-beta")
+    (b"cache-control", b"x-forwarded-for", b"x-forwarded-proto", b"cookie", b"accept", b"anthropic-beta", b"prefer")
 )
 
 # Version, trace id, parent id, flags; an id of zeros is none.
 _TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+JSON_KINDS = (b"application/json",)
 
 _prefix = os.urandom(6).hex()
 _numbers = itertools.count(1)
@@ -154,14 +158,15 @@ class Request:
         announced = self.headers.keys() & {b"content-type", b"transfer-encoding"}
         return bool(announced) or self.headers.get(b"content-length", b"0") != b"0"
 
-    async def json_body(self, limit: int, slow: SlowBodies) -> bytes:
-        """Read the body, at most `limit` bytes.
+    async def json_body(self, limit: int, slow: SlowBodies, kinds: tuple[bytes, ...] = JSON_KINDS) -> bytes:
+        """Read the body, at most `limit` bytes, of one of some kinds.
 
         Raises `UnsupportedMediaType`, `TooLarge`, `BodyTimeout` and `ClientLeft`.
         """
         kind = self.headers.get(b"content-type", b"")
-        if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
-            raise UnsupportedMediaType("Send the body as JSON, with the header Content-Type: application/json.")
+        if kind != kinds[0] and kind.partition(b";")[0].strip().lower() not in kinds:
+            what = "JSON" if kinds is JSON_KINDS else "lines of JSON"
+            raise UnsupportedMediaType(f"Send the body as {what}, with the header Content-Type: {kinds[0].decode()}.")
         if self.headers.get(b"content-encoding", b"identity") != b"identity":
             raise UnsupportedMediaType("Send the body as it is, without Content-Encoding.")
         length = self.headers.get(b"content-length", b"")

@@ -111,6 +111,18 @@ class CacheMiss(AskonceError):
     status, code, title = 404, "cache_miss", "Not in the cache"
 
 
+class WorkflowsOff(AskonceError):
+    """Refuse workflows and jobs where the settings say that none are taken."""
+
+    status, code, title = 404, "workflows_off", "Workflows are off"
+
+
+class NotFinished(AskonceError):
+    """Report that a job or a batch has no result yet."""
+
+    status, code, title, retryable = 404, "not_finished", "Not finished", True
+
+
 class MethodNotAllowed(AskonceError):
     """Refuse a method that the path does not have."""
 
@@ -125,6 +137,18 @@ class BodyTimeout(AskonceError):
     """Give up on a body that did not arrive in time."""
 
     status, code, title = 408, "request_timeout", "Request timeout"
+
+
+class NotResumable(AskonceError):
+    """Refuse to resume an execution that neither failed nor was cancelled."""
+
+    status, code, title = 409, "not_resumable", "Not resumable"
+
+
+class Cancelled(AskonceError):
+    """Report that the work was cancelled, by its owner's wish, before it was done."""
+
+    status, code, title = 409, "cancelled", "Cancelled"
 
 
 class TooLarge(AskonceError):
@@ -162,6 +186,12 @@ class ProviderDenied(AskonceError):
     """Report that the vendor refused our own credentials (its 401 or 403)."""
 
     status, code, title = 502, "provider_auth_failed", "Provider refused our credentials"
+
+
+class WorkFailed(AskonceError):
+    """Report that a workflow or a job failed; `details` names the execution and each node that failed."""
+
+    status, code, title = 502, "workflow_failed", "Workflow failed"
 
 
 class ProviderBusy(AskonceError):

@@ -12,8 +12,9 @@ from msgspec import Meta, Struct, field
 from askonce.api.admin.office import Clerk
 from askonce.api.bodies import Body
 from askonce.api.errands import Errand, Handler
+from askonce.api.queries import chosen, moment
 from askonce.api.replies import NO_STORE, Reply
-from askonce.domain.errors import Detail, Invalid, NotFound
+from askonce.domain.errors import NotFound
 from askonce.domain.money import dollars
 from askonce.domain.reports import (
     KINDS,
@@ -205,11 +206,11 @@ def report_handlers(clerk: Clerk) -> dict[str, Handler]:
         query: RequestsQuery = errand.query
         question = RequestQuestion(
             narrow=_narrow(errand),
-            kinds=_chosen("kind", query.kind, KINDS),
+            kinds=chosen("kind", query.kind, KINDS),
             request_id=query.request_id,
             error_code=query.error_code,
-            start_ms=_moment("from", query.start, 0),
-            end_ms=_moment("to", query.to, 1 << 62),
+            start_ms=moment("from", query.start, 0),
+            end_ms=moment("to", query.to, 1 << 62),
             after=query.after,
             size=query.limit,
         )
@@ -274,9 +275,9 @@ _CAMEL = dict(zip(UsageLine.__struct_fields__, UsageLine.__struct_encode_fields_
 
 def _question(errand: Errand, now_ms: int) -> UsageQuestion:
     query: UsageQuery = errand.query
-    by: tuple[Group, ...] = _chosen("by", query.by, GROUPS)
-    end_ms = _moment("to", query.to, now_ms)
-    return UsageQuestion(_moment("from", query.start, end_ms - DEFAULT_DAYS * DAY_MS), end_ms, by, _narrow(errand))
+    by: tuple[Group, ...] = chosen("by", query.by, GROUPS)
+    end_ms = moment("to", query.to, now_ms)
+    return UsageQuestion(moment("from", query.start, end_ms - DEFAULT_DAYS * DAY_MS), end_ms, by, _narrow(errand))
 
 
 def _narrow(errand: Errand) -> Narrow:
@@ -285,30 +286,6 @@ def _narrow(errand: Errand) -> Narrow:
     tenant = visible_tenant(caller.scopes, caller.tenant, query.tenant)
     some = {name: getattr(query, name) or None for name in ("door", "provider", "model")}
     return Narrow(tenant or None, query.key or None, **some)
-
-
-def _chosen(name: str, text: str, known: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Read words separated by commas. Raises `Invalid` for one that is not known."""
-    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    for word in words:
-        if word not in known:
-            problem = f"cannot be {word[:40]!r}: choose among {', '.join(known)}"
-            raise Invalid(f"{name} {problem}.", details=[Detail(name, problem)])
-    return words
-
-
-def _moment(name: str, text: str, default_ms: int) -> int:
-    """Read a moment. Raises `Invalid`."""
-    if not text:
-        return default_ms
-    try:
-        if text.isascii() and text.isdigit():
-            return min(int(text), 1 << 62)
-        at = datetime.fromisoformat(text)
-        return int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        problem = f"cannot be {text!r}: give epoch milliseconds, 2026-01-31, or 2026-01-31T12:00:00Z"
-        raise Invalid(f"{name} {problem}.", details=[Detail(name, problem)]) from None
 
 
 def _wants_csv(errand: Errand) -> bool:
