@@ -34,6 +34,8 @@ class _Followed:
     def __init__(self, known: int) -> None:
         self.known = known
         self.readers = 0
+        self.over = -1  # the number behind which the store had nothing, after an end
+        self.turn = asyncio.Lock()
         self._latest: deque[Event] = deque(maxlen=LATEST)
         self._bell = asyncio.Event()
 
@@ -109,7 +111,7 @@ class Hub:
                 if events:
                     yield events
                     after = events[-1].number
-                    if events[-1].kind == "done" and not await self._page(id, after):
+                    if events[-1].kind == "done" and await self._is_over(followed, id, after):
                         return
                 elif not await followed.changed(self._keep_alive_s):
                     yield ()
@@ -169,6 +171,13 @@ class Hub:
                 if followed is not None:  # its last reader may have left meanwhile
                     followed.add(of_one)
         return is_more
+
+    async def _is_over(self, followed: _Followed, id: str, end: int) -> bool:
+        """Say whether an end was the last one: what was resumed goes on behind it. One reader asks for all."""
+        async with followed.turn:
+            if followed.over != end and not await self._page(id, end):
+                followed.over = end
+            return followed.over == end
 
     async def _page(self, id: str, after: int) -> Sequence[Event]:
         """Return a page of one execution's events, however long that takes."""
