@@ -5,7 +5,17 @@ from typing import Any
 import msgspec
 import pytest
 from tests.gate.gate_world import play
-from tests.workflows.workflow_world import COST_NANO, Paid, Reply, WorkflowWorld, asked_of, echo, file_block, node
+from tests.workflows.workflow_world import (
+    COST_NANO,
+    Paid,
+    Reply,
+    WorkflowWorld,
+    asked_of,
+    echo,
+    entry_of,
+    file_block,
+    node,
+)
 
 from askonce.domain.errors import Invalid, ProviderFailed
 from askonce.workflows.files_of import files_of
@@ -74,6 +84,28 @@ def test_whoever_wrote_what_does_not_parse_is_asked_once_more_with_its_own_model
     assert (ended.status, world.node("q").cost_nano) == ("succeeded", 2 * COST_NANO)
     whole = {file["path"]: file["content"] for file in msgspec.json.decode(ended.result)["files"]}
     assert whole == {"a.py": "fine now\n", "c.py": "by two\n", "b.py": "still broken\n"}
+
+
+def test_of_a_stored_and_a_paid_repair_the_paid_one_says_how_they_came():
+    world = WorkflowWorld(mended)
+    world.road.stored["repair of two: b.py"] = entry_of(file_block("b.py", "fine"), 0)
+    play(world.do(*TWO))
+    row = world.node("q")
+    assert (row.cache, row.cost_nano, row.saved_nano) == ("miss", COST_NANO, COST_NANO)
+
+
+def test_a_node_sees_what_it_depends_on_over_others_too_and_nothing_else(monkeypatch):
+    world = WorkflowWorld(echo)
+    seen: dict[str, list[str]] = {}
+    brief = world.crafts.brief
+
+    def watched(task, window):
+        seen[task.node.id] = list(task.runs)
+        return brief(task, window)
+
+    monkeypatch.setattr(world.crafts, "brief", watched)
+    play(world.do(node("a"), node("x"), node("b", "a"), node("c", "b"), node("d", "x", "c")))
+    assert seen == {"a": [], "x": [], "b": ["a"], "c": ["a", "b"], "d": ["a", "x", "b", "c"]}
 
 
 def test_a_repair_that_does_not_come_is_told_and_fails_nothing():

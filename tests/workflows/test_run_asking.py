@@ -148,6 +148,13 @@ def test_a_long_answer_from_the_store_is_told_in_parts():
     ]
 
 
+def test_words_that_did_not_come_one_by_one_are_told_at_the_end():
+    world = WorkflowWorld(echo)
+    world.road.streams = False
+    play(world.do(node("a")))
+    assert world.events("text") == [{"id": "a", "at": 0, "text": "<a()>"}]
+
+
 class Trickle:
     """Say a letter every so often; cancelled, it has said none."""
 

@@ -146,3 +146,4 @@ def test_a_run_that_is_only_put_off_lets_its_call_land_and_is_told_the_answer_la
 
     site, ended = play(run())
     assert (ended.status, site.store.runs["e1"]["a"].cache, len(site.vendor.lines)) == ("succeeded", "resumed", 1)
+    assert ended.totals.cost_nano == COST_NANO

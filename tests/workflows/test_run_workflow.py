@@ -279,6 +279,34 @@ def test_a_process_that_stops_leaves_everything_for_the_next():
     assert world.saved.booked == ["a"]
 
 
+def test_an_answer_that_is_being_written_is_written_though_the_run_is_cancelled(monkeypatch):
+    world = WorkflowWorld(echo)
+    keep = world.store.keep
+
+    async def slow(run, events, progress):
+        await asyncio.sleep(2 if run.status == "succeeded" else 0)
+        await keep(run, events, progress)
+
+    async def run() -> None:
+        await world.submit(workflow(node("a"), node("b", "a")))
+        running = asyncio.ensure_future(world.run())
+        await asyncio.sleep(1)
+        running.cancel()
+        await asyncio.wait([running], timeout=5)
+        assert running.cancelled()
+
+    monkeypatch.setattr(world.store, "keep", slow)
+    play(run())
+    assert world.statuses() == {"a": "succeeded"}
+
+
+def test_a_row_that_was_lost_behind_the_engines_checkpoint_is_made_again():
+    world = WorkflowWorld(echo)
+    world.engine.done["e1.1/a"] = "succeeded"
+    assert play(world.do(node("a"))).status == "succeeded"
+    assert world.node("a").text == "<a()>"
+
+
 def test_a_wish_that_came_while_nobody_ran_it_is_fulfilled_by_whoever_takes_it_up():
     world = WorkflowWorld(echo)
 

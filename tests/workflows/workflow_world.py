@@ -313,6 +313,7 @@ class ScriptedRoad:
         self.promised: dict[bytes, Entry] = {}
         self.stored: dict[str, Entry] = {}  # by what is asked: answers that others had paid
         self.takes_s = 0.0
+        self.streams = True
         self.clock = LoopClock()
 
     def of(self, life: Life) -> "RoadOfLife":
@@ -399,7 +400,11 @@ class PlayedSeat:
             self._road.left.append(self._paid.name)
 
     def _play(self) -> Any:
-        text = "" if isinstance(self._reply, AskonceError) else entry_of(self._reply, 0).open().text
+        text = (
+            ""
+            if isinstance(self._reply, AskonceError) or not self._road.streams
+            else entry_of(self._reply, 0).open().text
+        )
         half = len(text) // 2
         yield from ((Delta(part),) for part in (text[:half], text[half:]) if part)
 

@@ -11,7 +11,7 @@ Cancelled: where its owner wished for that, the nodes that were not done become 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from askonce.domain.ports import Observer
 from askonce.gate.settle import UNEXPECTED
 from askonce.gate.unbroken import unbroken
 from askonce.wire.door import Codec
+from askonce.workflows.engine.port import Step, Steps
 from askonce.workflows.events import ending_events, node_event
 from askonce.workflows.fate import ENDED, FINISHED, fate_of, first_failure
 from askonce.workflows.making import Making, Tools
@@ -41,22 +42,6 @@ CANCELLED = "cancelled"
 STOPPED = "It was cancelled before it was done."
 EDITIONS = frozenset({1})  # of graphs, that this version runs
 UNREADABLE = "What was submitted cannot be run by this version of the server. Submit it again."
-
-
-class Step(Protocol):
-    """Do something durably: what has ended once is not done again."""
-
-    async def run(self, work: Callable[[], Awaitable[str]]) -> str:
-        """Return what `work` returned, now or in an earlier life. Raises what it raises."""
-        ...
-
-
-class Steps(Protocol):
-    """Give out steps, in the same order each time."""
-
-    def reserve(self, name: str) -> Step:
-        """Return the next step."""
-        ...
 
 
 class Savings(Protocol):
@@ -83,7 +68,7 @@ class House(Struct, frozen=True):
 
 
 class Runs:
-    """Run executions."""
+    """Run executions (port `engine.port.Work`)."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -161,14 +146,9 @@ class Runs:
             round.take(await self._settled(round, node))
             return round.runs[node.id].status
 
-        status = await step.run(work)
+        await step.run(work)
         if not round.has_ended(node):
-            # The step was done in an earlier life, and so the row is there.
-            run = (await self._scribe.nodes(round.execution.id)).get(node.id)
-            if run is None or run.status != status:
-                await work()
-            else:
-                round.take(run)
+            await work()  # the engine's checkpoint is there, and the row that was written before it is not
 
     async def _settled(self, round: Round, node: Node) -> NodeRun:
         """Do a node's work, or write why it is not done."""
