@@ -142,6 +142,7 @@ async def cancelled() -> Site:
 def test_a_run_that_is_only_put_off_lets_its_call_land_and_is_told_the_answer_later():
     async def run() -> tuple[Site, Execution]:
         site = await cancelled()
+        await asyncio.sleep(3)
         return site, await site.run()
 
     site, ended = play(run())
