@@ -23,7 +23,7 @@ from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.trail import Trail
 from askonce.api.voices import voice_of
-from askonce.api.workflows.desk import NoArchive, WorkDesk
+from askonce.api.workflows.desk import Archive, NoArchive, WorkDesk
 from askonce.api.workflows.desks import work_askings, work_handlers
 from askonce.api.workflows.hub import Hub
 from askonce.cache.policy import Policy, Unsaid
@@ -163,6 +163,7 @@ class World:
         self.work = WorkRows()  # executions; `takes_work` False: workflows are off
         self.work.now_ms = self.clock.wall_ms
         self.takes_work = True
+        self.archive: Archive | None = None  # instead of the rows in memory
         self.nudges = 0
         self.webhook_hosts: tuple[str, ...] = ()
         self.parts: tuple[PartHealth, ...] = (PartHealth("state", "ok", needed=True),)
@@ -222,7 +223,7 @@ class World:
         )
 
     def _work_desk(self, intake: Intake) -> WorkDesk:
-        archive = self.work if self.takes_work else NoArchive()
+        archive = self.archive or (self.work if self.takes_work else NoArchive())
         self.hub = Hub(archive.open, self.defect, look_s=0.005)
         return WorkDesk(
             archive=archive,
@@ -231,6 +232,7 @@ class World:
             clock=self.clock,
             intake=intake,
             trail=self.trail,
+            choose=lambda ask, caller: self.route(ask),
             nudge=self._nudge,
             webhook_hosts=self.webhook_hosts,
         )

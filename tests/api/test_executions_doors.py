@@ -302,3 +302,24 @@ def test_each_submission_counts_once_in_the_window_of_questions(world: World) ->
         assert len(world.work.rows) == 20
 
     world.run(story)
+
+
+def test_a_model_that_nobody_has_is_named_before_anything_is_paid(world: World) -> None:
+    nodes = [NODES[0], NODES[1] | {"model": "nope"}, {"id": "more", "type": "build", "model": "nope"}]
+
+    async def story(client: Client) -> None:
+        reply = await client.post({"graph": {"nodes": nodes}, "input": {"what": "x"}}, EXECUTE)
+        assert (reply.status, reply.json["code"]) == (400, "invalid_request")
+        assert [one["field"] for one in reply.json["details"]] == ["graph.nodes[1].model", "graph.nodes[2].model"]
+        assert reply.json["details"][0]["problem"] == "cannot be asked: There is no model nope"
+        job = await client.post({"kind": "generate", "body": {"prompt": "x", "model": "nope"}}, "/llm/jobs")
+        assert (job.status, job.json["code"]) == (404, "unknown_model")
+        lines = b"\n".join(
+            b'{"custom_id": "%b", "method": "POST", "url": "/llm/generate", "body": {"prompt": "x", "model": "%b"}}' % c
+            for c in ((b"1", b"m"), (b"2", b"nope"))
+        )
+        batch = await client.post(lines, "/llm/batches", headers={"content-type": "application/jsonl"})
+        assert (batch.status, [one["field"] for one in batch.json["details"]]) == (400, ["lines[2].body"])
+        assert not world.work.rows
+
+    world.run(story)

@@ -77,6 +77,7 @@ def test_lists_are_narrowed_and_paged(world: World) -> None:
         ]:  # fmt: skip
             assert len((await client.get(f"/llm/executions?{query}")).json["executions"]) == count, query
         for query, says in [
+            ("queue=batch,workflows", "takes one"),
             ("status=done", "choose among"), ("kind=x", "choose among"), ("queue=x", "choose among"),
             ("since=soon", "epoch milliseconds"), ("limit=0", "1 to 500"), ("stat=x", "did you mean status?"),
         ]:  # fmt: skip

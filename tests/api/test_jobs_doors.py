@@ -65,6 +65,7 @@ def test_a_workflow_can_be_a_job_and_both_lists_show_both(world: World) -> None:
         (ASKED | {"urgency": "urgent"}, "urgency", "is wrong"),
         (ASKED | {"attempts": 4}, "attempts", "<= 3"),
         (ASKED | {"delay": -1}, "delay", ">= 0"),
+        (ASKED | {"timeout": 3_601}, "timeout", "at most 3,600"),
         (ASKED | {"dely": 1}, "dely", "did you mean delay?"),
         (ASKED | {"body": {"prompt": " "}}, "body.prompt", "must not be blank"),
         (ASKED | {"body": {"prompt": "x", "modl": "y"}}, "body.modl", "did you mean model?"),

@@ -21,7 +21,8 @@ TAKEN = (
 GIVEN = (
     "X-Request-Id, Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, "
     "RateLimit-Policy, Retry-After, X-Should-Retry, Cache-Status, Age, X-Askonce-Route, X-Askonce-Estimated, "
-    "Idempotent-Replayed, X-RateLimit-Limit-Requests, X-RateLimit-Remaining-Requests, X-RateLimit-Reset-Requests, "
+    "Idempotent-Replayed, Location, Preference-Applied, "
+    "X-RateLimit-Limit-Requests, X-RateLimit-Remaining-Requests, X-RateLimit-Reset-Requests, "
     "Anthropic-RateLimit-Requests-Limit, Anthropic-RateLimit-Requests-Remaining, Anthropic-RateLimit-Requests-Reset"
 )
 _VARY = (b"vary", b"origin")

@@ -6,16 +6,15 @@ stderr.
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from askonce.cli.answers import keep_files, print_words
 from askonce.cli.apps import new_app
 from askonce.cli.client import FAILED, Server
 from askonce.cli.exits import CommandFailed, Misused, Refused
-from askonce.cli.files import Produced, write_files
 from askonce.cli.servers import KeyOption, UrlOption, find_server
 from askonce.cli.terminal import harmless
 from askonce.domain.errors import BY_CODE, InternalError
@@ -47,18 +46,13 @@ def _ask(
     live = sys.stdout.isatty() and not as_json
     answer = _answer(find_server(url, key), body, live)
     if as_json:
-        _print(json.dumps(answer, ensure_ascii=False, indent=2))
+        print_words(json.dumps(answer, ensure_ascii=False, indent=2))
     elif not live:
         code = str(answer.get("code", ""))
-        _print(code, end="" if code.endswith("\n") else "\n")
+        print_words(code, end="" if code.endswith("\n") else "\n")
     if out is not None:
-        _keep(out, answer, force)
+        keep_files(out, answer, force)
     print(harmless(summary(answer.get("metadata", {}))), file=sys.stderr)
-
-
-def _print(text: str, end: str = "\n") -> None:
-    """Print what a model wrote: as it is into files and pipes, to a terminal without what would steer it."""
-    print(harmless(text) if sys.stdout.isatty() else text, end=end, flush=True)
 
 
 def summary(metadata: dict[str, Any]) -> str:
@@ -95,7 +89,7 @@ def _answer(server: Server, body: dict[str, object], live: bool) -> dict[str, An
     """Read the stream to its end and return the whole answer, showing its text as it comes if `live`."""
     for name, data in server.stream("/llm/generate", body):
         if name == "delta" and live:
-            _print(str(data.get("text", "")), end="")
+            print_words(str(data.get("text", "")), end="")
         elif name == "done":
             if live:
                 print()
@@ -110,20 +104,3 @@ def _ended(error: dict[str, Any]) -> CommandFailed:
     said = f"{error.get('error')}: {error.get('message')} ({error.get('code')})"
     kind = BY_CODE.get(str(error.get("code")), InternalError)
     return Refused(said) if kind.status < FAILED else CommandFailed(said)
-
-
-def _keep(out: Path, answer: dict[str, Any], force: bool) -> None:
-    files = list(_files(answer))
-    warnings = [harmless(str(one)) for one in answer.get("metadata", {}).get("warnings") or ()]
-    if not files:
-        why = " ".join(warnings) or "without --out its code is printed."
-        raise CommandFailed(f"The answer holds no files that can be written; {why}")
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    for path in write_files(out, files, force):
-        print(f"wrote {path}", file=sys.stderr)
-
-
-def _files(answer: dict[str, Any]) -> Iterator[Produced]:
-    for one in answer.get("files", ()):
-        yield Produced(str(one["path"]), str(one["content"]))

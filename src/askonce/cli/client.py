@@ -3,6 +3,7 @@
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from askonce.cli.reasons import reason
 
 CONNECT_S = 5.0
 READ_S = 660.0  # longer than a provider call may take: the server ends it with a reason, not we
+RETRIES, RETRY_S = 5, 1.0  # in a row, of a stream that can be joined again; a restart takes two seconds
 _MAX_BODY = 64 << 20
 FAILED = 500  # from here on the server could not; below it would not
 _UNKNOWN_KEY = 401
@@ -39,9 +41,36 @@ class Server(Struct, frozen=True):
         """Post JSON and yield the events of the answer with their data. Raises as `get`."""
         reply = self._open("POST", path, json.dumps(body).encode())
         try:
-            yield from _events(reply)
+            for event in _events(reply):
+                yield event.name, event.data
         except (OSError, http.client.HTTPException) as error:
             raise self._broken(error) from error
+
+    def follow(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the events of a path from the first one on; a connection that breaks is made again behind the last.
+
+        Raises as `get`, where it breaks several times in a row.
+        """
+        last, tries = "", RETRIES
+        while True:
+            try:
+                for event in _events(self._open("GET", path, None, {"Last-Event-ID": last} if last else {})):
+                    last, tries = event.id or last, RETRIES
+                    yield event.name, event.data
+                return
+            except (OSError, http.client.HTTPException, Unreachable) as error:
+                if not tries:
+                    raise error if isinstance(error, Unreachable) else self._broken(error) from error
+                tries -= 1
+                time.sleep(RETRY_S)
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """Delete what is there, and return the JSON answer. Raises as `get`."""
+        return _object(self._read(self._open("DELETE", path, None)))
+
+    def fetch(self, path: str) -> str:
+        """Fetch a text. Raises as `get`."""
+        return self._read(self._open("GET", path, None)).decode(errors="replace")
 
     def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         """Post JSON and return the JSON answer. Raises as `get`."""
@@ -56,15 +85,19 @@ class Server(Struct, frozen=True):
     def _broken(self, error: OSError | http.client.HTTPException) -> CommandFailed:
         return CommandFailed(f"The connection to {self.url} broke: {reason(error)}.")
 
-    def _open(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        reply = self._exchange(method, path, body)
+    def _open(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] = {}
+    ) -> http.client.HTTPResponse:
+        reply = self._exchange(method, path, body, headers)
         if reply.status >= 400:
             said = refusal(reply.status, self._read(reply))
             raise CommandFailed(said) if reply.status >= FAILED else Refused(said)
         return reply
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        headers = {"Accept": "application/json, text/event-stream"}
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, more: Mapping[str, str] = {}
+    ) -> http.client.HTTPResponse:
+        headers = {"Accept": "application/json, text/event-stream", **more}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self.key:
@@ -114,17 +147,25 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
     return http.client.HTTPConnection(parts.hostname, port, timeout=CONNECT_S), parts.path.rstrip("/")
 
 
-def _events(reply: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read server-sent events: `event:` and `data:` lines up to an empty one; comments are keep-alives."""
-    name, data = "message", []
+class _Event(Struct, frozen=True):
+    name: str
+    data: dict[str, Any]
+    id: str
+
+
+def _events(reply: http.client.HTTPResponse) -> Iterator[_Event]:
+    """Read server-sent events: `event:`, `id:` and `data:` lines up to an empty one; comments are keep-alives."""
+    name, id, data = "message", "", []
     while line := reply.readline(_MAX_LINE):
         field, _, value = line.decode().rstrip("\r\n").partition(":")
         if field == "event":
             name = value.strip()
+        elif field == "id":
+            id = value.strip()
         elif field == "data":
             data.append(value.removeprefix(" "))
         elif not line.strip() and data:
-            yield name, _object("\n".join(data).encode())
+            yield _Event(name, _object("\n".join(data).encode()), id)
             name, data = "message", []
 
 

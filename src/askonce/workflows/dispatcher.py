@@ -118,12 +118,15 @@ class Dispatcher:
             self._every(self._claim_pause, self._claim),
             self._every(self._wish_pause, self._cancel),
             self._every(lambda: asyncio.sleep(TEND_S), self._tend),
-            self._every(lambda: asyncio.sleep(SWEEP_S), self._sweep),
+            self._every(lambda: asyncio.sleep(SWEEP_S), self._sweep, first_s=SWEEP_S),
         )
 
-    async def _every(self, pause: Callable[[], Awaitable[None]], act: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, pause: Callable[[], Awaitable[None]], act: Callable[[], Awaitable[None]], first_s: float = 0.0
+    ) -> None:
         """Do something again and again; while the database is away, say so once, and wait."""
         trouble = ""
+        await asyncio.sleep(first_s)
         while True:
             try:
                 await act()
@@ -141,18 +144,18 @@ class Dispatcher:
         await _either(self._work, BUSY_S if self._places else IDLE_S)
 
     async def _wish_pause(self) -> None:
-        if self._places:
-            await _either(self._wishes, WISH_S)
-        else:
-            await self._wishes.wait()
+        await asyncio.sleep(GATHER_S)
+        await _either(self._wishes, WISH_S if self._places else IDLE_S)
 
     async def _claim(self) -> None:
         """Take what there is room for, and begin it."""
         self._work.clear()
         me = self._me
+        if not me:
+            return
         self._begin_strays()
         rooms = [self._room(queue) for queue in QUEUES]
-        if not me or not any(room.free for room in rooms):
+        if not any(room.free for room in rooms):
             return
         claimed = await self._store.claim(rooms, me, self._clock.wall_ms())
         if me != self._me:
@@ -172,7 +175,6 @@ class Dispatcher:
         if work_id in self._places:
             return
         self._places[work_id] = queue
-        self._wishes.set()
         task = asyncio.create_task(self._run(work_id))
         self._begun.add(task)
         task.add_done_callback(self._begun.discard)
@@ -191,11 +193,14 @@ class Dispatcher:
         self._work.set()
 
     async def _cancel(self) -> None:
-        """Cancel what its owner wishes to be cancelled."""
+        """Cancel what its owner wishes to be cancelled; what does not run here sees the wish when it begins."""
         self._wishes.clear()
-        if self._places and self._me:
-            for id, round in await self._store.wishes(self._me):
-                self._engine.cancel(f"{id}.{round}")
+        if not (self._me and self._places):
+            return
+        for id, round in await self._store.wishes(self._me):
+            work_id = f"{id}.{round}"
+            if not self._engine.cancel(work_id):
+                self._begin(work_id, await self._queue_of(work_id) or QUEUES[0])
 
     async def _tend(self) -> None:
         """Keep our name; begin what is ours and does not run; take over from the dead."""
@@ -241,10 +246,9 @@ class Dispatcher:
         """Leave everything, for others may have it by now, and begin under another name."""
         if self._me:
             _log.warning("the database has closed our connection: what ran here is left, and taken up again")
-        self._me = ""
+        self._me, self._strays, self._missing = "", {}, set()
         await self._engine.drop()
         self._me = await self._tenure.take()
-        self._missing = set()
         self._work.set()
 
     async def _sweep(self) -> None:

@@ -4,11 +4,13 @@ Every line is found right before any is written. A batch is nothing but its line
 there for as long as they are kept.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from askonce.api.asking import REPLAYED
 from askonce.api.entering import enter
@@ -16,10 +18,12 @@ from askonce.api.errands import Errand, Handler
 from askonce.api.replies import NO_STORE, Headers, Reply, StreamReply, error_reply, json_reply, nothing_held
 from askonce.api.requests import Request
 from askonce.api.voices import OURS, voice_of
+from askonce.api.workflows.askable import check_question
 from askonce.api.workflows.bodies import ATTEMPTS, BATCH_LINES_MAX, BatchView, RequestCounts
 from askonce.api.workflows.desk import WorkDesk
-from askonce.api.workflows.questions import question_work
+from askonce.api.workflows.questions import read_question
 from askonce.api.workflows.submitting import REUSED, Order, Sender, judged, submission_of
+from askonce.domain.call import Ask
 from askonce.domain.caller import Caller
 from askonce.domain.errors import AskonceError, Detail, Invalid, KeyReused, NotFinished, NotFound, error_from_code
 from askonce.domain.executions import Execution, ExecutionQuestion, Executions, Submission
@@ -32,6 +36,7 @@ PATH = "/llm/batches"
 KINDS = (b"application/jsonl", b"application/x-ndjson")
 LINES = (b"content-type", b"application/jsonl")
 LINE_MAX = 1 << 20  # bytes
+IN_ONE_GO = 50  # lines, so that nobody else waits for more than some milliseconds
 PAGE = 500
 CUSTOM_ID_MAX = 200
 CANCELLED, STOPPED = "batch_cancelled", "It was cancelled before it was done."
@@ -57,20 +62,16 @@ class BatchDoor:
         desk = self._desk
         executions = await desk.archive.open()
         raw = await request.json_body(desk.intake.body_limit, desk.intake.slow_bodies, KINDS)
-        orders = read_lines(raw, caller.tenant)
+        lines = await asyncio.to_thread(read_lines, raw, caller.tenant)  # many lines take a tenth of a second
+        await self._check(lines, caller)
         sender = Sender(caller, request, self._name, desk.clock.wall_ms())
         batch = sender.id("batch")
         headers = await enter(window, desk.windows, desk.clock, OURS)
         try:
             there = await lines_of(executions, batch, caller.tenant) if sender.retry_key() else []
-            if there and len(there) != len(orders):
+            if there and len(there) != len(lines):
                 raise KeyReused(REUSED)
-            wanted = [
-                msgspec.structs.replace(
-                    submission_of(order, sender, sender.id("exec", part=f"{batch} {line}")), batch=batch, line=line
-                )
-                for line, order in enumerate(orders, 1)
-            ]
+            wanted = [_submission(line, number, batch, sender) for number, line in enumerate(lines, 1)]
             placed = await executions.submit(wanted)
             replays = [judged(ours, found).is_replay for ours, found in zip(wanted, placed, strict=True)]
         except AskonceError as error:
@@ -81,8 +82,30 @@ class BatchDoor:
             headers.append(REPLAYED)
         return json_reply(msgspec.json.encode(batch_view(batch, placed)), headers, 202)
 
+    async def _check(self, lines: Sequence["Line"], caller: Caller) -> None:
+        """Raise `Invalid`, which names the lines that nobody could answer."""
+        problems: list[Detail] = []
+        for number, line in enumerate(lines, 1):
+            try:
+                check_question(line.ask, caller, self._desk.choose)
+            except AskonceError as error:
+                problems.append(Detail(f"lines[{number}].body", f"cannot be asked: {error.message.rstrip('.')}"))
+            if len(problems) >= PROBLEMS_MAX:
+                break
+            if not number % IN_ONE_GO:
+                await asyncio.sleep(0)
+        if problems:
+            raise invalid(problems)
 
-def read_lines(raw: bytes, tenant: str) -> list[Order]:
+
+class Line(Struct, frozen=True):
+    """Hold a line that was found right."""
+
+    ask: Ask
+    order: Order
+
+
+def read_lines(raw: bytes, tenant: str) -> list[Line]:
     """Find all lines right. Raises `Invalid`, which names those that are not."""
     lines = [line for line in raw.split(b"\n") if line.strip()]
     if not lines:
@@ -93,7 +116,7 @@ def read_lines(raw: bytes, tenant: str) -> list[Order]:
     if len(lines) > BATCH_LINES_MAX:
         raise Invalid(f"The body holds {len(lines):,} lines; send at most {BATCH_LINES_MAX:,} at once.")
     problems: list[Detail] = []
-    orders: list[Order] = []
+    orders: list[Line] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         found = list(_problems(number, line, seen))
@@ -102,7 +125,7 @@ def read_lines(raw: bytes, tenant: str) -> list[Order]:
             break
         if not found:
             try:
-                orders.append(_order(msgspec.json.decode(line, type=_Line), tenant))
+                orders.append(_read(msgspec.json.decode(line, type=_Line), tenant))
             except AskonceError as error:
                 within = error.details or (Detail("", error.message),)
                 problems += [Detail(f"lines[{number}].body.{one.field}".rstrip("."), one.problem) for one in within]
@@ -142,9 +165,14 @@ def _problems(number: int, line: bytes, seen: dict[str, int]) -> Iterator[Detail
         yield Detail("body.stream", "is not for batches")
 
 
-def _order(line: _Line, tenant: str) -> Order:
-    work = question_work(line.url, msgspec.json.encode(line.body), tenant)
-    return Order("generate", "batch", line.custom_id, work, urgency="LOW", attempts=ATTEMPTS)
+def _read(line: _Line, tenant: str) -> Line:
+    ask, work = read_question(line.url, msgspec.json.encode(line.body), tenant)
+    return Line(ask, Order("generate", "batch", line.custom_id, work, urgency="LOW", attempts=ATTEMPTS))
+
+
+def _submission(line: Line, number: int, batch: str, sender: Sender) -> Submission:
+    submission = submission_of(line.order, sender, sender.id("exec", part=f"{batch} {number}"))
+    return replace(submission, batch=batch, line=number)
 
 
 async def lines_of(executions: Executions, batch: str, tenant: str) -> list[Execution]:

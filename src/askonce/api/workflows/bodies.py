@@ -12,7 +12,7 @@ from askonce.workflows.shorthand import Complexity
 
 ATTEMPTS = 3  # of a question in the background, with waits of 1, 2 and 4 seconds between them
 DELAY_MAX_S = 30 * 86_400
-TIMEOUT_MAX_S = 86_400
+TIMEOUT_MAX_S = 7 * 86_400  # as far as the setting goes
 BATCH_LINES_MAX = 2_000  # written in one transaction, which nobody else's writes should wait for long
 
 _Word = Annotated[str, Meta(max_length=200, pattern="^[^\\x00-\\x1f\\x7f]*$")]

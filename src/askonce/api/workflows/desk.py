@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from askonce.api.asking import Intake
 from askonce.api.trail import Trail
+from askonce.api.workflows.askable import Choose
 from askonce.api.workflows.hub import Hub
 from askonce.domain.clock import Clock
 from askonce.domain.errors import WorkflowsOff
@@ -35,8 +36,9 @@ class NoArchive:
 class WorkDesk(Struct, frozen=True):
     """Hold what the doors share.
 
-    `nudge` tells the worker that there is something new; it never waits and never fails. `webhook_hosts` are those
-    that jobs may name, `*` for all.
+    `choose` says who might be asked. `nudge` tells the worker that there is something new; it never waits and never
+    fails. `webhook_hosts` are those that jobs may name, `*` for all; `timeout_s` is the longest time that they may ask
+    for.
     """
 
     archive: Archive
@@ -45,5 +47,7 @@ class WorkDesk(Struct, frozen=True):
     clock: Clock
     intake: Intake
     trail: Trail
+    choose: Choose
     nudge: Callable[[], None]
     webhook_hosts: tuple[str, ...] = ()
+    timeout_s: int = 3600

@@ -44,6 +44,8 @@ async def follow(desk: WorkDesk, errand: Errand) -> Reply | StreamReply:
             raise Invalid(f"after {problem}.", details=[Detail("after", problem)])
         if execution.has_ended and len(events) == 1:
             return Reply(204, [], b"")
+    if errand.request.method == "HEAD":
+        return Reply(200, stream_headers([]), b"")
     return StreamReply(stream_headers([]), told(desk.hub, execution.id, after), nothing_held)
 
 

@@ -25,6 +25,7 @@ from askonce.api.replies import (
 )
 from askonce.api.requests import Request
 from askonce.api.voices import OURS
+from askonce.api.workflows.askable import check_nodes
 from askonce.api.workflows.bodies import Submitted, SubmittedLinks
 from askonce.api.workflows.desk import WorkDesk
 from askonce.api.workflows.documents import document_of, path_of
@@ -70,6 +71,7 @@ class WorkflowDoor:
         executions = await desk.archive.open()
         raw = await request.json_body(desk.intake.body_limit, desk.intake.slow_bodies)
         asked = read_asked(raw)
+        check_nodes(asked.graph, caller, desk.choose)
         patience = read_patience(asked.wait, request.text(b"prefer"), self._manner.waits)
         sender = Sender(caller, request, self._name, desk.clock.wall_ms())
         sender.retry_key()

@@ -18,7 +18,7 @@ from askonce.api.workflows.documents import document_of, found, path_of
 from askonce.api.workflows.events import follow
 from askonce.api.workflows.execute import submitted
 from askonce.domain.caller import Caller
-from askonce.domain.errors import NotResumable
+from askonce.domain.errors import Detail, NotResumable
 from askonce.domain.executions import (
     QUEUES,
     Execution,
@@ -28,6 +28,7 @@ from askonce.domain.executions import (
     ExecutionStatus,
     Kind,
 )
+from askonce.wire.strict import invalid
 from askonce.workflows.result import execution_document
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -81,6 +82,8 @@ def execution_handlers(desk: WorkDesk) -> dict[str, Handler]:
 async def listed(store: Executions, caller: Caller, query: ExecutionsQuery) -> ExecutionPage:
     """Return a page of a tenant's executions. Raises `Invalid`, `DatabaseAway`."""
     queues = chosen("queue", query.queue, QUEUES)
+    if len(queues) > 1:
+        raise invalid([Detail("queue", "takes one: leave it out for all")])
     question = ExecutionQuestion(
         tenant=caller.tenant,
         kinds=chosen("kind", query.kind, KINDS),

@@ -10,12 +10,13 @@ from askonce.api.errands import Errand, Handler
 from askonce.api.replies import JSON, NO_STORE, Reply, error_reply, json_reply
 from askonce.api.requests import Request
 from askonce.api.voices import OURS
+from askonce.api.workflows.askable import check_nodes, check_question
 from askonce.api.workflows.bodies import ATTEMPTS, JobBody, JobLinks, JobList, JobSubmitted, JobView
 from askonce.api.workflows.desk import WorkDesk
 from askonce.api.workflows.documents import found, path_of
 from askonce.api.workflows.execute import placed_headers
 from askonce.api.workflows.executions import cancelled_by, listed, status_of
-from askonce.api.workflows.questions import GENERATE, question_work
+from askonce.api.workflows.questions import GENERATE, read_question
 from askonce.api.workflows.reading import Asked, plan
 from askonce.api.workflows.submitting import Order, Placed, Sender, place
 from askonce.api.workflows.waiting import trouble
@@ -64,9 +65,12 @@ class JobDoor:
         problems = [Detail(f"body.{name}", IN_BACKGROUND) for name in _LIVE if body.body.get(name)]
         if body.kind == "workflow" and body.attempts is not None:
             problems.append(Detail("attempts", "is for kind generate: nodes of a workflow have retries of their own"))
+        longest = self._desk.timeout_s
+        if (body.timeout or 0) > longest:
+            problems.append(Detail("timeout", f"must be at most {longest:,}, the setting execution_timeout"))
         if problems:
             raise invalid(problems)
-        name, work = _work(body, caller)
+        name, work = self._work(body, caller)
         return Order(
             kind=body.kind,
             queue="generation" if body.kind == "generate" else "workflows",
@@ -80,17 +84,19 @@ class JobDoor:
             webhook=body.webhook or "",
         )
 
-
-def _work(body: JobBody, caller: Caller) -> tuple[str, Raw]:
-    """Return a job's name and what is kept of its body."""
-    try:
-        if body.kind == "generate":
-            return body.kind, question_work(GENERATE, msgspec.json.encode(body.body), caller.tenant)
-        graph, input = plan({name: value for name, value in body.body.items() if name not in ("stream", "wait")})
-        return graph.name, Asked(graph, input).work
-    except Invalid as error:
-        within = [Detail(f"body.{one.field}", one.problem) for one in error.details]
-        raise Invalid(f"In the job's body: {error.message}", details=within) from None
+    def _work(self, body: JobBody, caller: Caller) -> tuple[str, Raw]:
+        """Return a job's name and what is kept of its body."""
+        try:
+            if body.kind == "generate":
+                ask, work = read_question(GENERATE, msgspec.json.encode(body.body), caller.tenant)
+                check_question(ask, caller, self._desk.choose)
+                return body.kind, work
+            graph, input = plan({name: value for name, value in body.body.items() if name not in ("stream", "wait")})
+            check_nodes(graph, caller, self._desk.choose)
+            return graph.name, Asked(graph, input).work
+        except Invalid as error:
+            within = [Detail(f"body.{one.field}", one.problem) for one in error.details]
+            raise Invalid(f"In the job's body: {error.message}", details=within) from None
 
 
 def job_handlers(desk: WorkDesk) -> dict[str, Handler]:

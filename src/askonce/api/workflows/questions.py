@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Raw, Struct
 
-from askonce.domain.call import CacheWish
+from askonce.domain.call import Ask, CacheWish
 from askonce.wire.codecs import CODECS
 
 GENERATE = "/llm/generate"
@@ -16,7 +16,7 @@ class QuestionWork(Struct, frozen=True):
     body: Raw
 
 
-def question_work(url: str, body: bytes, tenant: str) -> Raw:
-    """Return what is kept of a question. Raises `Malformed`, `Invalid` in the words of its door."""
-    CODECS[url].read(body, tenant, CacheWish())
-    return Raw(msgspec.json.encode(QuestionWork(url, Raw(body))))
+def read_question(url: str, body: bytes, tenant: str) -> tuple[Ask, Raw]:
+    """Return a question, and what is kept of it. Raises `Malformed`, `Invalid` in the words of its door."""
+    ask = CODECS[url].read(body, tenant, CacheWish())
+    return ask, Raw(msgspec.json.encode(QuestionWork(url, Raw(body))))

@@ -6,7 +6,8 @@ from askonce.workflows.result import ExecutionDocument, WorkflowAnswer
 
 _OFF = ("workflows_off", "database_unavailable")
 _BODY = ("malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "request_timeout")
-_TAKES = (*_BODY, "idempotency_key_reused", "store_unavailable", *_OFF)
+_TAKES = (*_BODY, "idempotency_key_reused", "provider_not_configured", "store_unavailable", *_OFF)
+_ASKS = ("unknown_model", "max_cost_exceeded", "context_window_exceeded", "provider_rejected_request")
 _ONE = ("not_found", "store_unavailable", *_OFF)
 _LISTS = ("invalid_request", "store_unavailable", *_OFF)
 
@@ -108,7 +109,7 @@ JOB_DOORS: tuple[Door, ...] = (
         limit="llm",
         body=bodies.JobBody,
         reply=bodies.JobSubmitted,
-        errors=_TAKES,
+        errors=(*_TAKES, *_ASKS),
         status=202,
         outlives=True,
     ),

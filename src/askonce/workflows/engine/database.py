@@ -62,7 +62,7 @@ def postgres_engine(dsn: str, *, pooled: bool = False, connect_s: float = 10.0) 
 def postgres_connection(dsn: str, *, pooled: bool = False, connect_s: float = 10.0) -> psycopg.Connection[Any]:
     """Connect to a server; a lost network is noticed within half a minute."""
     told: dict[str, Any] = {"connect_timeout": max(2, round(connect_s)), "application_name": "askonce engine"}
-    told |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    told |= {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
     connection = psycopg.connect(dsn, **told)
     if pooled:
         connection.prepare_threshold = None

@@ -9,24 +9,30 @@ One engine per process at a time: DBOS is one per process.
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any
 
-from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, StepReservation
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from dbos import error as errors
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from askonce.domain.errors import DatabaseAway, InternalError
 from askonce.workflows.engine import innards
-from askonce.workflows.engine.port import Step, Work
+from askonce.workflows.engine.life import Life
+from askonce.workflows.engine.port import Work
+from askonce.workflows.engine.quiet import have_the_last_look, route_logs
+from askonce.workflows.engine.steps import DbosSteps
 
 # Of how a round is cut into steps. A run of another version is begun anew, over the nodes that our own rows hold.
 VERSION = "1"
 SCHEMA = "askonce_engine"
-# So often a work may be begun without its worker ending in good order: then it is held to be what kills workers.
+# So often a work may be begun without its worker ending in good order: then it is held to be what kills workers. After
+# half of them it is suspected, and goes on only while no other suspect runs: what runs beside the guilty one dies too.
 LIVES = 8
 # Workflows of one work: a second one where another version was at it, or a checkpoint does not fit; never many.
 ANEW = 8
@@ -40,9 +46,6 @@ TANGLED = "What its earlier runs left behind does not fit together."
 AWAY_S = 2  # after which it is worth asking again
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
-# Lines of DBOS that tell of what is meant to be so, or what is raised as well.
-_MEANT = ("Asyncio task cancelled", "DBOS failed to launch")
-
 _log = logging.getLogger("askonce.engine")
 
 
@@ -53,7 +56,7 @@ class DurableEngine:
         self._database = database
         self._lives = lives
         self._executor = uuid.uuid4().hex  # a fresh one each time, so that DBOS recovers nothing by itself
-        self._here: dict[str, _Life] = {}
+        self._here: dict[str, Life] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = False
         self._launched = False
@@ -61,7 +64,7 @@ class DurableEngine:
     async def start(self, work: Work, left: Callable[[str], None]) -> None:
         """Open the database, making its tables."""
         self._work, self._left = work, left
-        _route_logs()
+        route_logs()
         config = DBOSConfig(
             name="askonce",
             system_database_engine=self._database,
@@ -81,17 +84,18 @@ class DurableEngine:
         self._workflow = DBOS.workflow(name="round", max_recovery_attempts=None)(round)
         self._launched = True
         try:
-            await asyncio.to_thread(innards.launch, config, asyncio.get_running_loop())
-        except (DBAPIError, OSError) as error:
+            with _translated():
+                await asyncio.to_thread(innards.launch, config, asyncio.get_running_loop())
+        except BaseException:
             await self._close()
-            raise DatabaseAway(f"The engine's database is away: {error}", retry_after_s=AWAY_S) from error
-        _quieten()
+            raise
+        have_the_last_look()
 
     async def run(self, work_id: str) -> bool:
         """Begin a work, or take it up where it was left."""
         if work_id in self._here or self._stopping:
             return False
-        life = self._here[work_id] = _Life()
+        life = self._here[work_id] = Life()
         try:
             begun = await self._begin(work_id)
         except BaseException:
@@ -122,21 +126,12 @@ class DurableEngine:
 
     async def sweep(self, now_ms: int, size: int) -> int:
         """Forget what ended long ago."""
-        ended = await DBOS.list_workflows_async(
-            status=list(_ENDED),
-            completed_before=_iso(now_ms - KEPT_MS),
-            limit=size,
-            load_input=False,
-            load_output=False,
-        )
-        if not ended:
-            ended = await DBOS.list_workflows_async(
-                end_time=_iso(now_ms - ABANDONED_MS), limit=size, load_input=False, load_output=False
-            )
-        ids = [each.workflow_id for each in ended]
-        if ids:
-            await DBOS.delete_workflows_async(ids)
-        return len(ids)
+        with _translated():
+            ids = await _ids(size, status=list(_ENDED), completed_before=_iso(now_ms - KEPT_MS))
+            ids = ids or await _ids(size, end_time=_iso(now_ms - ABANDONED_MS))
+            if ids:
+                await DBOS.delete_workflows_async(ids)
+            return len(ids)
 
     async def stop(self, drain_s: float) -> None:
         """Give works so long to end, leave the others, and close."""
@@ -180,7 +175,12 @@ class DurableEngine:
             await self._work.give_up(work_id, InternalError.code, POISON.format(times=lives))
             await DBOS.cancel_workflow_async(id)
             return False
-        return await asyncio.to_thread(innards.adopt, id, self._executor) is not None
+        if 2 * lives >= self._lives:
+            if any(life.suspect for life in self._here.values()):
+                return False
+            self._here[work_id].suspect = True
+        with _translated():
+            return await asyncio.to_thread(innards.adopt, id, self._executor)
 
     async def _live(self, work_id: str) -> str:
         """Be the workflow. Cancelled by itself where it is left: DBOS writes nothing then, and it stays active."""
@@ -195,10 +195,10 @@ class DurableEngine:
         finally:
             self._forget(work_id, life)
 
-    async def _done(self, work_id: str, life: "_Life") -> str:
+    async def _done(self, work_id: str, life: Life) -> str:
         """Do the work, and say how it ended."""
         try:
-            await life.go(asyncio.create_task(self._work.run(work_id, _DbosSteps())))
+            await life.go(self._work.run(work_id, DbosSteps()))
         except asyncio.CancelledError:
             if life.wish == "cancelled":
                 return "cancelled"
@@ -234,92 +234,24 @@ class DurableEngine:
         except Exception as error:  # the driver's own; nothing is lost but a number
             _log.warning("a work's life is counted as a death: %s", error)
 
-    def _forget(self, work_id: str, life: "_Life") -> None:
+    def _forget(self, work_id: str, life: Life) -> None:
         if self._here.get(work_id) is life:
             del self._here[work_id]
             self._left(work_id)
 
 
-class _Life:
-    """What one work does here."""
-
-    def __init__(self) -> None:
-        self.wish: Literal["", "cancelled", "left"] = ""
-        self._doing: asyncio.Task[None] | None = None
-
-    async def go(self, doing: asyncio.Task[None]) -> None:
-        """Wait for the end of what is done; raises what it raises."""
-        self._doing = doing
-        if self.wish:
-            doing.cancel()
-        try:
-            await doing
-        finally:
-            doing.cancel()
-
-    def end(self, wish: Literal["cancelled", "left"]) -> None:
-        """Cancel it; leaving is final, cancelling is not: it may be cancelled here and left then."""
-        if self.wish != wish:
-            self.wish = wish
-            if self._doing is not None:
-                self._doing.cancel()
+async def _ids(size: int, **wanted: Any) -> list[str]:
+    """Return the workflows that are wanted, the oldest first."""
+    found = await DBOS.list_workflows_async(limit=size, load_input=False, load_output=False, **wanted)
+    return [each.workflow_id for each in found]
 
 
-class _DbosSteps:
-    def reserve(self, name: str) -> Step:
-        return _DbosStep(DBOS.reserve_step(), name)
-
-
-class _DbosStep:
-    def __init__(self, reserved: StepReservation, name: str) -> None:
-        self._reserved = reserved
-        self._name = name
-
-    async def run(self, work: Callable[[], Awaitable[str]]) -> str:
-        async def unremembered() -> str:
-            try:
-                return await work()
-            except Exception as error:
-                raise _FailedError(error) from error
-
-        try:
-            return await self._reserved.run_async({"name": self._name}, unremembered)
-        except _FailedError as failed:
-            raise failed.error from failed.error.__cause__
-
-
-class _FailedError(BaseException):
-    """Carry an error past DBOS, which would remember it and raise it again in every later life."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-
-class _Quiet(logging.Filter):
-    """Drop what DBOS warns of although it is meant, and what it writes onto each record."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        for name in ("applicationID", "applicationVersion", "executorID", "operationUUID"):
-            record.__dict__.pop(name, None)
-        return not record.getMessage().startswith(_MEANT)
-
-
-_QUIET = _Quiet()
-
-
-def _route_logs() -> None:
-    """Let DBOS's lines pass our own handler: it adds one of its own where it finds none."""
-    logger = logging.getLogger("dbos")
-    logger.handlers[:] = [logging.NullHandler()]
-    logger.propagate = True
-
-
-def _quieten() -> None:
-    """Have the last look at each line: DBOS adds a filter of its own when it starts."""
-    logger = logging.getLogger("dbos")
-    logger.removeFilter(_QUIET)
-    logger.addFilter(_QUIET)
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        raise DatabaseAway(f"The engine's database is away: {error}", retry_after_s=AWAY_S) from error
 
 
 def _iso(at_ms: int) -> str:

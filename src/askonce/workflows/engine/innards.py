@@ -25,15 +25,15 @@ def launch(config: DBOSConfig, loop: asyncio.AbstractEventLoop) -> None:
     _get_dbos_instance()._background_event_loop._main_loop = loop
 
 
-def adopt(id: str, executor: str) -> int | None:
+def adopt(id: str, executor: str) -> bool:
     """Make a workflow that nobody runs ours, as its next life, and begin it; not on the loop.
 
-    Returns which life that is, counted from 1; None where it changed meanwhile, or is not active.
+    False where it changed meanwhile, or is not active. Who ran it before can write nothing more.
     """
     dbos = _get_dbos_instance()
     status = dbos._sys_db.get_workflow_status(id)
     if status is None or status["status"] not in ACTIVE:
-        return None
+        return False
     owner, lives = str(uuid.uuid4()), (status["recovery_attempts"] or 0) + 1
     table = dbos._sys_db.tables.workflow_status
     as_seen = and_(
@@ -45,10 +45,10 @@ def adopt(id: str, executor: str) -> int | None:
     taken = {"status": _PENDING, "executor_id": executor, "owner_xid": owner, "recovery_attempts": lives}
     with dbos._sys_db.engine.begin() as connection:
         if not connection.execute(update(table).where(as_seen).values(taken)).rowcount:
-            return None
+            return False
     status["status"], status["executor_id"], status["recovery_attempts"] = _PENDING, executor, lives
     execute_dequeued_workflow(dbos, status, owner)
-    return lives
+    return True
 
 
 def lives_of(id: str) -> tuple[str, str, int] | None:

@@ -19,6 +19,9 @@ from askonce.domain.errors import DatabaseAway
 
 AWAY_S = 2  # after which it is worth asking again
 ALONE = "alone"
+# A name whose connection is silent for so long counts as lost. The server waits longer (eleven seconds, below) until it
+# lets others have it, so that who was cut off stops before they begin.
+HOLD_S = 5.0
 # The last three: how long the server waits for a worker that has vanished without a word, such as with its network.
 _NO_HURRY = (
     "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 5000; "
@@ -69,7 +72,14 @@ class PostgresTenure:
 
     async def holds(self) -> bool:
         """Say whether our transaction is still open."""
-        return self._held is not None and await asyncio.to_thread(_answers, self._held)
+        if self._held is None:
+            return False
+        try:
+            async with asyncio.timeout(HOLD_S):
+                return await asyncio.to_thread(_answers, self._held)
+        except TimeoutError:
+            self._held = None  # whoever waits for it in that thread closes it
+            return False
 
     async def inherit(self, worker: str, take_over: Callable[[], Awaitable[None]]) -> bool:
         """Take over from a worker whose name nobody holds."""
@@ -130,6 +140,7 @@ def _answers(connection: psycopg.Connection[Any]) -> bool:
     try:
         connection.execute("SELECT 1", prepare=False)
     except psycopg.Error:
+        connection.close()
         return False
     return True
 
