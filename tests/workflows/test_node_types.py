@@ -17,7 +17,7 @@ from tests.workflows.workflow_world import (
     node,
 )
 
-from askonce.domain.errors import Invalid, ProviderFailed
+from askonce.domain.errors import ContextExceeded, Invalid, ProviderFailed
 from askonce.workflows.files_of import files_of
 
 
@@ -153,7 +153,21 @@ def test_an_opinion_that_did_not_come_is_absent_and_never_approval():
     assert "No opinion came from `r`: It broke." in msgspec.json.decode(ended.result)["summary"]
 
 
-def test_what_a_node_says_of_length_counts_more_than_what_its_trade_says():
+def test_a_review_that_no_window_holds_is_absent_too(monkeypatch):
+    world = WorkflowWorld(echo)
+    brief = world.crafts.brief
+
+    def small(task, window):
+        if task.node.type == "review":
+            raise ContextExceeded("Nothing fits.")
+        return brief(task, window)
+
+    monkeypatch.setattr(world.crafts, "brief", small)
+    ended = play(world.do(node("w"), node("r", "w", type="review")))
+    assert (ended.status, report(world, "r")) == ("succeeded", {"verdict": "absent", "reason": "Nothing fits."})
+
+
+def test_answers_are_as_long_as_the_trade_says():
     world = WorkflowWorld(echo)
     play(world.do(node("a"), node("b", max_tokens=7)))
     assert sorted(paid.call.params.max_tokens or 0 for paid in world.road.paid) == [7, 1000]

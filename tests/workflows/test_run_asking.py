@@ -176,6 +176,9 @@ class Heard:
         self.words_at: list[tuple[float, int, str]] = []
 
     async def words(self, at: int, text: str) -> None:
+        self.last_words(at, text)
+
+    def last_words(self, at: int, text: str) -> None:
         self.words_at.append((round(asyncio.get_running_loop().time() - 1, 2), at, text))
 
 

@@ -434,7 +434,8 @@ class PlainCrafts:
         """Ask with everything that was said."""
         said = ",".join(task.runs[need].text for need in task.node.depends_on)
         wanted = Format("json") if task.node.type == "review" else None
-        return Brief((Message("user", f"{task.node.id}({said})"),), window, wanted)
+        most = task.node.max_tokens or window
+        return Brief((Message("user", f"{task.node.id}({said})"),), most, wanted)
 
     async def inspect(self, files: Sequence[File]) -> Inspection:
         """Find broken whatever says so."""

@@ -91,6 +91,10 @@ class Ears(Protocol):
         """Hear the next words, behind `at` characters."""
         ...
 
+    def last_words(self, at: int, text: str) -> None:
+        """Hear the last words; the answer follows at once."""
+        ...
+
     async def waits(self, reason: AskonceError, wait_s: float) -> None:
         """Hear that it is waited for something."""
         ...
@@ -143,7 +147,7 @@ class Asking:
             raise outcome
         if isinstance(outcome, Entry):
             answered = self._found(question, outcome, admitted)
-            await ears.words(0, answered.answer.text)
+            ears.last_words(0, answered.answer.text)
         else:
             answered = await self._joined(question, outcome, ears, admitted.route)
         ears.answered(answered)
@@ -164,7 +168,7 @@ class Asking:
         entry = arrival.entry
         answer = entry.open()
         if len(answer.text) > told:
-            await ears.words(told, answer.text[told:])
+            ears.last_words(told, answer.text[told:])
         if joined.replayed:
             return _told_again(question, entry, route)
         spared = arrival.state in ("hit", "coalesced")
@@ -191,7 +195,10 @@ async def listen(joined: Joined, ears: Ears) -> int:
             due = loop.time() + BUNDLE_S
         bundle += texts
         waiting += sum(map(len, texts))
-        if bundle and (ended or waiting >= BUNDLE_CHARS or (due is not None and loop.time() >= due)):
+        if bundle and ended:
+            ears.last_words(told, "".join(bundle))
+            told += waiting
+        elif bundle and (waiting >= BUNDLE_CHARS or (due is not None and loop.time() >= due)):
             await ears.words(told, "".join(bundle))
             told, waiting, due = told + waiting, 0, None
             bundle.clear()

@@ -29,7 +29,11 @@ class Task(Struct, frozen=True):
 
 
 class Brief(Struct, frozen=True):
-    """Hold what is asked. `note`: what its reader should know of it, such as that something was cut."""
+    """Hold what is asked.
+
+    `max_tokens`: how long the answer may be, by what the node says of it too; None for no bound of ours. `note`: what
+    its reader should know of it, such as that something was cut.
+    """
 
     messages: tuple[Message, ...]
     max_tokens: int | None = None
@@ -53,7 +57,10 @@ class Reviewed(Struct, frozen=True):
 
 
 class Crafts(Protocol):
-    """Know the trades. `window`: how many tokens the model reads. Nothing raises for what a model said."""
+    """Know the trades. `window`: how many tokens the model reads. Nothing raises for what a model said.
+
+    What asks raises `ContextExceeded` where the window is too small for it.
+    """
 
     def brief(self, task: Task, window: int) -> Brief:
         """Say what a node asks. Raises `Invalid` where its template cannot be filled."""

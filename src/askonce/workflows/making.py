@@ -59,10 +59,9 @@ class Making:
         task = self._gather()
         if task.node.type == "quality":
             return await self._inspect(task, pen)
-        brief = self._tools.crafts.brief(task, decided.window)
         if task.node.type == "review":
-            return await self._review(task, brief, pen)
-        return await self._write(brief, pen)
+            return await self._review(task, decided, pen)
+        return await self._write(self._tools.crafts.brief(task, decided.window), pen)
 
     async def _write(self, brief: Brief, pen: Pen) -> Made:
         answer = (await self._ask(self._job.node, brief, pen)).answer
@@ -70,16 +69,17 @@ class Making:
         cut = CUT_SHORT if answer.finish == "length" else ""
         return Made(answer.text, parsed.files, _note(brief.note, cut, *parsed.warnings), answer=answer)
 
-    async def _review(self, task: Task, brief: Brief, pen: Pen) -> Made:
+    async def _review(self, task: Task, decided: Decided, pen: Pen) -> Made:
         """Ask for an opinion; one that does not come is absent, and the node has done its part all the same."""
         crafts = self._tools.crafts
         try:
+            brief = crafts.brief(task, decided.window)
             answer = (await self._ask(task.node, brief, pen)).answer
         except DatabaseAway:
             raise
         except AskonceError as error:
             reviewed = crafts.review(task, "", error.message)
-            return Made(note=_note(brief.note, reviewed.note), report=reviewed.report)
+            return Made(note=reviewed.note, report=reviewed.report)
         reviewed = crafts.review(task, answer.text, "")
         return Made(answer.text, (), _note(brief.note, reviewed.note), reviewed.report, answer=answer)
 
@@ -93,7 +93,9 @@ class Making:
         notes: list[str] = []
         for writer, broken in _writers(task, before.broken):
             try:
-                repaired |= await self._repair(replace(task, node=writer), broken, before, pen)
+                written, note = await self._repair(replace(task, node=writer), broken, before, pen)
+                repaired |= written
+                notes.append(note)
             except DatabaseAway:
                 raise
             except AskonceError as error:
@@ -103,18 +105,22 @@ class Making:
         notes += [_listed("Repaired:", mended), _listed("These do not parse:", after.broken)]
         return Made("", tuple(repaired.values()), _note(*notes), after.report, after.score)
 
-    async def _repair(self, task: Task, broken: Sequence[File], found: Inspection, pen: Pen) -> dict[str, File]:
-        """Ask once more whoever (`task.node`) wrote files that do not parse; return those that came back, by path."""
+    async def _repair(
+        self, task: Task, broken: Sequence[File], found: Inspection, pen: Pen
+    ) -> tuple[dict[str, File], str]:
+        """Ask once more whoever (`task.node`) wrote files that do not parse.
+
+        Returns those that came back, by path, and the question's note.
+        """
         brief = self._tools.crafts.repair(task, broken, found, self._window_of(task.node))
         answer = (await self._ask(task.node, brief, pen)).answer
         wanted = {file.path for file in broken}
-        return {file.path: file for file in parse(answer.text).files if file.path in wanted}
+        return {file.path: file for file in parse(answer.text).files if file.path in wanted}, brief.note
 
     async def _ask(self, of: Node, brief: Brief, pen: Pen) -> Answered:
         """Ask in the way of the node `of`: its model, its parameters."""
         job, submission = self._job, self._job.submission
-        most = brief.max_tokens if of.max_tokens is None else of.max_tokens
-        params = Params(temperature=of.temperature, max_tokens=most, format=brief.format)
+        params = Params(temperature=of.temperature, max_tokens=brief.max_tokens, format=brief.format)
         call = Call(submission.submitter.tenant, brief.messages, params, stream=True)
         question = Question(
             Ask(call, routing_of(of), CacheWish()),

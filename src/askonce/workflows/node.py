@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from askonce.domain.answer import Answer, pack
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, DatabaseAway, InternalError
-from askonce.domain.executions import NodeRun, Submission
+from askonce.domain.executions import NewEvent, NodeRun, Submission
 from askonce.domain.graph import Node
 from askonce.domain.ports import Observer
 from askonce.gate.settle import UNEXPECTED
@@ -101,21 +101,25 @@ class Pen:
         self.run = run
         self._scribe = scribe
         self._pace = pace
+        self._untold: list[NewEvent] = []  # words that go out with what is written next
 
     async def begin(self) -> None:
         """Write that it runs."""
-        await self._scribe.keep(self.run, (node_event(self.run),), self._pace.percent())
+        await self._scribe.keep(self.run, self._told(node_event(self.run)), self._pace.percent())
 
     async def words(self, at: int, text: str) -> None:
         """Tell the next words."""
+        self.last_words(at, text)
+        await self._scribe.tell(self.run.execution, self._told())
+
+    def last_words(self, at: int, text: str) -> None:
+        """Tell them with the node's end: one transaction instead of two."""
         starts = range(0, len(text), EVENT_CHARS)
-        told = [text_event(self.run.node, at + start, text[start : start + EVENT_CHARS]) for start in starts]
-        if told:
-            await self._scribe.tell(self.run.execution, told)
+        self._untold += [text_event(self.run.node, at + start, text[start : start + EVENT_CHARS]) for start in starts]
 
     async def waits(self, reason: AskonceError, wait_s: float) -> None:
         """Tell what is waited for."""
-        await self._scribe.tell(self.run.execution, (waiting_event(self.run, reason, wait_s),))
+        await self._scribe.tell(self.run.execution, self._told(waiting_event(self.run, reason, wait_s)))
 
     async def again(self) -> None:
         """Count another try."""
@@ -139,8 +143,12 @@ class Pen:
 
     async def end(self, ended: NodeRun) -> NodeRun:
         """Write how it ended, whatever comes meanwhile; the cancellation, if any, is raised after that."""
-        await unbroken(self._scribe.keep(ended, (node_event(ended),), self._pace.one_more()))
+        await unbroken(self._scribe.keep(ended, self._told(node_event(ended)), self._pace.one_more()))
         return ended
+
+    def _told(self, *more: NewEvent) -> list[NewEvent]:
+        told, self._untold = [*self._untold, *more], []
+        return told
 
 
 class Nodes:
