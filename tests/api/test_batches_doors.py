@@ -49,7 +49,7 @@ def test_a_batch_is_a_question_a_line(world: World, kind: str) -> None:
 
 def test_answers_are_told_in_the_order_of_the_lines(world: World) -> None:
     async def story(client: Client) -> None:
-        id = (await post(client, *(line(str(number)) for number in range(4)), CHAT)).json["id"]
+        id = (await post(client, *(line(str(number)) for number in range(4)), CHAT, line("late"))).json["id"]
         path = f"{BATCHES}/{id}"
         rows = list(world.work.rows)
         early = await client.get(f"{path}/results")
@@ -57,9 +57,10 @@ def test_answers_are_told_in_the_order_of_the_lines(world: World) -> None:
         await world.work.take()
         for number in (2, 0):
             await world.work.succeed(rows[number], {"n": number})
-        for number in (4, 1):
-            await world.work.fail(rows[number], "unknown_model", "There is no model m.")
-        assert (await client.get(f"{path}/results")).json["message"].startswith("1 of 5 lines")
+        for number in (5, 4, 1):
+            code = "timed_out" if number == 5 else "unknown_model"
+            await world.work.fail(rows[number], code, "There is no model m.")
+        assert (await client.get(f"{path}/results")).json["message"].startswith("1 of 6 lines")
         assert (await client.get(path)).json["request_counts"]["completed"] == 2
         await client.ask("DELETE", path)
         assert world.work.rows[rows[3]].wish == "cancel"
@@ -67,17 +68,18 @@ def test_answers_are_told_in_the_order_of_the_lines(world: World) -> None:
         world.work.rows[rows[3]] = replace(ended, status="cancelled", ended_ms=world.work.now_ms(), wish="")
         told = (await client.get(path)).json
         assert (told["status"], told["completed_at"]) == ("completed", world.work.now_ms() // 1000)
-        assert told["request_counts"] == {"total": 5, "completed": 2, "failed": 2, "cancelled": 1}
+        assert told["request_counts"] == {"total": 6, "completed": 2, "failed": 3, "cancelled": 1}
         reply = await client.get(told["results"])
         assert reply.headers["content-type"] == "application/jsonl"
         lines = results(reply)
-        assert [one["custom_id"] for one in lines] == ["0", "1", "2", "3", "chat"]
+        assert [one["custom_id"] for one in lines] == ["0", "1", "2", "3", "chat", "late"]
         assert [one["id"] for one in lines] == rows
         assert lines[0]["response"]["status_code"] == 200
         assert lines[2]["response"]["body"] == {"n": 2}
         assert (lines[1]["response"]["status_code"], lines[1]["response"]["body"]["code"]) == (404, "unknown_model")
         assert lines[4]["response"]["body"]["error"]["message"] == "There is no model m."
         assert (lines[3]["response"], lines[3]["error"]["code"]) == (None, "batch_cancelled")
+        assert (lines[5]["response"], lines[5]["error"]["code"]) == (None, "timed_out")
         assert [one["error"] for one in lines if one["response"]] == [None] * 4
 
     world.run(story)

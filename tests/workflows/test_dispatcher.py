@@ -218,15 +218,15 @@ def test_a_database_that_is_away_is_asked_again() -> None:
         async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
             self.tries += 1
             if self.tries < 4:
-                scene.dispatcher.wake()
+                scenes[0].dispatcher.wake()
                 raise DatabaseAway("away", retry_after_s=1)
             return await super().claim(rooms, worker, now_ms)
 
     async def act() -> None:
-        nonlocal scene
-        async with (scene := Scene(Flaky())):
+        async with Scene(Flaky()) as scene:
+            scenes.append(scene)
             await scene.submit("a")
             await scene.see("a.1")
 
-    scene: Scene
+    scenes: list[Scene] = []
     asyncio.run(act())

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,6 +85,18 @@ def all_ended(place: Place, ids: list[str]) -> bool:
     return play(place, act)
 
 
+def has_paid(place: Place, so_often: int) -> bool:
+    return len([name for name in paid(place) if not name.endswith("/begun")]) >= so_often
+
+
+def has_begun(place: Place, so_often: int) -> bool:
+    return len(begun(place)) == so_often
+
+
+def is_over(worker: Worker, place: Place, ids: list[str]) -> bool:
+    return not worker.process.is_alive() or all_ended(place, ids)
+
+
 @contextmanager
 def working(place: Place, **how: object) -> Iterator[Worker]:
     worker = Worker(place, **how)  # type: ignore[arg-type]
@@ -112,7 +125,7 @@ def kill_rounds(place: Place, works: int, kills: int, workers: int = 1) -> None:
         every = works * len(PARENTS) // (kills + 1)
         for number in range(kills):
             due = min(every * (number + 1), works * len(PARENTS) - 2) + random.randrange(-2, 3)
-            until(lambda due=due: len([name for name in paid(place) if "begun" not in name]) >= due)
+            until(partial(has_paid, place, due))
             victim = random.randrange(workers)
             lives[victim].kill()
             lives[victim] = Worker(place)
@@ -165,7 +178,7 @@ def test_a_paused_queue_begins_nothing_over_restarts_and_goes_on_when_asked(plac
     for name in ("first", "second"):
         with working(place):
             submit(place, submission(name, "batch", does="nothing"))
-            until(lambda name=name: all_ended(place, [name]))
+            until(partial(all_ended, place, [name]))
             assert found(place, "one").status == "queued"
     play(place, lambda store: store.pause("workflows", paused=False))
     with working(place):
@@ -212,7 +225,7 @@ def test_a_tap_begins_work_at_once(tmp_path: Path) -> None:
             submit(place, one)
             submitted_ms = SystemClock().wall_ms()
             Waker(tmp_path).wake()
-            until(lambda one=one: all_ended(place, [one.id]))
+            until(partial(all_ended, place, [one.id]))
             waits_ms.append(found(place, one.id).started_ms - submitted_ms)
     assert sorted(waits_ms)[2] < 500, "half of the time between two looks of an idle worker"
 
@@ -221,7 +234,7 @@ def test_stopping_in_good_order_is_no_death(place: Place) -> None:
     submit(place, submission("one", does="waits"))
     for lives in range(1, 5):
         worker = Worker(place, lives=2)
-        until(lambda lives=lives: len(begun(place)) == lives)
+        until(partial(has_begun, place, lives))
         worker.stop()
         assert found(place, "one").status == "running"
 
@@ -230,7 +243,7 @@ def test_what_kills_its_workers_is_given_up_with_a_reason_and_the_rest_is_done(p
     submit(place, submission("guilty", does="kills"), submission("other"))
     for _ in range(8):
         worker = Worker(place, lives=4)
-        until(lambda worker=worker: not worker.process.is_alive() or all_ended(place, ["guilty", "other"]))
+        until(partial(is_over, worker, place, ["guilty", "other"]))
         worker.kill()
     assert found(place, "guilty").status == "failed"
     assert "died 4 times" in found(place, "guilty").error

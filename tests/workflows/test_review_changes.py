@@ -68,6 +68,38 @@ def test_long_stretches_that_differ_at_one_place_are_compared():
     before = "same\n" * 100_000
     change = changes({"a": before + "old\n" + before}, {"a": before + "new\n" + before})[0]
     assert (change.added, change.removed, change.cut) == (1, 1, False)
+    assert change.diff.split("\n")[2:] == [
+        "@@ -99998,7 +99998,7 @@",
+        *[" same"] * 3,
+        "-old",
+        "+new",
+        *[" same"] * 3,
+    ]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=30), st.lists(st.sampled_from("abc"), max_size=30))
+def test_a_diff_of_a_part_is_that_of_the_whole(before, after):
+    found = changes({"a": "\n".join(before)}, {"a": "\n".join(after)})
+    old, new = list(before), list(after)
+    if not found:
+        assert old == new
+        return
+    shift = 0
+    at = 0
+    for line in found[0].diff.split("\n")[2:]:
+        if line.startswith("@@"):
+            first = int(line.split()[1][1:].split(",")[0])
+            at = first - (line.split()[1].endswith(",0") is False) + shift
+        elif line.startswith("-"):
+            assert old.pop(at) == line[1:]
+            shift -= 1
+        elif line.startswith("+"):
+            old.insert(at, line[1:])
+            at, shift = at + 1, shift + 1
+        else:
+            assert old[at] == line[1:]
+            at += 1
+    assert old == new
 
 
 def test_the_worst_case_takes_no_second():

@@ -12,7 +12,7 @@ from askonce.workflows.scribe import DATABASE_PATIENCE_S
 
 def away_until(world: WorkflowWorld, back_s: float, monkeypatch) -> None:
     """Let the database be away from the second second on."""
-    for name in ("keep", "tell", "end"):
+    for name in ("keep", "tell", "end", "find"):
         act = getattr(world.store, name)
 
         async def acted(*args, act=act):
@@ -43,3 +43,19 @@ def test_a_database_that_stays_away_leaves_the_work_for_later_and_the_answer_pro
     monkeypatch.undo()
     assert play(world.run()).status == "succeeded"
     assert (world.road.calls(), world.node("a").cache) == (1, "resumed")
+
+
+def test_a_run_that_is_cancelled_while_the_database_is_away_stops_at_once(monkeypatch):
+    world = WorkflowWorld(echo)
+    world.road.takes_s = 50.0
+    away_until(world, 300.0, monkeypatch)
+
+    async def run() -> None:
+        running = asyncio.ensure_future(world.do(node("a")))
+        await asyncio.sleep(5)
+        running.cancel()
+        await asyncio.wait([running], timeout=1)
+        assert running.cancelled()
+
+    play(run())
+    assert world.store.rows["e1"].status == "running"

@@ -146,18 +146,24 @@ def test_failures_and_opinions_are_told():
 
 
 def test_a_prompt_of_ones_own_is_all_that_is_asked():
-    own = "{{input.prompt}} By\n{{nodes.plan.text}}\nwith {{input.requirements}} in\n{{nodes.scaffold.files}} {{{{x}}}}"
+    own = "{{input.prompt}} By\n{{nodes.plan.text}}\nwith {{input.requirements}} in\n{{nodes.scaffold.files}}\n{{{{x}}}}"
     made = brief(task("build", prompt=own), 100_000, letters)
     assert made.messages[0].content == SYSTEM["build"]
     assert words(made) == (
         f'A program that greets. By\n{PLAN}\nwith ["greets by name","speaks German"] in\n'
-        '```toml pyproject.toml\n[project]\nname = "hello"\n```\n\n```python src/hello.py\ndef main(): ...\n``` {{x}}'
+        '```toml pyproject.toml\n[project]\nname = "hello"\n```\n\n```python src/hello.py\ndef main(): ...\n```\n{{x}}'
     )
 
 
 def test_a_prompt_that_names_what_the_input_has_not_is_refused():
     with pytest.raises(Invalid, match="has no 'nothing'"):
         brief(task("build", prompt="{{input.nothing}}"), 100_000, letters)
+
+
+def test_a_prompt_of_which_nothing_is_left_is_refused():
+    skipped = {"plan": NodeRun("e", "plan", "skipped")}
+    with pytest.raises(Invalid, match="is empty"):
+        brief(msgspec.structs.replace(task("build", prompt=" {{nodes.plan.text}}"), runs=skipped), 100_000, letters)
 
 
 def test_what_other_nodes_said_is_never_a_template():
@@ -205,6 +211,9 @@ def test_a_repair_is_asked_with_the_findings_and_whole_files():
     assert "line 2, column 5: Undefined name `x`" in words(made)
     assert parse(words(made)).files == (HELLO,)
     assert "speaks German" in words(made)
+    assert made.max_tokens == 310
+    assert repair(task("build", max_tokens=50), (HELLO,), FOUND, 100_000, letters).max_tokens == 50
+    assert repair(task("build"), (HELLO,), FOUND, 100_000, letters).max_tokens is None
     with pytest.raises(ContextExceeded):
         repair(task("build"), (File("a.py", "", "x = 1\n" * 10_000),), FOUND, 8000, letters)
 

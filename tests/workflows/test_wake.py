@@ -27,8 +27,10 @@ def test_a_new_worker_listens_where_a_killed_one_did(tmp_path: Path) -> None:
         dead.open()
         listener = WakeListener(tmp_path, heard.set)
         listener.open()
-        Waker(tmp_path).wake()
+        waker = Waker(tmp_path)
+        waker.wake()
         await asyncio.wait_for(heard.wait(), 10)
+        waker.close()
         listener.close()
         dead.close()
 
@@ -53,7 +55,9 @@ def test_a_folder_that_is_too_deep_for_a_socket_only_means_no_taps(tmp_path: Pat
         deep.mkdir()
         listener = WakeListener(deep, lambda: None)
         listener.open()
-        Waker(deep).wake()
+        waker = Waker(deep)
+        waker.wake()
+        waker.close()
         listener.close()
         assert not (deep / SOCKET).exists()
 

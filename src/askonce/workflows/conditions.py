@@ -19,7 +19,7 @@ MAX_CHARS = 200
 STATUSES: Final[tuple[NodeStatus, ...]] = get_args(NodeStatus)
 FORM = 'write it as nodes.ID.status == "failed" or nodes.ID.score < 70'
 
-_SHAPE = re.compile(r"\s*nodes\.([A-Za-z0-9_-]+)\.(status|score)\s*(==|!=|<|>)\s*(\S.*?)\s*", re.ASCII)
+_SHAPE = re.compile(r"\s*nodes\.([A-Za-z0-9_-]+)\.(status|score)\s*(==|!=|<|>)(?!=)\s*(\S.*?)\s*", re.ASCII)
 _QUOTED = re.compile(r"""(["'])([a-z]+)\1""")
 _NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 

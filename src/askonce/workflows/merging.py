@@ -1,6 +1,10 @@
-"""Files of several nodes become one set: by path, later nodes in the graph's order replacing earlier ones."""
+"""Files of several nodes become one set: by path, later nodes in the graph's order replacing earlier ones.
+
+Nothing is ever taken away: a node that wants a file gone cannot say so. Paths are those that `wire.fences` let in.
+"""
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -10,6 +14,10 @@ from askonce.domain.graph import Graph
 from askonce.wire.fences import File
 from askonce.workflows.files_of import files_of
 from askonce.workflows.graph import order_of
+
+# Pairs of equal lines up to which changes are aligned: its time grows with their number, and doors tell of it.
+MAX_PAIRS = 20_000
+MAX_LINES = 2_000  # likewise
 
 
 class Change(Struct, frozen=True, rename="camel"):
@@ -30,7 +38,7 @@ def merged(graph: Graph, runs: Mapping[str, NodeRun]) -> tuple[File, ...]:
 
 
 def history(graph: Graph, runs: Mapping[str, NodeRun]) -> dict[str, tuple[Change, ...]]:
-    """Return who wrote each file, in order."""
+    """Return who wrote each file, in order; a node that wrote it as it was is among them, with nothing changed."""
     before: dict[str, str] = {}
     found: dict[str, tuple[Change, ...]] = {}
     for node in order_of(graph):
@@ -42,16 +50,29 @@ def history(graph: Graph, runs: Mapping[str, NodeRun]) -> dict[str, tuple[Change
 
 
 def changed_lines(before: str, after: str) -> tuple[int, int]:
-    """Count the lines that were added and taken away."""
-    matcher = difflib.SequenceMatcher(None, before.splitlines(), after.splitlines(), autojunk=False)
-    added = removed = 0
-    for kind, first, last, start, end in matcher.get_opcodes():
-        if kind != "equal":
-            removed += last - first
-            added += end - start
-    return added, removed
+    """Count the lines that were added and taken away, as a unified diff does.
+
+    Where aligning what differs would take long, lines that only moved count as unchanged.
+    """
+    old, new = _differing(_lines(before), _lines(after))
+    counted, recounted = Counter(old), Counter(new)
+    pairs = sum(number * recounted[line] for line, number in counted.items())
+    if pairs > MAX_PAIRS or max(len(old), len(new)) > MAX_LINES:
+        kept = (counted & recounted).total()
+    else:
+        blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+        kept = sum(block.size for block in blocks)
+    return len(new) - kept, len(old) - kept
 
 
-def paths_of(files: Sequence[File]) -> tuple[str, ...]:
-    """Return the paths, in order."""
-    return tuple(file.path for file in files)
+def _lines(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _differing(old: list[str], new: list[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Leave out what is alike at both ends."""
+    shorter = min(len(old), len(new))
+    first = next((at for at in range(shorter) if old[at] != new[at]), shorter)
+    room = shorter - first
+    last = next((at for at in range(room) if old[-1 - at] != new[-1 - at]), room)
+    return old[first : len(old) - last], new[first : len(new) - last]

@@ -84,12 +84,12 @@ class Runs:
         id, round = read_work_id(work_id)
         execution = await self._scribe.begin(id, round, self._clock.wall_ms())
         if execution is None or execution.wish == "cancel":
-            await self._stop(id, round)
+            await self._stop(await self._scribe.find(id), round)
             return
         try:
             await self._go(execution, steps)
         except asyncio.CancelledError:
-            await unbroken(self._stop(id, round))
+            await unbroken(self._stopped(id, round))
             raise
 
     async def give_up(self, work_id: str, code: str, reason: str) -> None:
@@ -189,9 +189,12 @@ class Runs:
             if run.status in FINISHED and run.cache:
                 await self._house.savings.resumed(execution.submission, run)
 
-    async def _stop(self, id: str, round: int) -> None:
+    async def _stopped(self, id: str, round: int) -> None:
+        """Find out why a round was cancelled. While nobody can say, it is left as it is: its wish stays in its row."""
+        await self._stop(await self._scribe.glance(id), round)
+
+    async def _stop(self, execution: Execution | None, round: int) -> None:
         """End a round whose owner wished for that; leave any other as it is."""
-        execution = await self._scribe.find(id)
         if execution is None or execution.has_ended or execution.round != round or execution.wish != "cancel":
             return
         await self._end_undone(execution, "cancelled", CANCELLED, STOPPED)

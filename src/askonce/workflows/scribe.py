@@ -19,7 +19,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 
 
 class Scribe:
-    """Write to the store. All raise `DatabaseAway` after ten minutes; if cancelled, what was begun may stand."""
+    """Write to the store. All but `glance` raise `DatabaseAway` after ten minutes; if cancelled, what was begun may stand."""
 
     def __init__(self, store: WorkerExecutions) -> None:
         self._store = store
@@ -31,6 +31,13 @@ class Scribe:
     async def find(self, id: str) -> Execution | None:
         """Return an execution as it stands."""
         return await _patiently(lambda: self._store.find(id, None))
+
+    async def glance(self, id: str) -> Execution | None:
+        """Return an execution as it stands, without any patience; None where the database is away, too."""
+        try:
+            return await self._store.find(id, None)
+        except DatabaseAway:
+            return None
 
     async def nodes(self, id: str) -> dict[str, NodeRun]:
         """Return what became of its nodes, by their ids."""

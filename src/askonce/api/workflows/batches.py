@@ -5,8 +5,7 @@ there for as long as they are kept.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -19,35 +18,24 @@ from askonce.api.replies import NO_STORE, Headers, Reply, StreamReply, error_rep
 from askonce.api.requests import Request
 from askonce.api.voices import OURS, voice_of
 from askonce.api.workflows.askable import check_question
-from askonce.api.workflows.bodies import ATTEMPTS, BATCH_LINES_MAX, BatchView, RequestCounts
+from askonce.api.workflows.batch_lines import Line, read_lines
+from askonce.api.workflows.bodies import BatchView, RequestCounts
 from askonce.api.workflows.desk import WorkDesk
-from askonce.api.workflows.questions import read_question
-from askonce.api.workflows.submitting import REUSED, Order, Sender, judged, submission_of
-from askonce.domain.call import Ask
+from askonce.api.workflows.submitting import REUSED, Sender, judged, submission_of
 from askonce.domain.caller import Caller
-from askonce.domain.errors import AskonceError, Detail, Invalid, KeyReused, NotFinished, NotFound, error_from_code
+from askonce.domain.errors import BY_CODE, AskonceError, Detail, KeyReused, NotFinished, NotFound, error_from_code
 from askonce.domain.executions import Execution, ExecutionQuestion, Executions, Submission
 from askonce.domain.ports import Window
-from askonce.wire.codecs import CODECS
-from askonce.wire.strict import PROBLEMS_MAX, invalid, problems_of
+from askonce.wire.strict import PROBLEMS_MAX, invalid
 from askonce.workflows.question_job import addressed
 
 PATH = "/llm/batches"
 KINDS = (b"application/jsonl", b"application/x-ndjson")
 LINES = (b"content-type", b"application/jsonl")
-LINE_MAX = 1 << 20  # bytes
 IN_ONE_GO = 50  # lines, so that nobody else waits for more than some milliseconds
 PAGE = 500
-CUSTOM_ID_MAX = 200
 CANCELLED, STOPPED = "batch_cancelled", "It was cancelled before it was done."
 NO_SUCH = "There is no such batch, or all of it ended long ago."
-
-
-class _Line(Struct, frozen=True, forbid_unknown_fields=True):
-    custom_id: str
-    method: str
-    url: str
-    body: dict[str, Any]
 
 
 class BatchDoor:
@@ -82,7 +70,7 @@ class BatchDoor:
             headers.append(REPLAYED)
         return json_reply(msgspec.json.encode(batch_view(batch, placed)), headers, 202)
 
-    async def _check(self, lines: Sequence["Line"], caller: Caller) -> None:
+    async def _check(self, lines: Sequence[Line], caller: Caller) -> None:
         """Raise `Invalid`, which names the lines that nobody could answer."""
         problems: list[Detail] = []
         for number, line in enumerate(lines, 1):
@@ -96,78 +84,6 @@ class BatchDoor:
                 await asyncio.sleep(0)
         if problems:
             raise invalid(problems)
-
-
-class Line(Struct, frozen=True):
-    """Hold a line that was found right."""
-
-    ask: Ask
-    order: Order
-
-
-def read_lines(raw: bytes, tenant: str) -> list[Line]:
-    """Find all lines right. Raises `Invalid`, which names those that are not."""
-    lines = [line for line in raw.split(b"\n") if line.strip()]
-    if not lines:
-        raise Invalid(
-            'The body holds no line. Send one question a line, such as {"custom_id": "1", "method": "POST", '
-            '"url": "/llm/generate", "body": {"prompt": "hello"}}.'
-        )
-    if len(lines) > BATCH_LINES_MAX:
-        raise Invalid(f"The body holds {len(lines):,} lines; send at most {BATCH_LINES_MAX:,} at once.")
-    problems: list[Detail] = []
-    orders: list[Line] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        found = list(_problems(number, line, seen))
-        problems += [Detail(f"lines[{number}].{one.field}", one.problem) for one in found]
-        if len(problems) >= PROBLEMS_MAX:
-            break
-        if not found:
-            try:
-                orders.append(_read(msgspec.json.decode(line, type=_Line), tenant))
-            except AskonceError as error:
-                within = error.details or (Detail("", error.message),)
-                problems += [Detail(f"lines[{number}].body.{one.field}".rstrip("."), one.problem) for one in within]
-    if problems:
-        raise invalid(problems[:PROBLEMS_MAX])
-    return orders
-
-
-def _problems(number: int, line: bytes, seen: dict[str, int]) -> Iterator[Detail]:
-    """Say what is wrong with a line around its body."""
-    if len(line) > LINE_MAX:
-        yield Detail("body", f"is on a line of more than {LINE_MAX:,} bytes")
-        return
-    try:
-        told = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        yield Detail("body", "is on a line that is not JSON in UTF-8")
-        return
-    if not isinstance(told, dict):
-        yield Detail("body", "is on a line that is no JSON object")
-        return
-    found = problems_of(_Line, told)
-    yield from found
-    if found:
-        return
-    id = told["custom_id"]
-    if not 0 < len(id) <= CUSTOM_ID_MAX or not id.isprintable():
-        yield Detail("custom_id", f"must be 1 to {CUSTOM_ID_MAX} printable characters")
-    elif id in seen:
-        yield Detail("custom_id", f"is that of line {seen[id]}, too")
-    seen.setdefault(id, number)
-    if told["method"] != "POST":
-        yield Detail("method", "must be POST")
-    if told["url"] not in CODECS:
-        yield Detail("url", f"must be one of {', '.join(CODECS)}")
-    if told["body"].get("stream") or told["body"].get("streaming"):
-        yield Detail("body.stream", "is not for batches")
-
-
-def _read(line: _Line, tenant: str) -> Line:
-    ask, work = read_question(line.url, msgspec.json.encode(line.body), tenant)
-    return Line(ask, Order("generate", "batch", line.custom_id, work, urgency="LOW", attempts=ATTEMPTS))
 
 
 def _submission(line: Line, number: int, batch: str, sender: Sender) -> Submission:
@@ -262,13 +178,15 @@ class _Result(Struct, frozen=True):
 
 
 def _result(execution: Execution) -> _Result:
-    """Tell what came of a line as its door would have told it; what was cancelled has no response."""
+    """Tell what came of a line as its door would have told it; what no door tells has no response."""
     id, submission = execution.id, execution.submission
     request_id = submission.request_id or id
     if execution.status == "succeeded":
         return _Result(id, submission.name, _Response(200, request_id, execution.result), None)
     if execution.status == "cancelled":
         return _Result(id, submission.name, None, {"code": CANCELLED, "message": STOPPED})
+    if execution.error_code not in BY_CODE:  # such as time that was over: no door would have said that
+        return _Result(id, submission.name, None, {"code": execution.error_code, "message": execution.error})
     error = error_from_code(execution.error_code, execution.error, None)
     body = Raw(voice_of(_url_of(submission)).error(error, request_id))
     return _Result(id, submission.name, _Response(error.status, request_id, body), None)

@@ -6,6 +6,7 @@ that it is `cut`.
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -21,6 +22,9 @@ MAX_LINES_IN_ALL = 10_000
 # Diffs are kept in rows and travel in documents of executions.
 MAX_DIFF_CHARS = 20_000
 MAX_CHARS_IN_ALL = 200_000
+CONTEXT_LINES = 3
+
+_HUNK = re.compile(r"@@ -(\d+)(,\d+)? \+(\d+)(,\d+)? @@")
 
 
 class Change(Struct, frozen=True, omit_defaults=True):
@@ -86,7 +90,10 @@ def _change(path: str, before: str | None, after: str | None, room: _Room, node:
     if most > min(MAX_LINES, room.lines):
         return Change(path, "changed", new_end - start, old_end - start, len(old), cut=True, node=node)
     room.lines -= most
-    lines = list(difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", lineterm=""))
+    above = max(0, start - CONTEXT_LINES)
+    part = old[above : old_end + CONTEXT_LINES], new[above : new_end + CONTEXT_LINES]
+    compared = difflib.unified_diff(*part, f"a/{path}", f"b/{path}", lineterm="", n=CONTEXT_LINES)
+    lines = [_moved(line, above) for line in compared]
     added = sum(line.startswith("+") for line in lines[2:])
     removed = sum(line.startswith("-") for line in lines[2:])
     diff, cut = _bounded("\n".join(lines), min(MAX_DIFF_CHARS, room.chars))
@@ -102,6 +109,12 @@ def _differing(old: list[str], new: list[str]) -> tuple[int, int, int]:
     while min(old_end, new_end) > start and old[old_end - 1] == new[new_end - 1]:
         old_end, new_end = old_end - 1, new_end - 1
     return start, old_end, new_end
+
+
+def _moved(line: str, by: int) -> str:
+    """Count a hunk's lines from the file's beginning. Lines of the files have a sign before them."""
+    hunk = _HUNK.fullmatch(line)
+    return f"@@ -{int(hunk[1]) + by}{hunk[2] or ''} +{int(hunk[3]) + by}{hunk[4] or ''} @@" if hunk else line
 
 
 def _bounded(text: str, most: int) -> tuple[str, bool]:

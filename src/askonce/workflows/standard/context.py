@@ -19,20 +19,22 @@ from askonce.workflows.standard.room import Section
 # The worst of what was found; a model mends no more at once.
 MAX_FINDINGS = 50
 
-# Ranks: the lower, the more important. 0 and 1 are the request's.
-_PLAN, _TOLD, _FILES, _REST = 2, 3, 4, 5
+# Ranks, the lower the more important; 0 is the request's. Whoever judges sees the files before anything else.
 _JUDGES = ("validate", "review")
-_FILES_OF_JUDGES = 1
+_PLAN, _TOLD, _FILES, _REST = "plan", "told", "files", "rest"
+_WRITING = {_PLAN: 1, _TOLD: 2, _FILES: 3, _REST: 4}
+_JUDGING = {_FILES: 1, _TOLD: 2, _PLAN: 3, _REST: 4}
 
 
 def sections_of(task: Task) -> list[Section]:
     """Return all that a node could be shown, in the order in which it is shown."""
+    ranks = _JUDGING if task.node.type in _JUDGES else _WRITING
     nodes = {node.id: node for node in task.graph.nodes}
-    told = [section for id, run in task.runs.items() for section in _sections(nodes[id], run)]
-    rank = _FILES_OF_JUDGES if task.node.type in _JUDGES else _FILES
-    files = [Section("The files so far", rank, files=task.files)] if task.files else []
-    first = [section for section in told if section.rank == _PLAN]
-    return [*first, *files, *(section for section in told if section.rank != _PLAN)]
+    told = [(kind, head, text) for id, run in task.runs.items() for kind, head, text in _told(nodes[id], run)]
+    plans = [Section(head, ranks[kind], text) for kind, head, text in told if kind == _PLAN]
+    files = [Section("The files so far", ranks[_FILES], files=task.files)] if task.files else []
+    rest = [Section(head, ranks[kind], text) for kind, head, text in told if kind != _PLAN]
+    return [*plans, *files, *rest]
 
 
 def report_of(run: NodeRun) -> Report | None:
@@ -69,22 +71,23 @@ def prose_of(text: str) -> str:
     return "\n".join(kept).strip()
 
 
-def _sections(node: Node, run: NodeRun) -> Iterator[Section]:
+def _told(node: Node, run: NodeRun) -> Iterator[tuple[str, str, str]]:
+    """Return what one node has to tell: its kind, its heading, its text."""
     if run.status == "failed":
-        yield Section(f"`{node.id}` failed", _TOLD, run.error or run.error_code)
+        yield _TOLD, f"`{node.id}` failed", run.error or run.error_code
     elif run.status != "succeeded":
         return
     elif node.type == "plan":
-        yield Section(f"The plan (`{node.id}`)", _PLAN, run.text.strip() or "(empty)")
+        yield _PLAN, f"The plan (`{node.id}`)", run.text.strip() or "(empty)"
     elif node.type == "quality":
         report = report_of(run)
         if report and (text := findings_text(report.findings)):
-            yield Section(f"What parsers and linters found (`{node.id}`)", _TOLD, text)
+            yield _TOLD, f"What parsers and linters found (`{node.id}`)", text
     elif node.type == "review":
         if text := _review_text(run):
-            yield Section(f"What the reviewer said (`{node.id}`)", _TOLD, text)
+            yield _TOLD, f"What the reviewer said (`{node.id}`)", text
     elif text := prose_of(run.text):
-        yield Section(f"What `{node.id}` said besides its files", _REST, text)
+        yield _REST, f"What `{node.id}` said besides its files", text
 
 
 def _review_text(run: NodeRun) -> str:

@@ -11,7 +11,7 @@ from askonce.workflows.templates import Slot, blocks_of, read_template, render, 
 
 
 def filled(task: Task) -> str:
-    """Fill a node's template in. Raises `Invalid` where the input has not what it names.
+    """Fill a node's template in. Raises `Invalid` where the input has not what it names, or nothing is left to ask.
 
     A value that is no text stands there as JSON. A node that was skipped, or failed, has no text and no files.
     """
@@ -25,18 +25,22 @@ def filled(task: Task) -> str:
             return ""
         return run.text if slot.kind == "text" else blocks_of(files_of(run))
 
-    return render(read_template(task.node.prompt), fill)
+    prompt = render(read_template(task.node.prompt), fill)
+    if not prompt.strip():
+        raise _wrong(task, f"The prompt of `{task.node.id}` is empty once it is filled in.", "is empty, filled in")
+    return prompt
 
 
 def _value(task: Task, input: Any, slot: Slot) -> Any:
     try:
         return value_at(input, slot.path)
     except KeyError as missing:
-        where = f"nodes.{task.node.id}.prompt"
-        raise Invalid(
-            f"The prompt of `{task.node.id}` names {slot}, but the input has no {missing}.",
-            details=[Detail(where, f"names {slot}, which the input does not have")],
-        ) from None
+        message = f"The prompt of `{task.node.id}` names {slot}, but the input has no {missing}."
+        raise _wrong(task, message, f"names {slot}, which the input does not have") from None
+
+
+def _wrong(task: Task, message: str, problem: str) -> Invalid:
+    return Invalid(message, details=[Detail(f"nodes.{task.node.id}.prompt", problem)])
 
 
 def _text(value: Any) -> str:

@@ -56,14 +56,14 @@ def brief(task: Task, window: int, count: Count) -> Brief:
     node = task.node
     wish = node.max_tokens or ANSWER_TOKENS[node.type][_SIZES.index(complexity_of(task.input))]
     write = _own(filled(task), count) if node.prompt else _standard(task, count)
-    own_bound = node.max_tokens is None and window >= ROOMY_TOKENS
     made = _made(SYSTEM[node.type], write, wish, window, count)
-    return Brief(
-        made.messages,
-        None if own_bound else made.max_tokens,
-        FORMAT if node.type == "review" else None,
-        made.note,
-    )
+    format = FORMAT if node.type == "review" else None
+    return Brief(made.messages, _bound(made, task, window), format, made.note)
+
+
+def _bound(made: Brief, task: Task, window: int) -> int | None:
+    """Return the answer's bound: the node's, that of a small window, or none."""
+    return None if task.node.max_tokens is None and window >= ROOMY_TOKENS else made.max_tokens
 
 
 def repair(task: Task, broken: Sequence[File], report: Report, window: int, count: Count) -> Brief:
@@ -81,11 +81,13 @@ def repair(task: Task, broken: Sequence[File], report: Report, window: int, coun
         asked = Section(
             "What was asked for", 2, "\n\n".join(filter(None, (wanted.prompt, wanted.terms))) or "(not said)"
         )
-        kept, left = fit((asked, Section("What is wrong", 0, found), files), room - count(_task(REPAIR_TASK)), count)
-        return _joined(kept, REPAIR_TASK) if left >= 0 and any(one.files for one in kept) else NOTHING
+        kept = fit((asked, Section("What is wrong", 0, found), files), room - count(_task(REPAIR_TASK)), count)
+        return _joined(kept, REPAIR_TASK) if any(one.files for one in kept) else NOTHING
 
-    made = _made(REPAIR, write, int(size * REPAIR_GROWTH) + REPAIR_LEAST, window, count)
-    return Brief(made.messages, None if window >= ROOMY_TOKENS else made.max_tokens, None, made.note)
+    wish = int(size * REPAIR_GROWTH) + REPAIR_LEAST
+    most = task.node.max_tokens
+    made = _made(REPAIR, write, wish if most is None else min(wish, most), window, count)
+    return Brief(made.messages, _bound(made, task, window), None, made.note)
 
 
 # What was written, "" where there is no room for it, and what it lost of what it should hold.
@@ -127,8 +129,8 @@ def _standard(task: Task, count: Count) -> Callable[[int], Written]:
         first = _request(wanted, room, count)
         if not all(one.text for one in first):
             return NOTHING
-        kept, left = fit(sections, room - sum(count(one.text) + JOINT for one in first), count)
-        return _joined([*first, *kept], last) if left >= 0 else NOTHING
+        kept = fit(sections, room - sum(count(one.text) + JOINT for one in first), count)
+        return _joined([*first, *kept], last)
 
     return write
 
@@ -138,8 +140,8 @@ def _request(wanted: Wanted, room: int, count: Count) -> list[Kept]:
     shares = (("The request", wanted.prompt, REQUEST_SHARE), ("What belongs to it", wanted.terms, TERMS_SHARE))
     parts = [(Section(heading, 0, text), share) for heading, text, share in shares if text]
     if sum(count(section.text) for section, _ in parts) <= WHOLE_SHARE * room:
-        return fit([section for section, _ in parts], room, count)[0]
-    return [fit([section], int(share * room), count)[0][0] for section, share in parts]
+        return fit([section for section, _ in parts], room, count)
+    return [fit([section], int(share * room), count)[0] for section, share in parts]
 
 
 def _joined(kept: Sequence[Kept], task: str) -> Written:

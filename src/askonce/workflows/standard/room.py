@@ -40,17 +40,17 @@ class Kept(Struct, frozen=True):
     files: int = 0
 
 
-def fit(sections: Sequence[Section], tokens: int, count: Count) -> tuple[list[Kept], int]:
+def fit(sections: Sequence[Section], tokens: int, count: Count) -> list[Kept]:
     """Keep of each section what there is room for, those of a lower rank first; whole where that can be.
 
-    Returned in the order in which they came, and with the tokens that are left.
+    Returned in the order in which they came. Joined they may have a few tokens more, as counters are.
     """
     kept: dict[int, Kept] = {}
     for at in sorted(range(len(sections)), key=lambda at: sections[at].rank):
         kept[at] = _fit(sections[at], tokens - JOINT, count)
         if kept[at].text:
             tokens -= count(kept[at].text) + JOINT
-    return [kept[at] for at in range(len(sections))], tokens
+    return [kept[at] for at in range(len(sections))]
 
 
 def _fit(section: Section, tokens: int, count: Count) -> Kept:
