@@ -19,7 +19,10 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 
 
 class Scribe:
-    """Write to the store. All but `glance` raise `DatabaseAway` after ten minutes; if cancelled, what was begun may stand."""
+    """Write to the store. All but `glance` raise `DatabaseAway` after ten minutes.
+
+    If cancelled, what was begun may stand.
+    """
 
     def __init__(self, store: WorkerExecutions) -> None:
         self._store = store
