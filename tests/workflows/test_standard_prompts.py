@@ -146,7 +146,9 @@ def test_failures_and_opinions_are_told():
 
 
 def test_a_prompt_of_ones_own_is_all_that_is_asked():
-    own = "{{input.prompt}} By\n{{nodes.plan.text}}\nwith {{input.requirements}} in\n{{nodes.scaffold.files}}\n{{{{x}}}}"
+    own = (
+        "{{input.prompt}} By\n{{nodes.plan.text}}\nwith {{input.requirements}} in\n{{nodes.scaffold.files}}\n{{{{x}}}}"
+    )
     made = brief(task("build", prompt=own), 100_000, letters)
     assert made.messages[0].content == SYSTEM["build"]
     assert words(made) == (
