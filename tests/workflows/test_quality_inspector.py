@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import subprocess
 import sys
 import time
 
@@ -59,6 +60,11 @@ def test_a_report_says_how_each_file_is_and_goes_through_json():
     assert report.broken == ("z.go",)
     assert report.score == 49
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+
+
+def test_whoever_inspects_loads_no_parser():
+    code = "import sys, askonce.workflows.trades; print({'tree_sitter', 'yaml'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
 def test_nothing_is_nothing():

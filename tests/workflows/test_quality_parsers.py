@@ -3,7 +3,8 @@
 import pytest
 
 from askonce.workflows.quality.languages import PARSERS, parser_of
-from askonce.workflows.quality.parsing import Parsed, Sheet, parse
+from askonce.workflows.quality.parsing import parse
+from askonce.workflows.quality.sheets import Parsed, Sheet
 from askonce.workflows.quality.strict import READERS
 from askonce.workflows.quality.trees import GRAMMARS
 

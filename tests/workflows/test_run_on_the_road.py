@@ -121,8 +121,8 @@ def test_a_death_at_any_act_of_the_store_pays_no_answer_twice_that_was_kept():
     raise AssertionError("there is no end of points")
 
 
-async def cancelled() -> Site:
-    """Cancel a run while its node is asked, as where a process stops; the call lands meanwhile."""
+async def cancelled(*, wished: bool) -> Site:
+    """Cancel a run while its node is asked; the process lives on."""
     site = Site()
     site.vendor.holds = True
     await site.submit(node("a"))
@@ -131,17 +131,25 @@ async def cancelled() -> Site:
     running = asyncio.ensure_future(site.run_in(world, Life()))
     line = await site.vendor.call()
     await asyncio.sleep(1)
+    if wished:
+        await site.store.wish_cancel("e1", None, 0)
     running.cancel()
     await asyncio.wait([running], timeout=0.5)
-    assert not line.closed
+    await asyncio.sleep(0.5)
+    assert line.closed == wished
     line.finish()
     await world.answering.stop(5)
     return site
 
 
+def test_a_wish_to_cancel_hangs_up_the_call_at_the_vendor_within_a_second():
+    site = play(cancelled(wished=True))
+    assert site.store.rows["e1"].status == "cancelled"
+
+
 def test_a_run_that_is_only_put_off_lets_its_call_land_and_is_told_the_answer_later():
     async def run() -> tuple[Site, Execution]:
-        site = await cancelled()
+        site = await cancelled(wished=False)
         await asyncio.sleep(3)
         return site, await site.run()
 

@@ -392,6 +392,10 @@ class PlayedSeat:
         await self._life.point()
         return Arrival(entry, "miss", True)
 
+    def give_up(self) -> None:
+        """Leave."""
+        self.leave()
+
     def leave(self) -> None:
         """Note it."""
         if not self._left:

@@ -94,7 +94,7 @@ def stats_body(totals: Totals) -> bodies.CacheStats:
     """Turn sums into the contract's statistics."""
     asked = totals.hits + totals.misses
     rate = round(100 * totals.hits / asked, 2) if asked else 0.0
-    saved = totals.saved_exact_nano + totals.saved_coalesced_nano
+    saved = totals.saved_exact_nano + totals.saved_coalesced_nano + totals.saved_resumed_nano
     return bodies.CacheStats(
         hits=totals.hits,
         misses=totals.misses,
@@ -108,6 +108,7 @@ def stats_body(totals: Totals) -> bodies.CacheStats:
         savings=bodies.Savings(
             exact=totals.saved_exact_nano,
             coalesced=totals.saved_coalesced_nano,
+            resumed=totals.saved_resumed_nano,
             provider_prompt_cache=totals.saved_prompt_cache_nano,
         ),
         spent=dollars(totals.spent_nano),

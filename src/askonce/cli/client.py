@@ -19,6 +19,7 @@ RETRIES, RETRY_S = 5, 1.0  # in a row, of a stream that can be joined again; a r
 _MAX_BODY = 64 << 20
 FAILED = 500  # from here on the server could not; below it would not
 _UNKNOWN_KEY = 401
+NOTHING_LEFT = 204
 _MAX_LINE = 32 << 20  # one event of a stream: the last one carries the whole answer
 
 
@@ -47,22 +48,30 @@ class Server(Struct, frozen=True):
             raise self._broken(error) from error
 
     def follow(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the events of a path from the first one on; a connection that breaks is made again behind the last.
+        """Yield the events of a path from the first to the last, `done`; what breaks off is joined again behind the last one.
 
         Raises as `get`, where it breaks several times in a row.
         """
-        last, tries = "", RETRIES
+        last, name, tries = "", "", RETRIES
         while True:
+            broken = CommandFailed(f"The events of {self.url} break off again and again.")
             try:
-                for event in _events(self._open("GET", path, None, {"Last-Event-ID": last} if last else {})):
-                    last, tries = event.id or last, RETRIES
-                    yield event.name, event.data
-                return
-            except (OSError, http.client.HTTPException, Unreachable) as error:
-                if not tries:
-                    raise error if isinstance(error, Unreachable) else self._broken(error) from error
-                tries -= 1
-                time.sleep(RETRY_S)
+                reply = self._open("GET", path, None, {"Last-Event-ID": last} if last else {})
+                if reply.status == NOTHING_LEFT:
+                    return
+                for event in _events(reply):
+                    last, name, tries = event.id or last, event.name, RETRIES
+                    yield name, event.data
+                if name == "done":
+                    return
+            except (OSError, http.client.HTTPException) as error:
+                broken = self._broken(error)
+            except Unreachable as error:
+                broken = error
+            if not tries:
+                raise broken
+            tries -= 1
+            time.sleep(RETRY_S)
 
     def delete(self, path: str) -> dict[str, Any]:
         """Delete what is there, and return the JSON answer. Raises as `get`."""

@@ -12,7 +12,7 @@ class Spared(Struct, frozen=True):
     """
 
     tenant: str
-    kind: Literal["exact", "coalesced"]
+    kind: Literal["exact", "coalesced", "resumed"]
     saved_nano: int
     saved_tokens: int
     at_ms: int = 0
@@ -41,4 +41,6 @@ class Totals(Struct, frozen=True):
     since_ms: int = 0
     unpriced: int = 0  # calls that cost something, nobody knows how much: not in `spent_nano`
     estimated: int = 0  # calls whose tokens the vendor did not tell
+    resumed: int = 0  # nodes of workflows that were found done
+    saved_resumed_nano: int = 0
     estimated_nano: int = 0  # how much of `spent_nano` those are

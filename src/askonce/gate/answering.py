@@ -123,6 +123,13 @@ class Joined:
         """Give the seat back; harmless when repeated."""
         self._seat.leave()
 
+    def give_up(self) -> None:
+        """Leave for good: this request will not be repeated, so that its flight need not go on for its name's sake."""
+        promise = self._plan.promise
+        if promise is not None:
+            self._aloft.promises.pop(promise, None)
+        self._seat.leave()
+
     async def _landed(self) -> Entry:
         while True:
             try:

@@ -86,9 +86,10 @@ class Settlement:
 
     async def spared(self, visit: Visit, entry: Entry, *, coalesced: bool) -> None:
         """Book an answer that cost nothing because another call had paid for it."""
+        kind: Literal["exact", "coalesced"] = "coalesced" if coalesced else "exact"
         spared = Spared(
             entry.tenant,
-            "coalesced" if coalesced else "exact",
+            kind,
             entry.cost_nano,
             entry.prompt_tokens + entry.completion_tokens,
             at_ms=self._clock.wall_ms(),
@@ -98,7 +99,7 @@ class Settlement:
             model=entry.model,
         )
         await self._book(spared)
-        await self.found(visit, entry, spared.kind)
+        await self.found(visit, entry, kind)
 
     async def found(self, visit: Visit, entry: Entry, kind: Literal["exact", "coalesced"] = "exact") -> None:
         """Note an answer that cost nothing and is booked already, for people to look at."""

@@ -1,4 +1,4 @@
-"""A tenant's sums as they are stored: fourteen signed 64-bit integers, in the order of `Tally`.
+"""A tenant's sums as they are stored: sixteen signed 64-bit integers, in the order of `Tally`.
 
 Signed 64 bits of nano-dollars are nine thousand million dollars; a sum that would be larger stays there,
 so that no lying vendor can stop the books. Sums that were stored before there were so many end in zeros.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared, Totals
 
-TALLY = struct.Struct("<14q")
+TALLY = struct.Struct("<16q")
 _MOST = 2**63 - 1
 NOTHING = bytes(TALLY.size)
 
@@ -32,6 +32,8 @@ class Tally(NamedTuple):
     unpriced: int = 0
     estimated: int = 0
     estimated_nano: int = 0
+    resumed: int = 0
+    saved_resumed_nano: int = 0
 
     def totals(self, entries: int, stored_bytes: int, since_ms: int) -> Totals:
         """Complete the sums."""
@@ -66,6 +68,8 @@ def _worth(ending: CallRow | Spared) -> Tally:
     if isinstance(ending, Spared):
         if ending.kind == "exact":
             return Tally(hits=1, saved_exact_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
+        if ending.kind == "resumed":
+            return Tally(resumed=1, saved_resumed_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
         return Tally(coalesced=1, saved_coalesced_nano=ending.saved_nano, saved_tokens=ending.saved_tokens)
     money = Tally(
         spent_nano=ending.cost_nano,

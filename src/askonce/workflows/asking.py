@@ -4,7 +4,8 @@ Each question has a name (`retry_key`): the execution, the node, and a digest of
 paid is kept under that name before anybody hears of it, so that whoever takes the work up after a death is told it
 again; another question of the same node, such as a repair, is another request.
 
-What passes is waited for (`waiting`). Cancelled: the seat is left at once.
+What passes is waited for (`waiting`). Cancelled: the seat is left at once; the call itself is hung up only where its
+owner wished to cancel.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from askonce.domain.ports import Shape
 from askonce.gate.answering import Joined
 from askonce.gate.pipeline import Admitted
 from askonce.gate.plan import Visit
+from askonce.gate.unbroken import unbroken
 from askonce.routing.route import Route, Tried
 from askonce.workflows.submitters import Submitters
 from askonce.workflows.waiting import Patience
@@ -107,6 +109,10 @@ class Ears(Protocol):
         """Hear of an answer, also of one that is of no use."""
         ...
 
+    async def is_unwanted(self) -> bool:
+        """Say whether nobody wants the answer any more: its owner wished to cancel. Does not raise."""
+        ...
+
 
 class Asking:
     """Ask for nodes. `dice`: uniform from 0 to 1."""
@@ -163,6 +169,11 @@ class Asking:
         try:
             told = await listen(joined, ears)
             arrival = await joined.arrival()
+        except asyncio.CancelledError:
+            # A process that stops lets the call land, for whoever takes the work up; a wish to cancel hangs it up.
+            if await unbroken(ears.is_unwanted()):
+                joined.give_up()
+            raise
         finally:
             joined.leave()
         entry = arrival.entry

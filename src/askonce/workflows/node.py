@@ -141,6 +141,11 @@ class Pen:
             saved_nano=run.saved_nano + answered.saved_nano,
         )
 
+    async def is_unwanted(self) -> bool:
+        """Say whether its owner wished to cancel; where nobody can say, not."""
+        execution = await self._scribe.glance(self.run.execution)
+        return execution is not None and execution.wish == "cancel"
+
     async def end(self, ended: NodeRun) -> NodeRun:
         """Write how it ended, whatever comes meanwhile; the cancellation, if any, is raised after that."""
         await unbroken(self._scribe.keep(ended, self._told(node_event(ended)), self._pace.one_more()))

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from askonce.wire.fences import File
 from askonce.workflows.quality.languages import parser_of
-from askonce.workflows.quality.parsing import Parsed, Sheet
 from askonce.workflows.quality.process import ask
 from askonce.workflows.quality.report import Checked, Finding, Report, State, make_report
 from askonce.workflows.quality.ruff import FATAL, Linted, lint
+from askonce.workflows.quality.sheets import Parsed, Sheet
 
 # Longer ones are data, or an accident; nobody wrote them by hand, or reads them.
 MAX_FILE_BYTES = 1 << 20

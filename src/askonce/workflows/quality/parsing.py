@@ -2,9 +2,8 @@
 
 import re
 
-from msgspec import Struct
-
 from askonce.workflows.quality.report import Checked, Finding, State
+from askonce.workflows.quality.sheets import Parsed, Sheet
 from askonce.workflows.quality.strict import READERS
 from askonce.workflows.quality.trees import MAX_FINDINGS, Stumble, insets, stumbles, tree_of
 
@@ -20,21 +19,6 @@ _TEMPLATES = {
     "toml": re.compile(r"\{%|\{\{"),
     "css": re.compile(r"\{%|\{\{"),
 }
-
-
-class Sheet(Struct, frozen=True, array_like=True):
-    """Hold a file that is to be parsed."""
-
-    path: str
-    parser: str
-    content: str
-
-
-class Parsed(Struct, frozen=True, array_like=True):
-    """Hold how it is, and what was found."""
-
-    checked: Checked
-    findings: tuple[Finding, ...]
 
 
 def parse(sheet: Sheet) -> Parsed:
