@@ -9,7 +9,7 @@ from tests.api.workrows import ANSWER
 
 from askonce.domain.errors import DatabaseAway
 
-NODES = [
+NODES: list[dict[str, object]] = [
     {"id": "plan", "type": "plan", "prompt": "Plan {{input.what}}."},
     {"id": "build", "type": "build", "prompt": "Build: {{nodes.plan.text}}", "dependsOn": ["plan"]},
 ]

@@ -48,9 +48,9 @@ class Server(Struct, frozen=True):
             raise self._broken(error) from error
 
     def follow(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the events of a path from the first to the last, `done`; what breaks off is joined again behind the last one.
+        """Yield the events of a path, from the first one to the last `done`.
 
-        Raises as `get`, where it breaks several times in a row.
+        What breaks off is joined again behind the last event. Raises as `get`, where it breaks several times in a row.
         """
         last, name, tries = "", "", RETRIES
         while True:
