@@ -8,7 +8,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from msgspec import DecodeError
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.accounts import Feed
@@ -92,10 +94,10 @@ async def follow(feed: Feed, directory: Directory, rest: Callable[[float], Await
     while True:
         try:
             await refresh(feed, directory)
-        except (LedgerUnavailable, StoreUnavailable) as error:
+        except (LedgerUnavailable, StoreUnavailable, SQLAlchemyError, DecodeError) as error:
             if not trouble:
                 _log.warning("keys: changes made elsewhere cannot be read now: %s", error)
-            trouble = str(error)
+            trouble = str(error) or type(error).__name__
         else:
             if trouble:
                 _log.warning("keys: changes made elsewhere are read again")

@@ -34,6 +34,7 @@ from askonce.config.settings import Config, RateLimit
 from askonce.domain.accounts import SecretChanged
 from askonce.domain.admittance import read_rule
 from askonce.domain.call import Ask, Call, Candidate
+from askonce.domain.caller import Caller
 from askonce.domain.clock import SystemClock
 from askonce.domain.content import text_of
 from askonce.domain.credentials import token_digest
@@ -47,7 +48,7 @@ from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.keeping import Keeper, Keeping
 from askonce.gate.keyholders import Keyholders
 from askonce.gate.logins import Logins
-from askonce.gate.pipeline import Road
+from askonce.gate.pipeline import Road, allowed
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement, Stores
 from askonce.gate.treasury import Treasury
@@ -249,7 +250,7 @@ class Gateway:
         config, state, clock = self._config, self._state, self._clock
         intake = Intake(config.body_limit_bytes, self._slow_bodies)
         unsaid = Unsaid(frozenset(config.cache_off_doors), frozenset(config.cache_off_keys))
-        desk = Desk(road, clock, self._observer, intake, unsaid)
+        desk = Desk(road, clock, self._observer, intake, unsaid, self._trail)
         models = ModelDoors(self._fleet, self._threshold, clock)
         return Services(
             admission=self._admission,
@@ -338,9 +339,9 @@ class Gateway:
         counter = Counter(self._providers, self._config.deadlines.total_s)
         return CountDoor(counter, self._preferred, self._threshold, intake, self._clock)
 
-    def _preferred(self, ask: Ask) -> Candidate:
-        """Return who would be asked first."""
-        return self._router.route(ask).candidates[0]
+    def _preferred(self, ask: Ask, caller: Caller) -> Candidate:
+        """Return who would be asked first, of those whom the caller may ask."""
+        return allowed(caller, self._router.route(ask)).candidates[0]
 
     def _state_parts(self) -> list[PartHealth]:
         health = self._state.health()
