@@ -33,17 +33,14 @@ class Counting(Protocol):
         ...
 
 
-class CountDoor:
-    """Answer POST /v1/messages/count_tokens. `choose` names who would answer the caller; it raises the routing errors and `Forbidden`."""
+# Names who would answer a caller. Raises the routing errors, and `Forbidden` where its key may ask none of them.
+Choose = Callable[[Ask, Caller], Candidate]
 
-    def __init__(
-        self,
-        counting: Counting,
-        choose: Callable[[Ask, Caller], Candidate],
-        windows: Windows,
-        intake: Intake,
-        clock: Clock,
-    ) -> None:
+
+class CountDoor:
+    """Answer POST /v1/messages/count_tokens."""
+
+    def __init__(self, counting: Counting, choose: Choose, windows: Windows, intake: Intake, clock: Clock) -> None:
         self._counting = counting
         self._choose = choose
         self._windows = windows
