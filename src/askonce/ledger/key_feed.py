@@ -26,6 +26,8 @@ REMEMBER_ENDED_MS = 30 * 86_400_000
 
 FOLLOW_S = 0.5  # a revocation is promised to be in force everywhere within a second
 AWAY_S = 2.0  # to a database that is away
+# How often a directory is compared with all that it should hold: only then keys go from it that ended long ago.
+REFILL_S = 86_400.0
 
 Known = KeyCard | Holder
 
@@ -91,9 +93,14 @@ async def follow(feed: Feed, directory: Directory, rest: Callable[[float], Await
     Database away: what is in force stays so; revoked elsewhere meanwhile is not known here until it is back.
     """
     trouble = ""
+    loop = asyncio.get_running_loop()
+    refill_at = loop.time() + REFILL_S
     while True:
         try:
             await refresh(feed, directory)
+            if loop.time() >= refill_at:
+                refill_at = loop.time() + REFILL_S
+                await directory.replace(*await feed.snapshot())
         except (LedgerUnavailable, StoreUnavailable, SQLAlchemyError, DecodeError) as error:
             if not trouble:
                 _log.warning("keys: changes made elsewhere cannot be read now: %s", error)
