@@ -115,10 +115,10 @@ async def follow(feed: Feed, directory: Directory, rest: Callable[[float], Await
 async def _read(
     connection: AsyncConnection, which_keys: tuple[ColumnElement[bool], ...], since: int
 ) -> Sequence[Known]:
-    known: list[Known] = [
-        card_of(row) for row in (await connection.execute(select(keys).where(*which_keys))).mappings()
-    ]
+    known: list[Known] = []
     for kind, table in (("user", users), ("tenant", tenants)):
         rows = await connection.execute(select(table).where(table.c.version > since))
         known += [holder_of(kind, row) for row in rows.mappings()]
-    return known
+    # Keys come last: none is in force before those are who bound and disable it.
+    rows = await connection.execute(select(keys).where(*which_keys))
+    return [*known, *map(card_of, rows.mappings())]
