@@ -9,7 +9,7 @@ from typing import Any
 from tests.api.conftest import Client, Response, World
 
 from askonce.api.admin.desks import admin_handlers
-from askonce.api.admin.office import Clerk, Office
+from askonce.api.admin.office import AuditQuestion, Clerk, Office
 from askonce.api.app import App
 from askonce.api.login import login_handlers
 from askonce.api.oidc import Foyer, Provider, oidc_handlers
@@ -121,10 +121,13 @@ class AdminWorld(World):
         asyncio.run(told())
 
     async def audited(self) -> list[AuditRow]:
-        """Return what the audit was told so far."""
+        """Return what the audit was told so far: what was sealed with a change, then what is on its way."""
         await self.trail.flush()
+        office = await self.administration.open()
+        sealed = [entry.row for entry in (await office.audit.page(AuditQuestion(size=500))).items]
         batch = await self.state.outbox.head(10_000)
-        return [row for row in batch.records if isinstance(row, AuditRow)] if batch is not None else []
+        waiting = [row for row in batch.records if isinstance(row, AuditRow)] if batch is not None else []
+        return [*reversed(sealed), *waiting]
 
 
 class Caller:

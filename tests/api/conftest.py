@@ -39,7 +39,7 @@ from askonce.gate.admission import Admission, Registry
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.keeping import Keeper, Keeping
-from askonce.gate.pipeline import Road
+from askonce.gate.pipeline import Road, allowed
 from askonce.gate.relay import Relay
 from askonce.gate.settle import Settlement, Stores
 from askonce.gate.treasury import Treasury
@@ -199,7 +199,7 @@ class World:
                     "embeddings": AskDoor("embeddings", EMBEDDINGS, desk, voice_of("/v1/embeddings")),
                     "count_tokens": CountDoor(
                         Counter({"fake": (self.provider,)}, 10.0),
-                        lambda ask: self.route(ask).candidates[0],
+                        lambda ask, caller: allowed(caller, self.route(ask)).candidates[0],
                         self.state.windows,
                         intake,
                         self.clock,

@@ -12,6 +12,7 @@ from askonce.domain.accounts import KeyChange, KeyWish, User
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.identity import Bounds, Edition, KeyCard
 from askonce.domain.ledger import LedgerUnavailable
+from askonce.ledger import key_feed
 from askonce.ledger.key_feed import AWAY_S, FOLLOW_S, follow
 from askonce.state.memory_identity import MemoryDirectory
 
@@ -190,5 +191,28 @@ def test_following_outlives_a_database_that_is_away_and_says_so_once(
         assert rests == [FOLLOW_S, AWAY_S, AWAY_S, AWAY_S, FOLLOW_S, FOLLOW_S]
         assert ["cannot be read now" in record.message for record in caplog.records] == [True, False]
         assert (await world.in_force(issued.key)).card.revoked_ms  # type: ignore[union-attr]
+
+    stage(play)
+
+
+def test_once_a_day_keys_that_ended_long_ago_leave_the_directory(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_feed, "REFILL_S", 0.0)
+
+    class Enough(Exception):
+        pass
+
+    async def rest(_: float) -> None:
+        raise Enough
+
+    async def play(world: World) -> None:
+        issued = await world.keys.create(WISH)
+        await world.refresh()
+        await world.keys.revoke(issued.card.id)
+        await world.refresh()
+        world.clock.pass_s(40 * DAY // 1000)
+        assert await world.directory.find(issued.card.digest) is not None
+        with pytest.raises(Enough):
+            await follow(world.feed, world.directory, rest)
+        assert await world.directory.find(issued.card.digest) is None
 
     stage(play)

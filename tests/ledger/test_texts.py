@@ -21,7 +21,7 @@ def test_a_text_is_found_by_its_request_and_only_by_its_tenant(place: Place) -> 
         rows = batch(text(), text(NOON + 1, answer="two\x00 \N{SNOWMAN}"), text(request_id="r2"))
         await ledger.apply(rows)
         await ledger.apply(rows)
-        told = Told(NOON, "openai", "gpt-4o", '["hello"]', '["hi"]', False)
+        told = Told(NOON, "openai", "gpt-4o", '["hello"]', '["hi"]', False, "acme")
         first, second = await reports.texts("r1", "acme")
         assert first == told
         assert second.answer.startswith("two")

@@ -13,6 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from askonce.domain.credentials import mint_key
 from askonce.telemetry import logs
 
 
@@ -128,6 +129,12 @@ def test_what_json_cannot_hold_is_logged_all_the_same(stream: io.StringIO, field
     logs.get("x").info("event", field=field)
     logs.get("x").info("after")
     assert [line["event"] for line in lines(stream)] == ["event", "after"]
+
+
+def test_our_own_keys_are_hidden_as_the_vendors_are(stream: io.StringIO) -> None:
+    key = mint_key()
+    logs.get("x").warning(f"bad key {key}", header=f"x-api-key: {key}")
+    assert key[-20:] not in stream.getvalue()
 
 
 def test_what_is_below_the_level_is_not_written(stream: io.StringIO) -> None:

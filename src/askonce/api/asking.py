@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from askonce.domain.answer import CacheState, Entry, Piece
 from askonce.domain.call import Ask, Candidate
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
-from askonce.domain.errors import AskonceError
+from askonce.domain.errors import AskonceError, OverBudget
 from askonce.domain.ports import Observer, Window
 from askonce.gate.answering import Arrival, Joined
 from askonce.gate.pipeline import Road
@@ -59,6 +59,14 @@ class Intake(Struct, frozen=True):
     slow_bodies: SlowBodies
 
 
+class Refusals(Protocol):
+    """Add up what is refused, for the audit (`api.trail`)."""
+
+    async def add_up(self, caller: Caller, request: Request, error: AskonceError) -> None:
+        """Add one."""
+        ...
+
+
 class Desk(Struct, frozen=True):
     """Hold what all asking doors share."""
 
@@ -67,6 +75,7 @@ class Desk(Struct, frozen=True):
     observer: Observer
     intake: Intake
     unsaid: Unsaid = Unsaid()
+    refusals: Refusals | None = None
 
 
 class Asked(Struct, frozen=True):
@@ -91,6 +100,7 @@ class AskDoor:
         self._clock = desk.clock
         self._observer = desk.observer
         self._unsaid = desk.unsaid
+        self._refusals = desk.refusals
 
     async def __call__(self, request: Request, caller: Caller, window: Window | None) -> Reply | StreamReply:
         """Answer one request. Raises what is refused before the admission; later errors are replies."""
@@ -120,6 +130,8 @@ class AskDoor:
             return reply
         except AskonceError as error:
             self._note(error)
+            if isinstance(error, OverBudget) and self._refusals is not None:
+                await self._refusals.add_up(caller, request, error)
             if isinstance(admitted.outcome, Joined) and admitted.outcome.attempts_begun:
                 headers.append((ROUTE, route_header(admitted.outcome.candidate, admitted.outcome.attempts_begun)))
             return error_reply(error, self._codec.error(error, request.id), headers)

@@ -33,12 +33,14 @@ class Counting(Protocol):
         ...
 
 
-class CountDoor:
-    """Answer POST /v1/messages/count_tokens. `choose` names who would answer; it raises the routing errors."""
+# Names who would answer a caller. Raises the routing errors, and `Forbidden` where its key may ask none of them.
+Choose = Callable[[Ask, Caller], Candidate]
 
-    def __init__(
-        self, counting: Counting, choose: Callable[[Ask], Candidate], windows: Windows, intake: Intake, clock: Clock
-    ) -> None:
+
+class CountDoor:
+    """Answer POST /v1/messages/count_tokens."""
+
+    def __init__(self, counting: Counting, choose: Choose, windows: Windows, intake: Intake, clock: Clock) -> None:
         self._counting = counting
         self._choose = choose
         self._windows = windows
@@ -50,7 +52,7 @@ class CountDoor:
         body = await request.json_body(self._intake.body_limit, self._intake.slow_bodies)
         ask = read_messages(body, caller.tenant, CacheWish(), CountBody)
         ask = with_headers(ask, request.named(VOICE.passes))
-        candidate = self._choose(ask)
+        candidate = self._choose(ask, caller)
         headers = await enter(window, self._windows, self._clock, VOICE)
         try:
             tokens, estimated = await self._counting.count(ask.call, candidate)

@@ -22,6 +22,11 @@ def looks(cache: CacheDoors, fleet: FleetDoors, trail: Trail) -> dict[str, Handl
         await trail.note(who, "cache.purged", "", "notice", deleted=purged.deleted, chosen=chosen)
         return purged
 
+    async def entry(errand: Errand) -> Struct:
+        shown = await cache.entry(errand.caller, errand.key)
+        await trail.note((errand.caller, errand.request), "cache.read", errand.key)
+        return shown
+
     async def models(errand: Errand) -> Struct:
         return await fleet.models(errand.caller)
 
@@ -31,7 +36,7 @@ def looks(cache: CacheDoors, fleet: FleetDoors, trail: Trail) -> dict[str, Handl
     return {
         "cache_stats": lambda errand: cache.stats(errand.caller),
         "cache_entries": lambda errand: cache.entries(errand.caller, errand.query),
-        "cache_entry": lambda errand: cache.entry(errand.caller, errand.key),
+        "cache_entry": entry,
         "drop_entry": drop,
         "purge_cache": purge,
         "models": models,

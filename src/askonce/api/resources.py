@@ -21,6 +21,9 @@ GOOD_RATE, LOW_RATE = 60, 30  # per cent, from the contract
 NO_SUCH_ENTRY = "Nothing is stored under this key. GET /llm/cache/entries lists what is."
 
 
+PURGED_AT_ONCE = 200
+
+
 class CacheDoors:
     """Show and drop what one tenant has stored."""
 
@@ -35,17 +38,15 @@ class CacheDoors:
         return stats_body(await self._books.totals(caller.tenant))
 
     async def entries(self, caller: Caller, query: bodies.EntriesQuery) -> bodies.EntryList:
-        """Return one page of the tenant's entries."""
+        """Return one page of the tenant's entries: those of models that the caller may ask."""
         filters = Filters(query.provider, query.model, query.older_than)
         page = await self._answers.page(caller.tenant, filters, bytes.fromhex(query.after), query.limit)
-        briefs = tuple(self._brief(entry) for entry in page.entries)
+        briefs = tuple(self._brief(entry) for entry in page.entries if may_ask(caller, entry.provider, entry.model))
         return bodies.EntryList(briefs, page.after.hex() or None)
 
     async def entry(self, caller: Caller, key: str) -> bodies.EntryWhole:
         """Return one of the tenant's entries whole. Raises `NotFound`."""
-        entry = await self._answers.find(caller.tenant, (_key(key),), 0)
-        if entry is None:
-            raise NotFound(NO_SUCH_ENTRY)
+        entry = await self._find(caller, key)
         answer = entry.open()
         return bodies.EntryWhole(
             **asdict(self._brief(entry)),
@@ -56,16 +57,41 @@ class CacheDoors:
 
     async def drop(self, caller: Caller, key: str) -> bodies.Deleted:
         """Forget one of the tenant's entries. Raises `NotFound`."""
+        await self._find(caller, key)
         if not await self._answers.drop(caller.tenant, _key(key)):
             raise NotFound(NO_SUCH_ENTRY)
         return bodies.Deleted(1)
 
     async def purge(self, caller: Caller, query: bodies.PurgeQuery) -> bodies.Deleted:
-        """Forget all of the tenant's entries that match, and such answers where they are promised to retries."""
+        """Forget all of the tenant's entries that match, and such answers where they are promised to retries.
+
+        For a key that may ask some models only, the entries of these; what is promised then stays for its day.
+        """
         filters = Filters(query.provider, query.model, query.older_than)
+        if caller.standing is not None and (caller.standing.card.models or caller.standing.card.providers):
+            return bodies.Deleted(await self._purge_own(caller, filters))
         deleted = await self._answers.purge(caller.tenant, filters)
         await self._promises.purge(caller.tenant, filters)  # after them, since a stored answer may be promised
         return bodies.Deleted(deleted)
+
+    async def _find(self, caller: Caller, key: str) -> Entry:
+        """Return an entry. Raises `NotFound`, also for one of a model that the caller may not ask."""
+        entry = await self._answers.find(caller.tenant, (_key(key),), 0)
+        if entry is None or not may_ask(caller, entry.provider, entry.model):
+            raise NotFound(NO_SUCH_ENTRY)
+        return entry
+
+    async def _purge_own(self, caller: Caller, filters: Filters) -> int:
+        """Forget the entries of models that the caller may ask."""
+        deleted, after = 0, b""
+        while True:
+            page = await self._answers.page(caller.tenant, filters, after, PURGED_AT_ONCE)
+            for entry in page.entries:
+                if may_ask(caller, entry.provider, entry.model):
+                    deleted += await self._answers.drop(caller.tenant, entry.key)
+            if not page.after:
+                return deleted
+            after = page.after
 
     def _brief(self, entry: Entry) -> bodies.EntryBrief:
         return bodies.EntryBrief(

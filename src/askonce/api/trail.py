@@ -48,9 +48,15 @@ class Trail:
     async def note(
         self, who: tuple[Caller, Request], action: str, subject: str, severity: Severity = "info", **details: Any
     ) -> None:
-        """Write down one act of somebody. `details` hold no secrets; `tenant` among them is whose trail it is."""
+        """Write down one act of somebody (see `row`)."""
+        await self._write(self.row(who, action, subject, severity, **details))
+
+    def row(
+        self, who: tuple[Caller, Request], action: str, subject: str, severity: Severity = "info", **details: Any
+    ) -> AuditRow:
+        """Make the row of one act. `details` hold no secrets; `tenant` among them is whose trail it is."""
         caller, request = who
-        row = AuditRow(
+        return AuditRow(
             self._clock.wall_ms(),
             caller.identity,
             action,
@@ -61,7 +67,6 @@ class Trail:
             severity,
             Raw(msgspec.json.encode(details)),
         )
-        await self._write(row)
 
     async def refused(self, caller: Caller, request: Request, error: AskonceError, door: str) -> None:
         """Count a refusal for the ledger, and towards the row of its identity and minute."""
@@ -72,9 +77,14 @@ class Trail:
             await self._counters.count(now_ms // MINUTE_MS, what)
         except StoreUnavailable:
             pass  # a refusal is no less one for not being counted
+        await self.add_up(caller, request, error)
+
+    async def add_up(self, caller: Caller, request: Request, error: AskonceError) -> None:
+        """Add a refusal to the row of its identity and minute; what is no matter of access or limits is left out."""
         action = _ACTIONS.get(error.status)
         if action is None:
             return
+        now_ms = self._clock.wall_ms()
         if now_ms // MINUTE_MS != self._minute:
             await self.flush(now_ms)
         place = (caller.identity, action)

@@ -135,7 +135,7 @@ def _change(
 ) -> None:
     """Change what a key may do; what is not named stays. Budgets are replaced all together."""
 
-    async def change(office: Office) -> KeyCard:
+    async def act(office: Office) -> KeyCard:
         former = await office.keys.get(named_key(key))
         changed = KeyChange(
             name=UNSET if name is None else name,
@@ -148,9 +148,10 @@ def _change(
         )
         if changed == KeyChange():
             raise Misused("Nothing is to be changed; name what, such as --budget $10/day.")
-        return await office.recorded(
-            lambda: office.keys.update(former.id, changed), lambda card: _row(office, "key.changed", card)
-        )
+        return await office.keys.update(former.id, changed)
+
+    async def change(office: Office) -> KeyCard:
+        return await office.recorded(lambda: act(office), lambda card: _row(office, "key.changed", card))
 
     _tell(work(change, config, set_), as_json)
 

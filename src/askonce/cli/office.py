@@ -31,6 +31,7 @@ from askonce.domain.errors import AskonceError, ConfigError, Invalid, NotFound
 from askonce.domain.ledger import AuditRow, LedgerUnavailable, Severity
 from askonce.ledger.audit import Sealer, check_chain
 from askonce.ledger.engine import Bounds, open_engine, together
+from askonce.ledger.identity_tables import IDENTITY, take_turn
 from askonce.ledger.keys import SqlKeys
 from askonce.ledger.migrate import migrate, scripts, step_of
 from askonce.ledger.reports import SqlReports
@@ -88,13 +89,14 @@ class Office:
     async def recorded(
         self, change: Callable[[], Awaitable[_T]], tell: Callable[[_T], AuditRow], *, whatever_sealed: bool = False
     ) -> _T:
-        """Do one change and seal its row of the audit, in one transaction.
+        """Do one change and seal its row of the audit, in one transaction, alone in changing accounts.
 
         Raises `SecretChanged` where another secret sealed the last row, unless `whatever_sealed`: such a row would be
         one that nobody else can check.
         """
         key, *former = self.secret.subkeys(secrets.AUDIT_CHAIN)
         async with together(self.engine) as connection:
+            await take_turn(connection, IDENTITY)
             if not whatever_sealed:
                 await check_chain(connection, [key, *former])
             done = await change()

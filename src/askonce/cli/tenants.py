@@ -79,18 +79,20 @@ def _change(
         raise Misused("Nothing is to be changed; name what, such as --budget $100/month.")
 
     async def change(office: Office) -> Tenant:
-        former = await office.tenants.get(tenant)
-        changed = replace(
-            former,
-            name=former.name if name is None else name,
-            bounds=read_bounds(budget, concurrency, former.bounds),
-            disabled_ms=(
-                former.disabled_ms if disable is None else (former.disabled_ms or office.clock.wall_ms()) * disable
-            ),
-        )
-        return await office.recorded(
-            lambda: office.tenants.update(changed), lambda made: _row(office, "tenant.changed", made)
-        )
+        async def act() -> Tenant:
+            former = await office.tenants.get(tenant)
+            disabled_ms = former.disabled_ms
+            if disable is not None:
+                disabled_ms = (disabled_ms or office.clock.wall_ms()) * disable
+            changed = replace(
+                former,
+                name=former.name if name is None else name,
+                bounds=read_bounds(budget, concurrency, former.bounds),
+                disabled_ms=disabled_ms,
+            )
+            return await office.tenants.update(changed)
+
+        return await office.recorded(act, lambda made: _row(office, "tenant.changed", made))
 
     _tell(work(change, config, set_), as_json)
 

@@ -92,17 +92,18 @@ def _change(
         raise Misused("Nothing is to be changed; name what, such as --scope report.")
 
     async def change(office: Office) -> User:
-        former = await find_user(office, user)
-        changed = replace(
-            former,
-            name=former.name if name is None else name,
-            scopes=read_scopes(scope, former.scopes),
-            bounds=read_bounds(budget, concurrency, former.bounds),
-            disabled_ms=0 if enable else former.disabled_ms,
-        )
-        return await office.recorded(
-            lambda: office.users.update(changed), lambda made: _row(office, "user.changed", made)
-        )
+        async def act() -> User:
+            former = await find_user(office, user)
+            changed = replace(
+                former,
+                name=former.name if name is None else name,
+                scopes=read_scopes(scope, former.scopes),
+                bounds=read_bounds(budget, concurrency, former.bounds),
+                disabled_ms=0 if enable else former.disabled_ms,
+            )
+            return await office.users.update(changed)
+
+        return await office.recorded(act, lambda made: _row(office, "user.changed", made))
 
     _tell(work(change, config, set_), as_json)
 
@@ -117,11 +118,11 @@ def _disable(
     """Let a user in no more: keys and sessions end within a second."""
 
     async def disable(office: Office) -> User:
-        former = await find_user(office, user)
-        changed = replace(former, disabled_ms=former.disabled_ms or office.clock.wall_ms())
-        return await office.recorded(
-            lambda: office.users.update(changed), lambda made: _row(office, "user.disabled", made)
-        )
+        async def act() -> User:
+            former = await find_user(office, user)
+            return await office.users.update(replace(former, disabled_ms=former.disabled_ms or office.clock.wall_ms()))
+
+        return await office.recorded(act, lambda made: _row(office, "user.disabled", made))
 
     _tell(work(disable, config, set_), as_json)
 

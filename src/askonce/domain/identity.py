@@ -156,6 +156,10 @@ class Sessions(Protocol):
         """Note a use and move the end, never back; False where there is no such session any more."""
         ...
 
+    async def describe(self, digest: bytes, agent: str, now_ms: int) -> bool:
+        """Give a session another description; False where there is no such session any more."""
+        ...
+
     async def of_user(self, user_id: str, now_ms: int) -> tuple[Session, ...]:
         """Return a user's sessions, newest first."""
         ...

@@ -175,6 +175,7 @@ class Told(Struct, frozen=True):
     question: str
     answer: str
     cut: bool
+    tenant: str = ""
 
 
 class Reports(Protocol):

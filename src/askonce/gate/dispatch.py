@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call, Candidate
-from askonce.domain.errors import AskonceError, InternalError, ProviderFailed, ProviderUnavailable
+from askonce.domain.errors import AskonceError, ProviderFailed, ProviderUnavailable
 from askonce.domain.ports import Meter, PriceSource, Provider
 from askonce.domain.usage import Usage
 from askonce.gate.plan import Plan
@@ -57,7 +57,9 @@ class Dispatch:
 
     def drains(self, call: Call, candidate: Candidate) -> bool:
         """Say whether this call, when abandoned, is to be read to its end, because it is paid anyway."""
-        provider = self._provider(Target(candidate, 0))
+        provider = next(iter(self._providers.get(candidate.provider, ())), None)
+        if provider is None:  # its last key was just retired
+            return False
         return provider.drains if call.stream else provider.drains_plain
 
     def journey(self, plan: Plan) -> "Journey":
@@ -116,7 +118,10 @@ class Dispatch:
     def _provider(self, target: Target) -> Provider:
         keyed = self._providers.get(target.candidate.provider, ())
         if target.key >= len(keyed):
-            raise InternalError(f"The provider {target.candidate.provider!r} was routed to, but is not there.")
+            # Its key was retired, or the last of its keys, after this call had chosen it.
+            raise ProviderUnavailable(
+                f"A key of {target.candidate.provider} was just retired. Ask again.", retry_after_s=1
+            )
         return keyed[target.key]
 
 

@@ -16,7 +16,7 @@ from askonce.domain.identity import Directory, Standing
 from askonce.gate.scopes import require_address, require_standing
 
 MISTYPED = "This key is mistyped or incomplete: its last letters do not fit the others. Copy it again, whole."
-REMEMBERED = 4096  # keys; past as many the memory starts anew
+REMEMBERED = 20_000  # keys, as many as there may be in force: 20 MB; then the one that was found first goes
 UNKNOWN = "This key is not known here. Check that it is for this server, or ask the operator for a valid one."
 
 
@@ -46,7 +46,7 @@ class Keyholders:
         if standing is None:
             standing = await self._find(key)
             if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
+                del self._remembered[next(iter(self._remembered))]
             if stamp == self._stamp:
                 self._remembered[shown] = standing
         card = require_standing(standing, self._clock.wall_ms())

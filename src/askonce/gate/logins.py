@@ -114,9 +114,7 @@ class Logins:
 
     async def change(self, session: Session) -> None:
         """Keep a session's new description. It never adds anything to what it may do."""
-        former = await self._sessions.find(session.digest, self._clock.wall_ms())
-        if former is not None:
-            await self._sessions.open(replace(former, agent=session.agent[:AGENT_LETTERS]))
+        await self._sessions.describe(session.digest, session.agent[:AGENT_LETTERS], self._clock.wall_ms())
 
     async def close_one(self, user_id: str, digest: bytes) -> bool:
         """End one of a user's sessions, named by its hash; False where the user has no such session."""

@@ -74,9 +74,8 @@ class AlertBox:
             _log.error("alerts cannot be kept, and are only logged: %s", error)
             fresh = [record for _, record in alerts]
         for record in fresh:
-            _log.warning(
-                "a budget's soft limit was passed", extra={"subject": record.subject, "details": str(record.details)}
-            )
+            told = {"subject": record.subject, "details": bytes(record.details).decode()}
+            _log.warning("a budget's soft limit was passed", extra=told)
 
     async def due(self, now_ms: int) -> Parcel | None:
         """Return the alert that has been due longest, None where none is. Raises `sqlite3.Error`."""

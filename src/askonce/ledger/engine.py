@@ -7,7 +7,7 @@ pooler that shares connections, no statement outlives its transaction and no set
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -36,7 +36,11 @@ SQLITE_STEPS = 200_000  # of its machine, some milliseconds, between two looks a
 READS = "askonce_reads"  # this connection only reads: no lock is taken
 UNHURRIED = "askonce_unhurried"  # no deadline: changes of the tables themselves
 
-_joined: ContextVar[tuple[AsyncEngine, AsyncConnection] | None] = ContextVar("askonce_together", default=None)
+# What waits for a transaction's end.
+Afterwards = list[Callable[[], Awaitable[None]]]
+_joined: ContextVar[tuple[AsyncEngine, AsyncConnection, Afterwards] | None] = ContextVar(
+    "askonce_together", default=None
+)
 
 
 class Bounds(Struct, frozen=True):
@@ -87,18 +91,37 @@ async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 @asynccontextmanager
 async def together(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Open a transaction that each `writing` within its block is part of: all of them are kept, or none."""
+    """Open a transaction that each `writing` and `reading` within its block is part of: all of it is kept, or none."""
+    waiting: Afterwards = []
     async with writing(engine) as connection:
-        token = _joined.set((engine, connection))
+        token = _joined.set((engine, connection, waiting))
         try:
             yield connection
         finally:
             _joined.reset(token)
+    for act in waiting:
+        await act()
+
+
+async def afterwards(engine: AsyncEngine, act: Callable[[], Awaitable[None]]) -> None:
+    """Do something once what was written is kept: at once, or at the end of the transaction that is open `together`."""
+    joined = _joined.get()
+    if joined is not None and joined[0] is engine:
+        joined[2].append(act)
+    else:
+        await act()
 
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Open a transaction that sees one state of the database, and cannot change it. Raises `LedgerUnavailable`."""
+    """Open a transaction that sees one state of the database, and cannot change it. Raises `LedgerUnavailable`.
+
+    Within `together` it sees what was written there.
+    """
+    joined = _joined.get()
+    if joined is not None and joined[0] is engine:
+        yield joined[1]
+        return
     with translated():
         async with engine.connect() as connection:
             options: dict[str, Any] = {READS: True}

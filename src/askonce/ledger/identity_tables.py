@@ -129,6 +129,12 @@ async def next_number(connection: AsyncConnection, name: str) -> Edition:
     return Edition(row.text, row.number)
 
 
+async def take_turn(connection: AsyncConnection, name: str) -> None:
+    """Let nobody else change what a row of `meta` counts until the transaction ends: what is read now stays true."""
+    await make_number(connection, name)
+    await connection.execute(select(meta.c.number).where(meta.c.name == name).with_for_update())
+
+
 async def read_number(connection: AsyncConnection, name: str) -> Edition:
     """Return a row of `meta`; the edition of nothing at all where it is missing."""
     wanted = select(meta.c.text, meta.c.number).where(meta.c.name == name)

@@ -8,7 +8,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from msgspec import DecodeError
 from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.accounts import Feed
@@ -24,6 +26,8 @@ REMEMBER_ENDED_MS = 30 * 86_400_000
 
 FOLLOW_S = 0.5  # a revocation is promised to be in force everywhere within a second
 AWAY_S = 2.0  # to a database that is away
+# How often a directory is compared with all that it should hold: only then keys go from it that ended long ago.
+REFILL_S = 86_400.0
 
 Known = KeyCard | Holder
 
@@ -89,13 +93,18 @@ async def follow(feed: Feed, directory: Directory, rest: Callable[[float], Await
     Database away: what is in force stays so; revoked elsewhere meanwhile is not known here until it is back.
     """
     trouble = ""
+    loop = asyncio.get_running_loop()
+    refill_at = loop.time() + REFILL_S
     while True:
         try:
             await refresh(feed, directory)
-        except (LedgerUnavailable, StoreUnavailable) as error:
+            if loop.time() >= refill_at:
+                refill_at = loop.time() + REFILL_S
+                await directory.replace(*await feed.snapshot())
+        except (LedgerUnavailable, StoreUnavailable, SQLAlchemyError, DecodeError) as error:
             if not trouble:
                 _log.warning("keys: changes made elsewhere cannot be read now: %s", error)
-            trouble = str(error)
+            trouble = str(error) or type(error).__name__
         else:
             if trouble:
                 _log.warning("keys: changes made elsewhere are read again")
@@ -106,10 +115,10 @@ async def follow(feed: Feed, directory: Directory, rest: Callable[[float], Await
 async def _read(
     connection: AsyncConnection, which_keys: tuple[ColumnElement[bool], ...], since: int
 ) -> Sequence[Known]:
-    known: list[Known] = [
-        card_of(row) for row in (await connection.execute(select(keys).where(*which_keys))).mappings()
-    ]
+    known: list[Known] = []
     for kind, table in (("user", users), ("tenant", tenants)):
         rows = await connection.execute(select(table).where(table.c.version > since))
         known += [holder_of(kind, row) for row in rows.mappings()]
-    return known
+    # Keys come last: none is in force before those are who bound and disable it.
+    rows = await connection.execute(select(keys).where(*which_keys))
+    return [*known, *map(card_of, rows.mappings())]

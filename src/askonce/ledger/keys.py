@@ -17,7 +17,7 @@ from askonce.domain.clock import Clock
 from askonce.domain.credentials import PREFIX_LETTERS, fingerprint, key_digest, key_id, mint_key
 from askonce.domain.errors import Detail, Invalid, StoreUnavailable
 from askonce.domain.identity import Directory, Holder, KeyCard
-from askonce.ledger.engine import reading, writing
+from askonce.ledger.engine import afterwards, reading, writing
 from askonce.ledger.identity_tables import (
     IDENTITY,
     card_of,
@@ -74,7 +74,7 @@ class SqlKeys:
                 await ensure_tenant(connection, wish.tenant, now_ms, edition.number)
             await _check_holders(connection, wish)
             issued = await self._issue(connection, wish, now_ms, edition.number)
-        await announce(self._directory, edition.source, issued.card)
+        await announce(self._engine, self._directory, edition.source, issued.card)
         return issued
 
     async def get(self, key_id: str, tenant: str = "") -> KeyCard:
@@ -100,7 +100,7 @@ class SqlKeys:
                 refuse(iter([Detail("id", "this key was revoked; make a new one")]))
             check_wish(structs.replace(_wish_of(card), **changed), now_ms if "expires_ms" in changed else 0)
             card = await _write(connection, structs.replace(card, **changed, version=edition.number))
-        await announce(self._directory, edition.source, card)
+        await announce(self._engine, self._directory, edition.source, card)
         return card
 
     async def revoke(self, key_id: str, tenant: str = "") -> KeyCard:
@@ -110,7 +110,7 @@ class SqlKeys:
             card = card_of(await _row(connection, key_id, tenant))
             ended_ms = card.revoked_ms or self._clock.wall_ms()
             card = await _write(connection, structs.replace(card, revoked_ms=ended_ms, version=edition.number))
-        await announce(self._directory, edition.source, card)
+        await announce(self._engine, self._directory, edition.source, card)
         return card
 
     async def rotate(self, key_id: str, grace_ms: int, tenant: str = "") -> Rotated:
@@ -127,7 +127,7 @@ class SqlKeys:
             end_ms = min(now_ms + grace_ms, former.expires_ms or now_ms + grace_ms)
             former = structs.replace(former, expires_ms=end_ms, version=edition.number)
             await _write(connection, former, successor=issued.card.id)
-        await announce(self._directory, edition.source, issued.card, former)
+        await announce(self._engine, self._directory, edition.source, issued.card, former)
         return Rotated(issued, former)
 
     async def _issue(self, connection: AsyncConnection, wish: KeyWish, now_ms: int, version: int) -> Issued:
@@ -144,12 +144,16 @@ class SqlKeys:
         return Issued(card, key)
 
 
-async def announce(directory: Directory, source: str, *records: KeyCard | Holder) -> None:
-    """Put in force what the database holds already. Where shared state is away, reading the changes will do it."""
-    try:
-        await directory.put(source, *records)
-    except StoreUnavailable as error:
-        _log.warning("a change of keys will be in force a little later: %s", error.message)
+async def announce(engine: AsyncEngine, directory: Directory, source: str, *records: KeyCard | Holder) -> None:
+    """Put in force what the database holds, once it does. With shared state away, reading the changes will do it."""
+
+    async def put() -> None:
+        try:
+            await directory.put(source, *records)
+        except StoreUnavailable as error:
+            _log.warning("a change of keys will be in force a little later: %s", error.message)
+
+    await afterwards(engine, put)
 
 
 def _alive(now_ms: int) -> tuple[ColumnElement[bool], ...]:

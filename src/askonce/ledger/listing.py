@@ -11,9 +11,10 @@ only those are looked into.
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, get_args
 
 import msgspec
+from msgspec import Meta
 from sqlalchemy import Column, ColumnElement, RowMapping, Table, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -61,7 +62,15 @@ async def texts_of(engine: AsyncEngine, request_id: str, tenant: str | None) -> 
     async with reading(engine) as connection:
         found = (await connection.execute(rows)).mappings().all()
     return tuple(
-        Told(row["at_ms"], row["provider"], row["model"], row["question"], row["answer"], bool(row["cut"]))
+        Told(
+            row["at_ms"],
+            row["provider"],
+            row["model"],
+            row["question"],
+            row["answer"],
+            bool(row["cut"]),
+            row["tenant"],
+        )
         for row in found
     )
 
@@ -144,10 +153,13 @@ def _write_cursor(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(cursor)).rstrip(b"=").decode()
 
 
+_Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
 def _read_cursor(text: str) -> Cursor:
     try:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return Cursor(*msgspec.msgpack.decode(packed, type=tuple[int, int, int]))
+        return Cursor(*msgspec.msgpack.decode(packed, type=tuple[_Number, _Number, _Number]))
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
         problem = "no page of ours begins there; leave it out for the first page"
         raise Invalid(f"The cursor is wrong: {problem}.", details=(Detail("after", problem),)) from error

@@ -43,7 +43,7 @@ class SqlTenants:
                     version=edition.number,
                 )
             )
-        await announce(self._directory, edition.source, _holder(tenant, edition.number))
+        await announce(self._engine, self._directory, edition.source, _holder(tenant, edition.number))
         return tenant
 
     async def get(self, tenant_id: str) -> Tenant:
@@ -79,7 +79,7 @@ class SqlTenants:
                     version=edition.number,
                 )
             )
-        await announce(self._directory, edition.source, _holder(tenant, edition.number))
+        await announce(self._engine, self._directory, edition.source, _holder(tenant, edition.number))
         return tenant
 
 

@@ -47,7 +47,7 @@ class SqlUsers:
             edition = await next_number(connection, IDENTITY)
             await _check_place(connection, user)
             await _insert(connection, user, edition.number)
-        await announce(self._directory, edition.source, _holder(user, edition.number))
+        await announce(self._engine, self._directory, edition.source, _holder(user, edition.number))
         return user
 
     async def get(self, user_id: str, tenant: str = "") -> User:
@@ -72,7 +72,7 @@ class SqlUsers:
             )
             _check(changed)
             await _write(connection, changed, edition.number)
-        await announce(self._directory, edition.source, _holder(changed, edition.number))
+        await announce(self._engine, self._directory, edition.source, _holder(changed, edition.number))
         return changed
 
     async def login(self, claims: Claims) -> User | None:

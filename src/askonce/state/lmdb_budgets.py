@@ -8,6 +8,7 @@ they are back.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -103,9 +104,10 @@ class LmdbBudgets:
         now_ns = self._clock.steady_ns()
         self._desk.write(lambda txn: txn.put(self._owner, rule.sign_of_life(now_ns)))
         self._renew_at_ns = now_ns + rule.RENEWED_NS
-        for reservation, actual in list(self._owed.values()):
-            self._desk.write(partial(self.settle_in, reservation=reservation, actual=actual))
-            del self._owed[reservation.id]
+        with contextlib.suppress(StoreUnavailable):  # what dead ones reserved lapses all the same
+            for reservation, actual in list(self._owed.values()):
+                self._desk.write(partial(self.settle_in, reservation=reservation, actual=actual))
+                del self._owed[reservation.id]
         lapsed = 0
         for owner in self._desk.read(lambda txn: _dead_owners(txn, now_ns)):
             after = shelf = rule.shelf(owner)

@@ -108,10 +108,11 @@ def not_filled() -> StoreUnavailable:
 
 
 def _find(txn: Txn, digest: bytes) -> Standing | None:
+    # Of a directory that is being filled, a key may be there and not yet what bounds or disables its holders.
+    if txn.get(EDITION) is None:
+        raise not_filled()
     stored = txn.get(CARD + digest)
     if stored is None:
-        if txn.get(EDITION) is None:
-            raise not_filled()
         return None
     card = _card(stored)
     user = _get_holder(txn, f"user:{card.user_id}") if card.user_id else None
@@ -119,10 +120,9 @@ def _find(txn: Txn, digest: bytes) -> Standing | None:
 
 
 def _holders(txn: Txn, names: Sequence[str]) -> tuple[Holder, ...]:
-    found = tuple(holder for name in names if (holder := _get_holder(txn, name)) is not None)
-    if not found and txn.get(EDITION) is None:
+    if txn.get(EDITION) is None:
         raise not_filled()
-    return found
+    return tuple(holder for name in names if (holder := _get_holder(txn, name)) is not None)
 
 
 def _has_keys(txn: Txn) -> bool | None:

@@ -60,6 +60,10 @@ class LmdbOutbox:
         """Add records as part of a greater act. Raises `StoreUnavailable`, which undoes all of it."""
         append(txn, records, self._bound)
 
+    def put_in(self, txn: Txn, record: Record) -> None:
+        """Add a record as part of a greater act, whatever room there is: for what is rare and must not undo that."""
+        append(txn, (record,), float("inf"))
+
     async def append(self, *records: Record) -> None:
         """Add records, all or none, samples apart."""
         self._desk.write(lambda txn: append(txn, records, self._bound))

@@ -45,6 +45,10 @@ class LmdbSessions:
         """Note a use and move the end, never back; False where there is no such session any more."""
         return self._desk.write(lambda txn: _prolong(txn, digest, now_ms, expires_ms))
 
+    async def describe(self, digest: bytes, agent: str, now_ms: int) -> bool:
+        """Give a session another description; False where there is no such session any more."""
+        return self._desk.write(lambda txn: _describe(txn, digest, agent, now_ms))
+
     async def of_user(self, user_id: str, now_ms: int) -> tuple[Session, ...]:
         """Return a user's sessions, newest first."""
         found = self._desk.read(lambda txn: list(_owned(txn, user_id)))
@@ -96,6 +100,14 @@ def _get(txn: Txn, digest: bytes) -> Session | None:
 def _live(txn: Txn, digest: bytes, now_ms: int) -> Session | None:
     session = _get(txn, digest)
     return session if session is not None and session.expires_ms > now_ms else None
+
+
+def _describe(txn: Txn, digest: bytes, agent: str, now_ms: int) -> bool:
+    session = _live(txn, digest, now_ms)
+    if session is None:
+        return False
+    txn.put(SESSION + digest, _pack(replace(session, agent=agent)))
+    return True
 
 
 def _prolong(txn: Txn, digest: bytes, now_ms: int, expires_ms: int) -> bool:

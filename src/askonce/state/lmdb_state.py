@@ -114,7 +114,7 @@ class LmdbState:
         self.vendor_keys = LmdbVendorKeys(self._desk)
         self.directory = LmdbDirectory(self._desk)
         self.sessions = LmdbSessions(self._desk)
-        self.budgets = LmdbBudgets(self._desk, self._clock, self._owner, self.outbox.append_in)
+        self.budgets = LmdbBudgets(self._desk, self._clock, self._owner, self.outbox.put_in)
         self.books = LmdbBooks(self._desk, self.answers, self._since_ms, self.outbox, self.budgets)
         self.threshold = LmdbThreshold(self._desk, self._clock, self.answers)
         self.flights = LmdbFlights(self._desk, self._clock, self._owner)

@@ -125,6 +125,14 @@ class MemorySessions:
         )
         return True
 
+    async def describe(self, digest: bytes, agent: str, now_ms: int) -> bool:
+        """Give a session another description; False where there is no such session any more."""
+        session = await self.find(digest, now_ms)
+        if session is None:
+            return False
+        self._sessions[digest] = replace(session, agent=agent)
+        return True
+
     async def of_user(self, user_id: str, now_ms: int) -> tuple[Session, ...]:
         """Return a user's sessions, newest first."""
         live = [session for session in self._owned(user_id) if session.expires_ms > now_ms]

@@ -40,7 +40,7 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _COUNT_NAME = re.compile(r"_tokens?$|^tokens$|tokens_", re.IGNORECASE)
-_PREFIXES = ("sk", "xai", "gsk", "AIza", "ghp", "pk", "rk")
+_PREFIXES = ("ask", "sk", "xai", "gsk", "AIza", "ghp", "pk", "rk")
 _SECRET_TEXT = re.compile(
     rf"\b(?:{'|'.join(_PREFIXES)})[-_][A-Za-z0-9_\-]{{6,}}|\bAIza[A-Za-z0-9_\-]{{20,}}"
     r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/=\-]{6,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"

@@ -29,6 +29,7 @@ from askonce.config.secret import KEY_HASHES, LOGINS, Secret, find_secret
 from askonce.config.settings import Config, RateLimit
 from askonce.domain.admittance import read_rule
 from askonce.domain.call import Ask, Candidate
+from askonce.domain.caller import Caller
 from askonce.domain.clock import SystemClock
 from askonce.domain.credentials import token_digest
 from askonce.domain.errors import StoreUnavailable
@@ -36,6 +37,7 @@ from askonce.domain.fleet import PartHealth
 from askonce.gate.admission import STATIC_SCOPES, Admission, Registry
 from askonce.gate.keyholders import Keyholders
 from askonce.gate.logins import Logins
+from askonce.gate.pipeline import allowed
 from askonce.ledger import worker_status
 from askonce.ledger.address import SqliteFile, parse
 from askonce.localmodel import status as local_status
@@ -169,7 +171,7 @@ class Gateway:
         config, state, clock = self._config, self._state, self._clock
         intake = Intake(config.body_limit_bytes, self._slow_bodies)
         unsaid = Unsaid(frozenset(config.cache_off_doors), frozenset(config.cache_off_keys))
-        desk = Desk(self._works.road, clock, self._observer, intake, unsaid)
+        desk = Desk(self._works.road, clock, self._observer, intake, unsaid, self._trail)
         models = ModelDoors(self._works.fleet, self._works.threshold, clock)
         return Services(
             admission=self._admission,
@@ -258,9 +260,9 @@ class Gateway:
         counter = Counter(self._works.providers, self._config.deadlines.total_s)
         return CountDoor(counter, self._preferred, self._works.threshold, intake, self._clock)
 
-    def _preferred(self, ask: Ask) -> Candidate:
-        """Return who would be asked first."""
-        return self._works.router.route(ask).candidates[0]
+    def _preferred(self, ask: Ask, caller: Caller) -> Candidate:
+        """Return who would be asked first, of those whom the caller may ask."""
+        return allowed(caller, self._works.router.route(ask)).candidates[0]
 
     def _state_parts(self) -> list[PartHealth]:
         health = self._state.health()

@@ -1,6 +1,7 @@
 """The office over the database. Imported by `administration` alone, and late."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from msgspec.structs import asdict
@@ -12,12 +13,14 @@ from askonce.config import secret as secrets
 from askonce.config.sealing import Sealer
 from askonce.domain.accounts import Listing
 from askonce.domain.clock import Clock
-from askonce.domain.ledger import Anchor, Anchors, LedgerUnavailable
+from askonce.domain.ledger import Anchor, Anchors, AuditRow, LedgerUnavailable
+from askonce.ledger.audit import Sealer as AuditSealer
 from askonce.ledger.audit_export import export
 from askonce.ledger.audit_listing import Wanted, audit_page
 from askonce.ledger.audit_table import audit_head
 from askonce.ledger.audit_verify import verify
-from askonce.ledger.engine import Bounds, open_engine, reading
+from askonce.ledger.engine import Bounds, open_engine, reading, together
+from askonce.ledger.identity_tables import IDENTITY, take_turn
 from askonce.ledger.keys import SqlKeys
 from askonce.ledger.reports import SqlReports
 from askonce.ledger.schema import SCHEMA
@@ -91,6 +94,24 @@ class SqlAuditBook:
         )
 
 
+class SqlTurns:
+    """Change accounts one at a time, each change with its row of the audit."""
+
+    def __init__(self, engine: AsyncEngine, key: bytes, clock: Clock) -> None:
+        self._engine = engine
+        self._seal = AuditSealer(key, clock)
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[list[AuditRow]]:
+        """Open the transaction; what is in the list at its end is sealed."""
+        rows: list[AuditRow] = []
+        async with together(self._engine) as connection:
+            await take_turn(connection, IDENTITY)
+            yield rows
+            if rows:
+                await self._seal.seal_rows(connection, rows)
+
+
 def open_office(premises: Premises) -> OpenOffice:
     """Put the office together; nothing is connected yet. Raises `ConfigError`."""
     secret, clock, directory = premises.secret(), premises.clock, premises.directory
@@ -103,6 +124,7 @@ def open_office(premises: Premises) -> OpenOffice:
         provider_keys=SqlProviderKeys(engine, Sealer(secret.subkeys(secrets.PROVIDER_KEYS)), clock),
         reports=SqlReports(engine),
         audit=SqlAuditBook(engine, secret.subkeys(secrets.AUDIT_CHAIN), premises.anchors, clock),
+        turns=SqlTurns(engine, secret.subkey(secrets.AUDIT_CHAIN), clock),
     )
     return OpenOffice(engine, ports)
 

@@ -13,7 +13,8 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
-from msgspec import Raw
+import msgspec
+from msgspec import DecodeError, Raw
 from sqlalchemy.exc import SQLAlchemyError
 
 from askonce.config.paths import worker_path
@@ -48,6 +49,7 @@ MINUTE_MS = 60_000
 ROLL_S = 5.0  # so long counters of a finished minute wait at most
 SWEEP_S = 3_600.0
 FIRST_SWEEP_S = 300.0  # a server that was just started has better things to do
+FIRST_LOOK_S = 3.0  # by then what a start tells the audit is in it, and its end can be noted
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0  # between two tries at a database that cannot be prepared
 PREPARE_S = 5.0  # so long nothing is drained while the database's tables are made
 FINISH_S = 2.0  # for the batch that is being written, and again for the last rows: the supervisor waits for five
@@ -121,7 +123,7 @@ class Worker:
             self._follow(),
             self._every(FOLLOW_S, self._hand_over_keys),
             self._every(ROLL_S, self._roll),
-            self._every(ANCHOR_EVERY_S, self._look_at_the_audit),
+            self._every(ANCHOR_EVERY_S, self._look_at_the_audit, first_s=FIRST_LOOK_S),
             self._every(SWEEP_S, self._sweep, first_s=FIRST_SWEEP_S),
             self._every(WRITE_EVERY_S, self._tell),
             self._herald.run(),
@@ -156,7 +158,14 @@ class Worker:
         self._refusal = reason
 
     async def _welcome(self) -> None:
-        """Ask for the first administrator's link where one is needed."""
+        """Note which settings are in force, and ask for the first administrator's link where one is needed."""
+        try:
+            told = Raw(msgspec.json.encode({"set": _settings_of(self._config)}))
+            await self._state.outbox.append(
+                AuditRow(self._clock.wall_ms(), "system", "config.loaded", "", details=told)
+            )
+        except StoreUnavailable as error:
+            _log.warning("not in the audit (%s): the settings that are in force", error.message)
         if self._greet is None:
             return
         expires_ms = self._clock.wall_ms() + LINK_MS
@@ -231,10 +240,10 @@ class Worker:
         while True:
             try:
                 await act()
-            except (LedgerUnavailable, StoreUnavailable) as error:
+            except (LedgerUnavailable, StoreUnavailable, SQLAlchemyError, DecodeError) as error:
                 if not trouble:
                     _log.warning("%s", error)
-                trouble = str(error)
+                trouble = str(error) or type(error).__name__
             else:
                 trouble = ""
             await asyncio.sleep(span_s)
@@ -266,3 +275,9 @@ class Worker:
         await self._spool.close()
         await self._engine.dispose()
         self._state.close()
+
+
+def _settings_of(config: Config) -> list[str]:
+    """Name the settings that are not as they come; never what they are."""
+    usual = Config()
+    return [name for name in config.__struct_fields__ if getattr(config, name) != getattr(usual, name)]

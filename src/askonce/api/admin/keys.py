@@ -68,11 +68,11 @@ def key_handlers(clerk: Clerk) -> dict[str, Handler]:
 
     return {
         "admin_keys": listed,
-        "create_key": create,
+        "create_key": clerk.changing(create),
         "admin_key": look,
-        "change_key": change,
-        "revoke_key": revoke,
-        "rotate_key": rotate,
+        "change_key": clerk.changing(change),
+        "revoke_key": clerk.changing(revoke),
+        "rotate_key": clerk.changing(rotate),
     }
 
 

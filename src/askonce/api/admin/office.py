@@ -1,11 +1,14 @@
 """What administering needs of the rest of the house, opened at the first call: most gateways never administer."""
 
 from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from typing import Protocol
 
 from msgspec import Struct
 
-from askonce.api.errands import Errand
+from askonce.api.errands import Errand, Handler
+from askonce.api.replies import Reply, StreamReply
 from askonce.api.trail import Trail
 from askonce.domain.accounts import Keys, Listing, LoginLinks, ProviderKeys, Tenants, Users
 from askonce.domain.budget import Budgets
@@ -69,6 +72,17 @@ class AuditBook(Protocol):
         ...
 
 
+class Turns(Protocol):
+    """Change what is administered."""
+
+    def take(self) -> AbstractAsyncContextManager[list[AuditRow]]:
+        """Open one transaction for all that is read and written in its block, alone in changing accounts.
+
+        Rows that are put into its list are sealed in it: what was done and that it was done are kept together.
+        """
+        ...
+
+
 class Office(Struct, frozen=True):
     """Hold the ports to what is administered."""
 
@@ -79,6 +93,7 @@ class Office(Struct, frozen=True):
     provider_keys: ProviderKeys
     reports: Reports
     audit: AuditBook
+    turns: Turns
 
 
 class Offices(Protocol):
@@ -98,5 +113,26 @@ class Clerk(Struct, frozen=True):
     clock: Clock
 
     async def note(self, errand: Errand, action: str, subject: str, **details: object) -> None:
-        """Write down what somebody administered."""
-        await self.trail.note((errand.caller, errand.request), action, subject, "notice", **details)
+        """Write down what somebody administered: with the change itself, in a handler that is `changing`."""
+        who, rows = (errand.caller, errand.request), _rows.get()
+        if rows is None:
+            await self.trail.note(who, action, subject, "notice", **details)
+        else:
+            rows.append(self.trail.row(who, action, subject, "notice", **details))
+
+    def changing(self, handler: Handler) -> Handler:
+        """Make everything that a handler reads, changes and notes one transaction."""
+
+        async def changed(errand: Errand) -> Struct | Reply | StreamReply:
+            office = await self.offices.open()
+            async with office.turns.take() as rows:
+                token = _rows.set(rows)
+                try:
+                    return await handler(errand)
+                finally:
+                    _rows.reset(token)
+
+        return changed
+
+
+_rows: ContextVar[list[AuditRow] | None] = ContextVar("askonce_audit_rows", default=None)

@@ -51,7 +51,12 @@ def tenant_handlers(clerk: Clerk) -> dict[str, Handler]:
         await clerk.note(errand, "tenant.changed", f"tenant:{tenant.id}", **_told(body, tenant_view(tenant)))
         return tenant_view(tenant)
 
-    return {"admin_tenants": listed, "create_tenant": create, "admin_tenant": look, "change_tenant": change}
+    return {
+        "admin_tenants": listed,
+        "create_tenant": clerk.changing(create),
+        "admin_tenant": look,
+        "change_tenant": clerk.changing(change),
+    }
 
 
 def user_handlers(clerk: Clerk) -> dict[str, Handler]:
@@ -97,10 +102,10 @@ def user_handlers(clerk: Clerk) -> dict[str, Handler]:
 
     return {
         "admin_users": listed,
-        "create_user": create,
+        "create_user": clerk.changing(create),
         "admin_user": look,
-        "change_user": change,
-        "issue_link": link,
+        "change_user": clerk.changing(change),
+        "issue_link": clerk.changing(link),
     }
 
 

@@ -25,6 +25,7 @@ from askonce.domain.reports import (
     Narrow,
     RequestQuestion,
     RequestRow,
+    Told,
     UsageQuestion,
     UsageReport,
     UsageRow,
@@ -222,11 +223,16 @@ def report_handlers(clerk: Clerk) -> dict[str, Handler]:
         found = await (await clerk.offices.open()).reports.texts(errand.key, tenant or None)
         if not found:
             raise NotFound(NO_TEXTS)
-        await clerk.note(errand, "texts.read", f"request:{errand.key}", count=len(found))
+        await clerk.note(errand, "texts.read", f"request:{errand.key}", count=len(found), **_whose(found))
         lines = tuple(TextLine(one.at_ms, one.provider, one.model, one.question, one.answer, one.cut) for one in found)
         return TextList(errand.key, lines)
 
     return {"usage": usage, "requests": requests, "request_texts": texts}
+
+
+def _whose(found: tuple[Told, ...]) -> dict[str, str]:
+    """Say in whose trail it is to stand that texts were read: their owner's, whoever read them."""
+    return {"tenant": found[0].tenant} if found[0].tenant else {}
 
 
 NO_TEXTS = (

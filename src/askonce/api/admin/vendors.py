@@ -78,9 +78,9 @@ def provider_key_handlers(clerk: Clerk) -> dict[str, Handler]:
 
     return {
         "provider_keys": listed,
-        "add_provider_key": add,
-        "rotate_provider_key": rotate,
-        "retire_provider_key": retire,
+        "add_provider_key": clerk.changing(add),
+        "rotate_provider_key": clerk.changing(rotate),
+        "retire_provider_key": clerk.changing(retire),
     }
 
 
