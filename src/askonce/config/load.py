@@ -122,10 +122,11 @@ def _check(config: Config, written: Mapping[str, Written]) -> None:
             f"{'known are ' + ', '.join(known) if known else 'set keys first, or use cache_off_doors'}."
         )
     for provider in config.providers:
-        if provider.max_concurrency is not None and provider.max_concurrency < config.workers:
+        if provider.max_concurrency is not None and provider.max_concurrency < config.askers:
+            also, cure = (", and what runs workflows,", ", or set workflows = off") if config.workflows else ("", "")
             raise ConfigError(
                 f"[providers.{provider.name}] max_concurrency = {provider.max_concurrency}: each of the "
-                f"{config.workers} workers needs at least one place; raise it, or lower workers."
+                f"{config.workers} workers{also} needs at least one place; raise it, or lower workers{cure}."
             )
     _check_folder("data_dir", config.data_dir, written)
 

@@ -158,6 +158,11 @@ class Config(Struct, frozen=True):
     log_format: str = "auto"  # auto | json | console
 
     @property
+    def askers(self) -> int:
+        """Return how many processes ask providers: gateways, and the worker for what it does in the background."""
+        return self.workers + self.workflows
+
+    @property
     def shares_flights(self) -> bool:
         """Say whether several processes ask providers, so that they must know of each other's calls in the air."""
-        return self.workers > 1 or self.workflows
+        return self.askers > 1

@@ -6,18 +6,19 @@ A database that a newer program made is refused: what this one would write there
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from askonce.domain.errors import ConfigError
 from askonce.ledger.away import translated
 from askonce.ledger.engine import UNHURRIED
+from askonce.ledger.family import Family
 from askonce.ledger.schema import SCHEMA, metadata
 
 VERSIONS = "schema_version"  # the table that says which step was the last
@@ -25,14 +26,6 @@ LATEST = "head"
 NOTHING = "base"
 # Alembic tells every connection and step: what came of them is told by who asked.
 logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-class Family(NamedTuple):
-    """Name tables that are migrated together: where their steps are, and which table says how far that has come."""
-
-    folder: Path
-    versions: str
-    tables: MetaData
 
 
 LEDGER = Family(Path(__file__).parent / "migrations", VERSIONS, metadata)

@@ -155,7 +155,9 @@ class _House:
         elif all(post.empty() for post in self._gateways):
             for post in self._others:
                 post.signal(signal.SIGTERM)
-            self._ends_s = min(self._ends_s or 0.0, now_s + _LAST_WORDS_S)
+            # The worker's own calls may land too, in what is left of the time.
+            if not self._config.workflows:
+                self._ends_s = min(self._ends_s or 0.0, now_s + _LAST_WORDS_S)
 
     def _watched(self) -> Iterator[WatchedPost]:
         yield from self._gateways

@@ -76,7 +76,7 @@ def shapes_of(config: Config) -> dict[str, str]:
 def places_of(config: Config) -> dict[str, int]:
     """Return how many calls this process may have in the air, where that is bounded: its share of the bound."""
     return {
-        settings.name: settings.max_concurrency // config.workers
+        settings.name: settings.max_concurrency // config.askers
         for settings in config.providers
         if settings.max_concurrency is not None
     }

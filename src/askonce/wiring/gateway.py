@@ -23,8 +23,11 @@ from askonce.api.sessions import SessionDoors
 from askonce.api.slow_bodies import SlowBodies
 from askonce.api.trail import Trail
 from askonce.api.voices import voice_of
+from askonce.api.workflows.desk import NoArchive, WorkDesk
+from askonce.api.workflows.desks import work_askings, work_handlers
+from askonce.api.workflows.hub import Hub
 from askonce.cache.policy import Unsaid
-from askonce.config.paths import status_path, worker_path
+from askonce.config.paths import RUN_FOLDER, status_path, worker_path
 from askonce.config.secret import KEY_HASHES, LOGINS, Secret, find_secret
 from askonce.config.settings import Config, RateLimit
 from askonce.domain.admittance import read_rule
@@ -54,7 +57,9 @@ from askonce.wire.openai_door import CHAT
 from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
 from askonce.wiring.administration import Administration, LateProvider, Premises
+from askonce.wiring.archive import LateArchive
 from askonce.wiring.roadworks import Roadworks, Site
+from askonce.workflows.wake import Waker
 
 _log = logs.get("askonce.config")
 
@@ -86,6 +91,9 @@ class Gateway:
         self._admission.note_keys(config.require_keys)
         self._trail = Trail(self._state.outbox, self._state.outbox, self._clock)
         self._administration = self._administer()
+        self._archive = LateArchive(config, self._clock) if config.workflows else NoArchive()
+        self._hub = Hub(self._archive.open, self._observer.defect)
+        self._waker = Waker(Path(config.data_dir) / RUN_FOLDER)
         self._app = App(self._services(), DOORS)
 
     @property
@@ -108,6 +116,7 @@ class Gateway:
 
     async def drain(self) -> None:
         """Refuse new questions and let those in the air land, within the configured bound."""
+        await self._hub.close()  # whoever follows an execution goes on elsewhere
         await self._works.answering.stop(self._config.drain_s)
 
     async def stop(self) -> None:
@@ -119,7 +128,10 @@ class Gateway:
                 await asyncio.gather(task, return_exceptions=True)
         self._observer.flush()
         await self._trail.flush()
+        await self._hub.close()
         await self._administration.close()
+        await self._archive.close()
+        self._waker.close()
         await self._works.close()
         self._state.close()
 
@@ -150,7 +162,13 @@ class Gateway:
 
     async def look(self) -> tuple[PartHealth, ...]:
         """Look at every part (port `Parts`)."""
-        return (*self._state_parts(), self._ledger_part(), *self._provider_parts(), self._price_part())
+        return (
+            *self._state_parts(),
+            self._ledger_part(),
+            *self._workflow_parts(),
+            *self._provider_parts(),
+            self._price_part(),
+        )
 
     async def _renew(self) -> None:
         with contextlib.suppress(StoreUnavailable):  # /ready says why
@@ -173,6 +191,7 @@ class Gateway:
         unsaid = Unsaid(frozenset(config.cache_off_doors), frozenset(config.cache_off_keys))
         desk = Desk(self._works.road, clock, self._observer, intake, unsaid, self._trail)
         models = ModelDoors(self._works.fleet, self._works.threshold, clock)
+        works = self._work_desk(intake)
         return Services(
             admission=self._admission,
             windows=self._works.threshold,
@@ -185,6 +204,7 @@ class Gateway:
                 "count_tokens": self._count_door(desk.intake),
                 "model_list": models,
                 "model_object": models,
+                **work_askings(works),
             },
             cache=CacheDoors(state.answers, state.promises, state.books, clock),
             fleet=FleetDoors(self._works.fleet, self),
@@ -194,8 +214,23 @@ class Gateway:
             observer=self._observer,
             trail=self._trail,
             slow_bodies=self._slow_bodies,
-            more=self._more_doors(),
+            more=self._more_doors() | work_handlers(works),
             crossing=Crossing(config.cors_origins),
+        )
+
+    def _work_desk(self, intake: Intake) -> WorkDesk:
+        config = self._config
+        return WorkDesk(
+            self._archive,
+            self._hub,
+            self._works.threshold,
+            self._clock,
+            intake,
+            self._trail,
+            self._preferred,
+            self._waker.wake,
+            config.webhook_hosts,
+            config.execution_timeout_s,
         )
 
     def _more_doors(self) -> dict[str, Handler]:
@@ -273,6 +308,12 @@ class Gateway:
     def _ledger_part(self) -> PartHealth:
         problem = worker_status.trouble(worker_path(self._config.data_dir), self._clock.wall_ms())
         return PartHealth("ledger", "degraded" if problem else "ok", problem)
+
+    def _workflow_parts(self) -> list[PartHealth]:
+        if not self._config.workflows:
+            return []
+        problem = worker_status.trouble_with_executions(worker_path(self._config.data_dir), self._clock.wall_ms())
+        return [PartHealth("workflows", "degraded" if problem else "ok", problem)]
 
     def _provider_parts(self) -> list[PartHealth]:
         configured = self._works.router.roster.configured

@@ -2,6 +2,7 @@
 
     outbox ─▶ (alerts noted) ─▶ database        counters, each minute ─▶ outbox
                   └─▶ webhook                    database's keys ─▶ directory
+    executions ─▶ done (`labour`)
 
 Open: while the database is away, or refused, gateways go on, and what happens is kept in a file; `ailment` says why.
 """
@@ -12,13 +13,14 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import DecodeError, Raw
 from sqlalchemy.exc import SQLAlchemyError
 
 from askonce.config.paths import worker_path
-from askonce.config.secret import AUDIT_CHAIN, KEY_HASHES, WEBHOOKS, find_secret
+from askonce.config.secret import AUDIT_CHAIN, KEY_HASHES, WEBHOOKS, Secret, find_secret
 from askonce.config.settings import Config
 from askonce.domain.accounts import SecretChanged
 from askonce.domain.clock import SystemClock
@@ -43,8 +45,15 @@ from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.vendor_keys import NEVER
+from askonce.telemetry.requests import RequestLog
+from askonce.wiring.roadworks import Site
 from askonce.wiring.vendor_keys import pack, sealer_of
 
+if TYPE_CHECKING:
+    from askonce.wiring.labour import Labour
+
+# Of the processes that share a data folder; gateways have the small numbers.
+SLOT = 1_000_000
 MINUTE_MS = 60_000
 ROLL_S = 5.0  # so long counters of a finished minute wait at most
 SWEEP_S = 3_600.0
@@ -79,8 +88,10 @@ class Worker:
         self._handed_over = -1  # the version of the providers' keys that gateways have
         self._peppers, self._seals = secret.subkeys(KEY_HASHES), secret.subkeys(AUDIT_CHAIN)
         self._engine = open_engine(config.database_url, folder, Bounds(CONNECTIONS, name="askonce worker"))
-        self._state = LmdbState(folder, config.cache_size_bytes, self._clock, f"worker:{incarnation}")
+        self._state = LmdbState(folder, config.cache_size_bytes, self._clock, f"{SLOT}:{incarnation}")
         self._state.open()
+        self._observer = RequestLog()
+        self._labour = self._begin_labour(secret)
         self._spool = Spool(folder)
         self._box = AlertBox(folder, self._clock, wanted=bool(config.webhook_url))
         self._ledger = SqlLedger(self._engine, Sealer(self._seals[0], self._clock).seal_rows)
@@ -98,6 +109,7 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 draining = group.create_task(self._drained(stop))
                 others = [group.create_task(each) for each in self._tasks()]
+                await self._laboured(stop)  # what it books at its end is brought over, too
                 await stop.wait()
                 for task in others:
                     task.cancel()
@@ -110,6 +122,8 @@ class Worker:
     def beat(self) -> None:
         """Do what is due every second."""
         self._state.beat()
+        if self._labour is not None:
+            self._labour.beat()
 
     async def apply(self, batch: Batch) -> None:
         """Write a batch once the database is prepared (port `Ledger`). Raises `LedgerUnavailable`."""
@@ -187,6 +201,18 @@ class Worker:
                 await self._prepared.wait()
         await self._drain.run(stop)
 
+    async def _laboured(self, stop: asyncio.Event) -> None:
+        """Do executions once the database is known to be ours, until told to stop."""
+        preparing = asyncio.ensure_future(self._prepared.wait())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait((preparing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            preparing.cancel()
+            stopping.cancel()
+        if self._labour is not None and self._prepared.is_set():
+            await self._labour.run(stop)
+
     async def _follow(self) -> None:
         await self._prepared.wait()
         await follow(SqlFeed(self._engine, self._clock), self._state.directory)
@@ -231,7 +257,9 @@ class Worker:
         stock = await self._state.outbox.stock()
         waiting = stock.next - stock.first + (await self._spool.count() if ailment else 0)
         with contextlib.suppress(OSError):
-            write(worker_path(self._config.data_dir), WorkerStatus(self._clock.wall_ms(), ailment, waiting))
+            executions = self._labour.ailment if self._labour is not None else ""
+            status = WorkerStatus(self._clock.wall_ms(), ailment, waiting, ailment or executions)
+            write(worker_path(self._config.data_dir), status)
 
     async def _every(self, span_s: float, act: Callable[[], Awaitable[None]], first_s: float = 0.0) -> None:
         """Do something again and again; what is away only for a while is tried the next time."""
@@ -269,7 +297,18 @@ class Worker:
         except (LedgerUnavailable, StoreUnavailable) as error:
             _log.warning("what the database has not got yet is kept for the next start: %s", error)
 
+    def _begin_labour(self, secret: Secret) -> "Labour | None":
+        if not self._config.workflows:
+            return None
+        # Here, because the engine takes half a second and 60 MB, which nobody spends who has no workflows.
+        from askonce.wiring.labour import Labour  # noqa: PLC0415
+
+        return Labour(Site(self._config, self._state, secret, self._clock, self._observer), SLOT)
+
     async def _close(self) -> None:
+        if self._labour is not None:
+            await self._labour.close()
+        self._observer.flush()
         await self._http.close()
         await self._box.close()
         await self._spool.close()

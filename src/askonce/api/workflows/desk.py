@@ -32,6 +32,9 @@ class NoArchive:
         """Raise `WorkflowsOff`."""
         raise WorkflowsOff(OFF)
 
+    async def close(self) -> None:
+        """Do nothing."""
+
 
 class WorkDesk(Struct, frozen=True):
     """Hold what the doors share.

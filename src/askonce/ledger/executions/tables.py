@@ -10,7 +10,7 @@ from typing import Final, get_args
 from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
 from askonce.domain.executions import ExecutionStatus
-from askonce.ledger.migrate import Family
+from askonce.ledger.family import Family
 from askonce.ledger.schema import Small, Wide, Word
 from askonce.ledger.schema import metadata as ledger
 
