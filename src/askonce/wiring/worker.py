@@ -31,7 +31,7 @@ from askonce.ledger.audit import ANCHOR_EVERY_S, Sealer, Watch, check_chain
 from askonce.ledger.drain import Drain
 from askonce.ledger.engine import Bounds, open_engine, reading
 from askonce.ledger.herald import Herald
-from askonce.ledger.key_feed import FOLLOW_S, SqlFeed, follow
+from askonce.ledger.key_feed import SqlFeed, follow
 from askonce.ledger.keys import SqlKeys
 from askonce.ledger.migrate import migrate
 from askonce.ledger.retention import Ages
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 SLOT = 1_000_000
 MINUTE_MS = 60_000
 ROLL_S = 5.0  # so long counters of a finished minute wait at most
+HAND_OVER_S = 2.0  # so long a provider's key that was added or changed is not known to gateways
 SWEEP_S = 3_600.0
 FIRST_SWEEP_S = 300.0  # a server that was just started has better things to do
 FIRST_LOOK_S = 3.0  # by then what a start tells the audit is in it, and its end can be noted
@@ -135,7 +136,7 @@ class Worker:
         return (
             self._prepare(),
             self._follow(),
-            self._every(FOLLOW_S, self._hand_over_keys),
+            self._every(HAND_OVER_S, self._hand_over_keys),
             self._every(ROLL_S, self._roll),
             self._every(ANCHOR_EVERY_S, self._look_at_the_audit, first_s=FIRST_LOOK_S),
             self._every(SWEEP_S, self._sweep, first_s=FIRST_SWEEP_S),

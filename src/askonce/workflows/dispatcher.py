@@ -26,6 +26,7 @@ BUSY_S = 0.1  # while something runs: on a server other machines' gateways submi
 GATHER_S = 0.01  # between two claims at least, so that many ends and submissions are one claim's matter
 WISH_S = 0.25  # between two looks for what is to be cancelled
 TEND_S = 1.0  # between two looks at what others hold, and at what is ours and does not run
+IDLE_TEND_S = 2.0  # the same while nothing runs here: dead workers' executions are still found within seconds
 SWEEP_S = 60.0
 SLICE = 200  # executions deleted in one transaction
 AWAY_S = 2.0  # between two tries at a database that is away
@@ -117,7 +118,7 @@ class Dispatcher:
         return (
             self._every(self._claim_pause, self._claim),
             self._every(self._wish_pause, self._cancel),
-            self._every(lambda: asyncio.sleep(TEND_S), self._tend),
+            self._every(self._tend_pause, self._tend),
             self._every(lambda: asyncio.sleep(SWEEP_S), self._sweep, first_s=SWEEP_S),
         )
 
@@ -146,6 +147,9 @@ class Dispatcher:
     async def _wish_pause(self) -> None:
         await asyncio.sleep(GATHER_S)
         await _either(self._wishes, WISH_S if self._places else IDLE_S)
+
+    async def _tend_pause(self) -> None:
+        await asyncio.sleep(TEND_S if self._places else IDLE_TEND_S)
 
     async def _claim(self) -> None:
         """Take what there is room for, and begin it."""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
@@ -181,7 +181,8 @@ class SqlExecutions:
 
     async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
         """Take what is due."""
-        if not any(room.free for room in rooms):
+        free = [room.queue for room in rooms if room.free]
+        if not (free and await self._is_any_due(free, now_ms)):
             return ()
         async with self._writing() as connection:
             if connection.dialect.name == "postgresql":
@@ -192,6 +193,13 @@ class SqlExecutions:
                 if room.queue not in paused:
                     taken += await self._take(connection, room, worker, now_ms)
             return tuple(taken)
+
+    async def _is_any_due(self, queues: Sequence[QueueName], now_ms: int) -> bool:
+        """Look without a lock: most looks find nothing, and an idle worker should cost nothing."""
+        due = and_(executions.c.state == QUEUED, executions.c.not_before_ms <= now_ms)
+        async with self._reading() as connection:
+            rows = await connection.execute(select(literal(1)).where(executions.c.queue.in_(queues), due).limit(1))
+            return rows.first() is not None
 
     async def _take(self, connection: AsyncConnection, room: Room, worker: str, now_ms: int) -> list[Execution]:
         most = room.free
