@@ -7,7 +7,10 @@ import askonce
 
 
 def test_nobodys_private_modules_are_imported() -> None:
-    """They change with every patch release: typer's vendored click, for one."""
+    """They change with every patch release: typer's vendored click, for one.
+
+    Of the engine, which is pinned to a patch release, one file of ours knows the insides (`workflows.engine`).
+    """
     private = []
     for path in Path(askonce.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -16,6 +19,8 @@ def test_nobodys_private_modules_are_imported() -> None:
             private += [
                 f"{path.name}: {name}"
                 for name in names
-                if name != "__future__" and any(part.startswith("_") for part in name.split("."))
+                if name != "__future__"
+                and (path.name, name.partition(".")[0]) != ("innards.py", "dbos")
+                and any(part.startswith("_") for part in name.split("."))
             ]
     assert private == []

@@ -77,7 +77,10 @@ def test_whom_to_choose_among_and_for_what(tmp_path: Path) -> None:
         ("[routing.orchestrated]\nplan = { priority = 'best' }", "best"),
         ("[providers.openai]\napi_key = 'a'\napi_keys = ['b']", "both"),
         ("[providers.openai]\nmax_concurrency = 0", "from 1 to 100000"),
-        ("workers = 4\n[providers.openai]\nmax_concurrency = 3", "each of the 4 workers needs at least one place"),
+        (
+            "workers = 4\n[providers.openai]\nmax_concurrency = 3",
+            "each of the 4 workers, and what runs workflows, needs at least one place",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_cure(tmp_path: Path, text: str, says: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from contextlib import closing
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -224,7 +225,8 @@ def test_a_tap_begins_work_at_once(tmp_path: Path) -> None:
             one = submission(f"w{number}", does="nothing")
             submit(place, one)
             submitted_ms = SystemClock().wall_ms()
-            Waker(tmp_path).wake()
+            with closing(Waker(tmp_path)) as waker:
+        waker.wake()
             until(partial(all_ended, place, [one.id]))
             waits_ms.append(found(place, one.id).started_ms - submitted_ms)
     assert sorted(waits_ms)[2] < 500, "half of the time between two looks of an idle worker"

@@ -28,11 +28,6 @@ _NO_HURRY = (
     "SET LOCAL lock_timeout = 5000; SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2; "
     "SET LOCAL tcp_keepalives_count = 3"
 )
-_NO_HURRY = (
-    "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 5000; "
-    "SET LOCAL lock_timeout = 5000; SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2; "
-    "SET LOCAL tcp_keepalives_count = 3"
-)
 
 
 class AloneTenure:
@@ -130,9 +125,13 @@ class PostgresTenure:
 
 
 def _lock(connection: psycopg.Connection[Any], name: str) -> bool:
-    """Open a transaction that holds a name, if nobody does."""
-    connection.execute(_NO_HURRY, prepare=False)
+    """Open a transaction that holds a name, if nobody does.
+
+    The settings come behind the lock: a statement with parameters keeps its snapshot until the next one begins, and
+    indexes that are made meanwhile (the engine's own) would wait for it.
+    """
     row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_number(name),), prepare=False).fetchone()
+    connection.execute(_NO_HURRY, prepare=False)
     return row is not None and bool(row[0])
 
 
