@@ -190,7 +190,7 @@ def test_it_ends_at_once_while_it_still_answers(launch: Launch) -> None:
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=PATIENCE_S) == EXIT_ENDED
-            assert time.monotonic() - began < 10  # the engine itself would wait 30 seconds for the stream
+            assert time.monotonic() - began < 25  # the engine itself would wait 30 seconds for the stream
 
 
 def test_it_ends_while_it_fetches_and_leaves_no_file(

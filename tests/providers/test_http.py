@@ -13,7 +13,7 @@ from askonce.providers import http as http_module
 from askonce.providers.http import Http, Limits, Request, retry_after_s
 
 PATIENT = Limits(connect_s=5, first_byte_s=5, idle_s=5, total_s=10)
-SOON_S = 2.0  # a hang-up is noticed in under a millisecond; the rest is patience with a busy machine
+SOON_S = 4.0  # a hang-up is noticed in under a millisecond; the rest is patience with a busy machine
 
 
 def post(url: str) -> Request:

@@ -4,6 +4,7 @@ A source appends to a sink that may already hold the beginning of the file, left
 source: all of them send the same bytes. Nothing that comes from outside is imported or executed here.
 """
 
+import contextlib
 import os
 import queue
 import subprocess
@@ -117,11 +118,10 @@ def _dial(url: str, offset: int) -> HTTPResponse:
 
 def _folder_bytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # pip moves its files about
-            continue
+    for place, _, names in os.walk(folder):  # it passes over folders that are gone by now
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # pip moves its files about
+                total += Path(place, name).lstat().st_size
     return total
 
 
