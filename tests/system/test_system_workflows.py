@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import psutil
 import pytest
 from tests.ledger.postgres import Postgres
 from tests.providers.upstream import Upstream
@@ -110,11 +111,21 @@ def settings(up: Upstream) -> str:
 async def kill(house: House, memory: Memory, dice: random.Random) -> None:
     """Kill the worker, or now and then a gateway, and wait until there is another one."""
     who = house.workers if dice.random() < 0.2 else lambda: [one for one in [house.scribe()] if one]
-    await asyncio.to_thread(eventually, lambda: bool(who()), "there is somebody to kill", LONG_S)
-    victim = who()[0]
+    victim = await somebody(who, but=0)
     memory.kills_s.append(time.monotonic())
     victim.send_signal(signal.SIGKILL)
-    await asyncio.to_thread(eventually, lambda: bool(who()) and who()[0].pid != victim.pid, "it is replaced", LONG_S)
+    await somebody(who, but=victim.pid)
+
+
+async def somebody(who: Callable[[], list[psutil.Process]], but: int) -> psutil.Process:
+    """Return the first of some processes once it is there, and is not this one."""
+    until_s = time.monotonic() + LONG_S
+    while True:
+        for one in who():
+            if one.pid != but:
+                return one
+        assert time.monotonic() < until_s, "nobody is there"
+        await asyncio.sleep(0.05)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
