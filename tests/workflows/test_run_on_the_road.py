@@ -121,9 +121,23 @@ def test_a_death_at_any_act_of_the_store_pays_no_answer_twice_that_was_kept():
     raise AssertionError("there is no end of points")
 
 
-async def cancelled(*, wished: bool) -> Site:
+class SlowSite(Site):
+    """Have a store that takes a moment to find an execution, so that more can happen meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        find = self.store.find
+
+        async def slowly(id: str, tenant: str | None) -> Execution | None:
+            await asyncio.sleep(0.1)
+            return await find(id, tenant)
+
+        self.store.find = slowly  # type: ignore[method-assign]
+
+
+async def cancelled(*, wished: bool, repeated: bool = False) -> Site:
     """Cancel a run while its node is asked; the process lives on."""
-    site = Site()
+    site = SlowSite() if repeated else Site()
     site.vendor.holds = True
     await site.submit(node("a"))
     world = World(site.sky, site.vendor)
@@ -134,6 +148,9 @@ async def cancelled(*, wished: bool) -> Site:
     if wished:
         await site.store.wish_cancel("e1", None, 0)
     running.cancel()
+    if repeated:
+        await asyncio.sleep(0.05)
+        running.cancel()
     await asyncio.wait([running], timeout=0.5)
     await asyncio.sleep(0.5)
     assert line.closed == wished
@@ -144,6 +161,11 @@ async def cancelled(*, wished: bool) -> Site:
 
 def test_a_wish_to_cancel_hangs_up_the_call_at_the_vendor_within_a_second():
     site = play(cancelled(wished=True))
+    assert site.store.rows["e1"].status == "cancelled"
+
+
+def test_a_call_is_hung_up_though_its_run_is_cancelled_again_meanwhile():
+    site = play(cancelled(wished=True, repeated=True))
     assert site.store.rows["e1"].status == "cancelled"
 
 

@@ -171,8 +171,7 @@ class Asking:
             arrival = await joined.arrival()
         except asyncio.CancelledError:
             # A process that stops lets the call land, for whoever takes the work up; a wish to cancel hangs it up.
-            if await unbroken(ears.is_unwanted()):
-                joined.give_up()
+            await unbroken(_give_up_unwanted(joined, ears))
             raise
         finally:
             joined.leave()
@@ -185,6 +184,11 @@ class Asking:
         spared = arrival.state in ("hit", "coalesced")
         cost, saved = (0, entry.cost_nano) if spared else (entry.cost_nano, 0)
         return Answered(entry, answer, arrival.state, cost, saved, route, joined.attempts, question.ask)
+
+
+async def _give_up_unwanted(joined: Joined, ears: Ears) -> None:
+    if await ears.is_unwanted():
+        joined.give_up()
 
 
 async def listen(joined: Joined, ears: Ears) -> int:
