@@ -10,7 +10,8 @@ from tests.ledger.test_alerts import ALERT, outbox_of
 from tests.state.statefakes import HandClock
 
 from askonce.ledger.alerts import GIVE_UP_MS, AlertBox, NotingOutbox
-from askonce.ledger.herald import FIRST_WAIT_MS, LONGEST_WAIT_MS, SIGNATURE, Herald, sign
+from askonce.ledger.herald import FIRST_WAIT_MS, LONGEST_WAIT_MS, Herald
+from askonce.wire.signature import SIGNATURE, sign
 
 
 class Receiver:

@@ -1,6 +1,8 @@
 """Workflows whose processes are killed, stopped or taken over: each run ends right, and no answer is paid for twice."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import random
 import signal
@@ -11,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.ledger.postgres import Postgres
-from tests.providers.upstream import Upstream
+from tests.providers.upstream import Exchange, Upstream
 from tests.system.answering import Memory, told
 from tests.system.clients import Answered, request, run
 from tests.system.houses import Build, House, eventually
@@ -88,12 +90,12 @@ def texts_of(told: dict[str, Any]) -> dict[str, str]:
     return {node["id"]: node.get("text", "") for node in told["nodes"]}
 
 
-def play(build: Build, story: Story, memory: Memory, database: str = "") -> None:
+def play(build: Build, story: Story, memory: Memory, database: str = "", more: str = "") -> None:
     """Tell a story of a house whose vendor remembers."""
 
     async def tell() -> None:
         async with Upstream(memory.play) as up:
-            house = build(settings(up), "", {"DATABASE_URL": database, "ASKONCE_SECRET": SECRET})
+            house = build(f"{more}\n{settings(up)}", "", {"DATABASE_URL": database, "ASKONCE_SECRET": SECRET})
             await asyncio.to_thread(house.start, with_prices=True)
             try:
                 await story(house, memory)
@@ -204,6 +206,34 @@ def test_a_resumed_run_asks_only_what_had_not_succeeded(build: Build) -> None:
         assert {prompt.split()[1] for prompt in again} == {"e"}
 
     play(build, story, Memory(random.Random(3)))
+
+
+def test_a_webhook_is_told_of_an_end_until_it_has_it_signed(build: Build) -> None:
+    async def story(house: House, memory: Memory) -> None:
+        answered: list[int] = []
+
+        async def play(exchange: Exchange) -> None:
+            answered.append(200 if answered else 503)
+            exchange.reply(answered[-1], b"")
+
+        async with Upstream(play) as receiver:
+            hook = receiver.base_url + "/hook"
+            job = {"kind": "generate", "body": {"prompt": "for a hook"}, "webhook": hook}
+            reply = await send(house, "POST", "/llm/jobs", job, **{"Content-Type": "application/json"})
+            path = f"/llm/jobs/{reply.json()['jobId']}"
+            until_s = time.monotonic() + LONG_S
+            while (told := (await send(house, "GET", path)).json()).get("webhookDelivery", {}).get("tries") != 2:
+                assert time.monotonic() < until_s, told
+                await asyncio.sleep(0.1)
+            assert told["webhookDelivery"] == {"status": "delivered", "tries": 2}
+            first, second = receiver.seen
+        assert first.body == second.body
+        assert json.loads(second.body)["type"] == "execution.succeeded"
+        at, signature = (part.partition("=")[2] for part in second.headers["x-askonce-signature"].split(","))
+        key = bytes.fromhex(await asyncio.to_thread(house.run_command, "worker", "--webhook-key"))
+        assert signature == hmac.new(key, f"{at}.".encode() + second.body, hashlib.sha256).hexdigest()
+
+    play(build, story, Memory(random.Random(5)), more='webhook_hosts = ["127.0.0.1"]')
 
 
 @pytest.mark.timeout(600)

@@ -20,9 +20,9 @@ from askonce.domain.clock import SystemClock
 from askonce.domain.identity import Budget
 from askonce.domain.ledger import Tallied
 from askonce.ledger.engine import open_engine
-from askonce.ledger.herald import SIGNATURE, sign
 from askonce.ledger.users import SqlLoginLinks
 from askonce.ledger.worker_status import trouble
+from askonce.wire.signature import SIGNATURE, sign
 from askonce.wiring.worker import Worker
 
 PATIENCE_S = 20.0

@@ -23,6 +23,7 @@ from askonce.domain.executions import (
     ExecutionQuestion,
     NewEvent,
     NodeRun,
+    NoticeState,
     QueueName,
     QueueState,
     Room,
@@ -86,6 +87,7 @@ class MemoryExecutions:
         self.runs: dict[str, dict[str, NodeRun]] = {}
         self.told: dict[str, list[Event]] = {}
         self.workers: dict[str, str] = {}
+        self.notices: dict[str, NoticeState] = {}
         self.paused: set[QueueName] = set()
         self.now_ms: Callable[[], int] = lambda: 0
 
@@ -157,6 +159,10 @@ class MemoryExecutions:
         """Return the next ones."""
         found = [event for id in sorted(after) for event in self.told.get(id, []) if event.number > after[id]]
         return tuple(found[:size])
+
+    async def notice(self, id: str) -> NoticeState | None:
+        """Say how far its webhook was told."""
+        return self.notices.get(id)
 
     async def queues(self, now_ms: int) -> tuple[QueueState, ...]:
         """Count."""

@@ -157,8 +157,8 @@ SETTINGS: tuple[Setting, ...] = (
         "webhook_hosts",
         "list",
         values.hosts,
-        "Hosts whose addresses a job may name as its webhook, such as `hooks.example.org`; `*`: any. None: webhooks of "
-        "jobs are refused, so that no caller makes this server ask what it likes.",
+        "Hosts whose addresses a job may name as its webhook, such as `hooks.example.org`; `*`: any on the public "
+        "internet. None: webhooks of jobs are refused, so that no caller makes this server ask what it likes.",
     ),
     Setting(
         "cache",

@@ -5,7 +5,7 @@ door, and from then on it is done, whatever dies; every change of it and of its 
 execution without a gap, in the same transaction. Times are epoch milliseconds, 0 for never; money is nano-dollars.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Raw, Struct
@@ -200,6 +200,15 @@ class QueueState(Struct, frozen=True):
     oldest_ms: int
 
 
+class NoticeState(Struct, frozen=True):
+    """Say how far the telling of an end has come. `problem`: why the last try failed; `next_ms`: the next."""
+
+    status: Literal["pending", "delivered", "given_up"]
+    tries: int
+    problem: str
+    next_ms: int
+
+
 class Executions(Protocol):
     """Keep executions where every process of the house finds them. All methods raise `DatabaseAway`."""
 
@@ -231,6 +240,10 @@ class Executions(Protocol):
     async def events(self, after: Mapping[str, int], size: int) -> tuple[Event, ...]:
         """Return the next events of several executions, behind the number that each is known up to; ordered by
         execution and number, at most `size` in all."""
+        ...
+
+    async def notice(self, id: str) -> NoticeState | None:
+        """Return how far its webhook was told of its end; None before that, and where it has none."""
         ...
 
     async def queues(self, now_ms: int) -> tuple[QueueState, ...]:
@@ -291,4 +304,26 @@ class WorkerExecutions(Executions, Protocol):
 
     async def sweep(self, done_before_ms: int, failed_before_ms: int, size: int) -> int:
         """Delete at most `size` executions that ended before these times; return how many."""
+        ...
+
+
+class Notice(Struct, frozen=True):
+    """Hold the end of a round that a webhook is to be told of. `tries`: how often that was tried in vain."""
+
+    execution: str
+    round: int
+    tries: int
+    made_ms: int
+
+
+class Notices(Protocol):
+    """Keep what webhooks are to be told: written with the end itself, so that no end goes untold. All methods raise
+    `DatabaseAway`."""
+
+    async def take(self, but_hosts: Collection[str], now_ms: int, until_ms: int) -> Notice | None:
+        """Return the notice that is due longest, for nobody else until `until_ms`; none for these hosts."""
+        ...
+
+    async def settle(self, notice: Notice, state: NoticeState) -> None:
+        """Write what came of a try. Nothing where its execution was resumed meanwhile, or is gone."""
         ...

@@ -1,16 +1,6 @@
-"""Tell a webhook of alerts: one after the other, signed, again and again until it says that it has them.
-
-    POST <webhook_url>
-    X-Askonce-Signature: t=1634567890,v1=5257a869…
-
-`t` is when it was sent, in seconds; `v1` the hexadecimal HMAC-SHA-256 over `t`, a dot and the body. While a former
-secret is kept beside the new one there is a `v1` of each. Receivers that refuse what is minutes old, and remember ids
-for as long, are safe from whoever sends again what they overheard.
-"""
+"""Tell a webhook of alerts: one after the other, signed, again and again until it says that it has them."""
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import random
 import sqlite3
@@ -18,8 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from askonce.domain.clock import Clock
 from askonce.ledger.alerts import GIVE_UP_MS, AlertBox, Parcel
+from askonce.wire.signature import signed_headers
 
-SIGNATURE = "X-Askonce-Signature"
 LOOK_S = 1.0  # so long an alert waits at most, when the receiver takes it
 FIRST_WAIT_MS = 5_000  # after the first failure; doubled with every further one
 LONGEST_WAIT_MS = 3_600_000
@@ -64,8 +54,7 @@ class Herald:
         parcel = await self._box.due(now_ms)
         if parcel is None:
             return False
-        headers = (("Content-Type", "application/json"), (SIGNATURE, sign(self._keys, now_ms // 1000, parcel.body)))
-        problem = await self._send(parcel.body, headers)
+        problem = await self._send(parcel.body, signed_headers(self._keys, now_ms // 1000, parcel.body))
         if not problem:
             await self._box.end(parcel)
         elif now_ms - parcel.made_ms > GIVE_UP_MS:
@@ -79,9 +68,3 @@ class Herald:
     def _pause_ms(self, parcel: Parcel) -> int:
         bound = min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** min(parcel.tries, 20))
         return int(bound * (0.5 + self._dice() / 2))
-
-
-def sign(keys: Sequence[bytes], at_s: int, body: bytes) -> str:
-    """Write the signature's header."""
-    signed = b"%d." % at_s + body
-    return ",".join([f"t={at_s}", *(f"v1={hmac.new(key, signed, hashlib.sha256).hexdigest()}" for key in keys)])

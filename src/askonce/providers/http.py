@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout, unsent
 from askonce.providers.connection import Broken, Connection
-from askonce.providers.network import Network, Proxy
+from askonce.providers.network import Inward, Network, Proxy, public_address
 
 MAX_CONNECTIONS = 400  # leaves room under the usual 1,024 descriptors for as many clients and our own files
 MAX_WAYS = 256  # URLs remembered; a process calls two or three at each provider
@@ -123,9 +123,16 @@ class Reply:
 
 
 class Http:
-    """Keep the connections of one process. Build it after the fork, inside the running loop."""
+    """Keep the connections of one process. Build it after the fork, inside the running loop.
 
-    def __init__(self, network: Network | None = None, max_connections: int = MAX_CONNECTIONS) -> None:
+    `public_only`: for addresses that others named. Names that lead into a network of one's own are not spoken to;
+    where a proxy stands between, that is its matter.
+    """
+
+    def __init__(
+        self, network: Network | None = None, max_connections: int = MAX_CONNECTIONS, *, public_only: bool = False
+    ) -> None:
+        self._public_only = public_only
         self._network = network or Network()
         self._tls: ssl.SSLContext | None = None
         self._bound = max_connections
@@ -250,7 +257,9 @@ class Http:
         try:
             if proxy is None:
                 tls = self._context() if scheme == "https" else None
-                await loop.create_connection(lambda: connection, host, port, ssl=tls)
+                where = await public_address(host, port) if self._public_only else host
+                name = host if tls else None
+                await loop.create_connection(lambda: connection, where, port, ssl=tls, server_hostname=name)
             else:
                 await loop.create_connection(lambda: connection, proxy.host, proxy.port)
                 if scheme == "https":
@@ -308,7 +317,7 @@ class _Refused(Exception):
 
 
 # What connecting, sending and reading raise; all of it becomes ours.
-FOREIGN = (OSError, Broken, _Refused)
+FOREIGN = (OSError, Broken, _Refused, Inward)
 
 
 class _Deadline:
@@ -348,6 +357,7 @@ _FAILURES: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionRefusedError, "is not running: nothing listens at its address; start it, or correct its base URL"),
     (ConnectionError, "closed the connection; ask again"),
     (OSError, "cannot be reached; check the network and its base URL"),
+    (Inward, "has a name that leads to no public network, and such are not spoken to"),
     (_Refused, "cannot be reached: the proxy refused the connection"),
     (Broken, "broke the answer off or did not speak HTTP; ask again, or check its base URL"),
 )

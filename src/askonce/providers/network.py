@@ -3,9 +3,11 @@
 Loopback is never reached through a proxy: what listens there is ours, and a proxy elsewhere would reach its own.
 """
 
+import asyncio
 import base64
 import ipaddress
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,6 +121,29 @@ class Proxy(Struct, frozen=True):
 def _without_password(url: str) -> str:
     scheme, mark, _ = url.partition("://")
     return (scheme + mark if mark and scheme.isalnum() else "") + url.removeprefix(scheme + mark).rpartition("@")[2]
+
+
+class Inward(Exception):
+    """Report that a name leads to an address of no public network."""
+
+
+async def public_address(host: str, port: int) -> str:
+    """Return an address of a host. Raises `Inward` unless all that it has are public, `OSError` where it has none.
+
+    Whoever connects takes this address: a second look at the name could find another one.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(address[0]).partition("%")[0] for *_, address in found]
+    if not all(is_public(address) for address in addresses):
+        raise Inward
+    return addresses[0]
+
+
+def is_public(address: str) -> bool:
+    """Say whether an IP address belongs to the public internet, also where it stands for one of version 4."""
+    ip = ipaddress.ip_address(address)
+    mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
+    return ip.is_global and not ip.is_multicast and (mapped is None or mapped.is_global)
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ Open: while the database is away nothing is begun, and what runs waits for it; t
 import asyncio
 import contextlib
 import logging
+import os
 import random
 from functools import partial
 from pathlib import Path
@@ -17,19 +18,24 @@ from sqlalchemy import Engine as SyncEngine
 from sqlalchemy.exc import SQLAlchemyError
 
 from askonce.config.paths import RUN_FOLDER
+from askonce.config.secret import WEBHOOKS
 from askonce.config.settings import Config
 from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.domain.executions import QUEUES
 from askonce.domain.ledger import LedgerUnavailable
 from askonce.ledger.address import SqliteFile, parse
 from askonce.ledger.engine import Bounds, open_beside
+from askonce.ledger.executions.notices import SqlNotices
 from askonce.ledger.executions.store import SqlExecutions
 from askonce.ledger.executions.tables import FILE, WORKFLOWS
 from askonce.ledger.migrate import LATEST, migrate
+from askonce.providers.network import Network
 from askonce.wire.codecs import CODECS
 from askonce.wire.native_answer import NATIVE
+from askonce.wiring.posting import Poster
 from askonce.wiring.roadworks import Roadworks, Site
 from askonce.workflows.asking import Asking
+from askonce.workflows.deliveries import Deliveries, Post
 from askonce.workflows.dispatcher import Dispatcher, Limit, Terms
 from askonce.workflows.engine.database import postgres_connection, postgres_engine, sqlite_engine
 from askonce.workflows.engine.durable import DurableEngine
@@ -72,6 +78,9 @@ class Labour:
         database, tenure = _engine_of(config)
         self._dispatcher = Dispatcher(self._store, DurableEngine(database), tenure, _terms(config), site.clock)
         self._runs = self._hire()
+        self._poster = Poster(Network.from_environ(os.environ), config.webhook_hosts)
+        post = Post(self._poster.send, tuple(site.secret.subkeys(WEBHOOKS)), config.webhook_hosts)
+        self._deliveries = Deliveries(SqlNotices(self._rows), self._store, post, site.clock)
         self.ailment = "The database has not been reached yet."
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -84,7 +93,7 @@ class Labour:
         try:
             if await self._prepared(stop):
                 taps.open()
-                await self._dispatcher.run(self._runs, stop)
+                await self._labours(stop)
         finally:
             taps.close()
             # Nodes have left their calls; what these bring is promised, and told again to whoever goes on.
@@ -105,7 +114,15 @@ class Labour:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)
         await self._works.close()
+        await self._poster.close()
         await self._rows.dispose()
+
+    async def _labours(self, stop: asyncio.Event) -> None:
+        """Do executions until told to stop, and tell webhooks how they ended."""
+        async with asyncio.TaskGroup() as group:
+            delivering = group.create_task(self._deliveries.run())
+            await self._dispatcher.run(self._runs, stop)
+            delivering.cancel()
 
     def _hire(self) -> Runs:
         clock, observer, works = self._clock, self._observer, self._works

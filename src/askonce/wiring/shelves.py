@@ -10,7 +10,8 @@ from askonce.domain.clock import Clock
 from askonce.domain.errors import DatabaseAway
 from askonce.domain.ledger import LedgerUnavailable
 from askonce.ledger.engine import Bounds, open_beside, reading
-from askonce.ledger.executions.store import AWAY_S, SqlExecutions
+from askonce.ledger.executions.away import AWAY_S
+from askonce.ledger.executions.store import SqlExecutions
 from askonce.ledger.executions.tables import FILE, executions
 from askonce.ledger.schema import SCHEMA
 

@@ -114,6 +114,15 @@ class JobSubmitted(Body, frozen=True):
     deduplicated: Literal[True] | UnsetType = UNSET
 
 
+class WebhookDelivery(Body, frozen=True):
+    """Say how far the telling of a job's end has come. `problem`: why the last try failed; `nextAt`: the next one."""
+
+    status: Literal["pending", "delivered", "given_up"]
+    tries: int
+    problem: str | UnsetType = UNSET
+    next_at: int | UnsetType = UNSET
+
+
 class JobView(Body, frozen=True):
     """Tell of a job. Times are epoch milliseconds, 0 for never. `attempts` and what follows it: of a single one only.
 
@@ -143,6 +152,7 @@ class JobView(Body, frozen=True):
     max_attempts: int | UnsetType = UNSET
     timeout: int | UnsetType = UNSET
     webhook: str | UnsetType = UNSET
+    webhook_delivery: WebhookDelivery | UnsetType = UNSET
 
 
 class JobList(Body, frozen=True):

@@ -11,7 +11,7 @@ from askonce.api.replies import JSON, NO_STORE, Reply, error_reply, json_reply
 from askonce.api.requests import Request
 from askonce.api.voices import OURS
 from askonce.api.workflows.askable import check_nodes, check_question
-from askonce.api.workflows.bodies import ATTEMPTS, JobBody, JobLinks, JobList, JobSubmitted, JobView
+from askonce.api.workflows.bodies import ATTEMPTS, JobBody, JobLinks, JobList, JobSubmitted, JobView, WebhookDelivery
 from askonce.api.workflows.desk import WorkDesk
 from askonce.api.workflows.documents import found, path_of
 from askonce.api.workflows.execute import placed_headers
@@ -20,13 +20,13 @@ from askonce.api.workflows.questions import GENERATE, read_question
 from askonce.api.workflows.reading import Asked, plan
 from askonce.api.workflows.submitting import Order, Placed, Sender, place
 from askonce.api.workflows.waiting import trouble
-from askonce.api.workflows.webhooks import check_webhook
 from askonce.domain.caller import Caller
 from askonce.domain.errors import AskonceError, Detail, Invalid
-from askonce.domain.executions import Execution, NodeRun
+from askonce.domain.executions import Execution, Executions, NodeRun, NoticeState
 from askonce.domain.ports import Window
 from askonce.wire.strict import invalid, read_body
 from askonce.workflows.result import ErrorTold
+from askonce.workflows.webhooks import check_webhook
 
 PATH = "/llm/jobs"
 _LIVE = ("stream", "streaming", "wait")
@@ -109,7 +109,7 @@ def job_handlers(desk: WorkDesk) -> dict[str, Handler]:
     async def job(errand: Errand) -> Struct:
         store = await desk.archive.open()
         execution = await found(store, errand.key, errand.caller.tenant)
-        return job_view(execution, await store.nodes(execution.id))
+        return job_view(execution, await store.nodes(execution.id), await _told(store, execution))
 
     async def result(errand: Errand) -> Reply:
         store = await desk.archive.open()
@@ -122,13 +122,17 @@ def job_handlers(desk: WorkDesk) -> dict[str, Handler]:
     async def cancel(errand: Errand) -> Reply:
         store = await desk.archive.open()
         cancelled = await cancelled_by(desk, store, errand)
-        view = job_view(cancelled, await store.nodes(cancelled.id))
+        view = job_view(cancelled, await store.nodes(cancelled.id), await _told(store, cancelled))
         return json_reply(msgspec.json.encode(view), status=status_of(cancelled))
 
     return {"jobs": jobs, "job": job, "job_result": result, "cancel_job": cancel}
 
 
-def job_view(execution: Execution, runs: tuple[NodeRun, ...]) -> JobView:
+async def _told(store: Executions, execution: Execution) -> NoticeState | None:
+    return await store.notice(execution.id) if execution.submission.webhook else None
+
+
+def job_view(execution: Execution, runs: tuple[NodeRun, ...], told: NoticeState | None) -> JobView:
     """Tell of a job that was found whole."""
     submission = execution.submission
     return JobView(
@@ -137,6 +141,9 @@ def job_view(execution: Execution, runs: tuple[NodeRun, ...]) -> JobView:
         max_attempts=submission.attempts if submission.kind == "generate" else UNSET,
         timeout=submission.timeout_s or UNSET,
         webhook=submission.webhook or UNSET,
+        webhook_delivery=UNSET
+        if told is None
+        else WebhookDelivery(told.status, told.tries, told.problem or UNSET, told.next_ms or UNSET),
     )
 
 

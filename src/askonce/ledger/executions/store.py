@@ -4,8 +4,7 @@ An execution's row is locked by whoever changes it (PostgreSQL `FOR UPDATE`, SQL
 numbered without a gap however many nodes write side by side.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,7 +15,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.clock import Clock
-from askonce.domain.errors import DatabaseAway
 from askonce.domain.executions import (
     QUEUES,
     Event,
@@ -25,15 +23,16 @@ from askonce.domain.executions import (
     ExecutionQuestion,
     NewEvent,
     NodeRun,
+    NoticeState,
     QueueName,
     QueueState,
     Room,
     Submission,
 )
-from askonce.domain.ledger import LedgerUnavailable
-from askonce.ledger.engine import reading, writing
+from askonce.ledger.executions.away import changing, looking
 from askonce.ledger.executions.changes import changed, ended_event, note
 from askonce.ledger.executions.listing import page_of
+from askonce.ledger.executions.notices import notice_of, put_notice
 from askonce.ledger.executions.rows import (
     EVENT_COLUMNS,
     LISTED,
@@ -44,12 +43,21 @@ from askonce.ledger.executions.rows import (
     row_of,
     run_of,
 )
-from askonce.ledger.executions.tables import QUEUED, RUNNING, STATES, events, executions, node_runs, queues, works
+from askonce.ledger.executions.tables import (
+    QUEUED,
+    RUNNING,
+    STATES,
+    events,
+    executions,
+    node_runs,
+    notices,
+    queues,
+    works,
+)
 
 _SUCCEEDED, _FAILED, _CANCELLED = (STATES.index(name) for name in ("succeeded", "failed", "cancelled"))
 # Of PostgreSQL's advisory locks: "asktake" in letters. Who claims waits for whoever claims, so that rates are exact.
 _CLAIMS = int.from_bytes(b"asktake")
-AWAY_S = 5  # after which it is worth asking again
 FINISHED = ("succeeded", "skipped")  # nodes that a resumed round does not do again
 
 
@@ -63,10 +71,10 @@ class SqlExecutions:
     async def submit(self, submissions: Sequence[Submission]) -> tuple[Execution, ...]:
         """Write new executions; those that are there already are returned as they stand."""
         try:
-            async with self._writing() as connection:
+            async with changing(self._engine) as connection:
                 return tuple([await self._submit(connection, one) for one in submissions])
         except IntegrityError:  # another process wrote one of them at the same moment: now it is found
-            async with self._writing() as connection:
+            async with changing(self._engine) as connection:
                 return tuple([await self._submit(connection, one) for one in submissions])
 
     async def _submit(self, connection: AsyncConnection, submission: Submission) -> Execution:
@@ -89,24 +97,24 @@ class SqlExecutions:
 
     async def find(self, id: str, tenant: str | None) -> Execution | None:
         """Return one with all that belongs to it."""
-        async with self._reading() as connection:
+        async with looking(self._engine) as connection:
             found = await _whole(connection, id)
         return None if found is None or tenant not in (None, found.submission.submitter.tenant) else found
 
     async def nodes(self, id: str) -> tuple[NodeRun, ...]:
         """Return what became of its nodes so far."""
-        async with self._reading() as connection:
+        async with looking(self._engine) as connection:
             rows = await connection.execute(select(node_runs.c.run).where(node_runs.c.execution == id))
             return tuple(run_of(row.run) for row in rows)
 
     async def page(self, question: ExecutionQuestion) -> ExecutionPage:
         """List executions, newest first. Raises `Invalid` for a cursor that is none."""
-        async with self._reading() as connection:
+        async with looking(self._engine) as connection:
             return await page_of(connection, question)
 
     async def wish_cancel(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
         """Ask for its cancellation; one that waits ends at once."""
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             found = await _locked(connection, id, tenant)
             if found is None or found.has_ended:
                 return found
@@ -116,11 +124,14 @@ class SqlExecutions:
                 ended = {"state": _CANCELLED, "ended_ms": now_ms, "error_code": "cancelled", "error": "Cancelled."}
                 await connection.execute(update(executions).where(executions.c.id == id).values(ended))
                 await note(connection, id, ended_event("cancelled", found.round), now_ms)
-            return await _whole(connection, id)
+            changed_row = await _whole(connection, id)
+            if changed_row is not None and changed_row.has_ended:
+                await put_notice(connection, changed_row, now_ms)
+            return changed_row
 
     async def resume(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
         """Queue one that failed or was cancelled once more."""
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             found = await _locked(connection, id, tenant)
             if found is None or found.status not in ("failed", "cancelled"):
                 return found
@@ -130,6 +141,7 @@ class SqlExecutions:
             unfinished = and_(node_runs.c.execution == id, node_runs.c.status.not_in(FINISHED))
             await connection.execute(delete(node_runs).where(unfinished))
             await connection.execute(update(works).where(works.c.id == id).values(result=b"null"))
+            await connection.execute(delete(notices).where(notices.c.execution == id))
             queued = await _whole(connection, id)
             if queued is not None:
                 await note(connection, id, [changed(queued)], now_ms)
@@ -143,8 +155,13 @@ class SqlExecutions:
             *(and_(events.c.execution == id, events.c.number > number) for id, number in sorted(after.items()))
         )
         asked = select(*EVENT_COLUMNS).where(wanted).order_by(events.c.execution, events.c.number).limit(size)
-        async with self._reading() as connection:
+        async with looking(self._engine) as connection:
             return events_of((await connection.execute(asked)).all())
+
+    async def notice(self, id: str) -> NoticeState | None:
+        """Return how far its webhook was told of its end."""
+        async with looking(self._engine) as connection:
+            return await notice_of(connection, id)
 
     async def queues(self, now_ms: int) -> tuple[QueueState, ...]:
         """Say how all queues are."""
@@ -156,7 +173,7 @@ class SqlExecutions:
             .where(due)
             .group_by(executions.c.queue)
         )
-        async with self._reading() as connection:
+        async with looking(self._engine) as connection:
             counts = {(queue, state): count for queue, state, count in await connection.execute(counted)}
             due_now = {queue: (count, oldest) for queue, count, oldest in await connection.execute(waiting)}
             paused = set((await connection.execute(select(queues.c.name).where(queues.c.paused == 1))).scalars())
@@ -175,7 +192,7 @@ class SqlExecutions:
 
     async def pause(self, queue: QueueName, *, paused: bool) -> None:
         """Let a queue begin nothing more, or go on."""
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             await connection.execute(delete(queues).where(queues.c.name == queue))
             await connection.execute(insert(queues).values(name=queue, paused=int(paused)))
 
@@ -184,7 +201,7 @@ class SqlExecutions:
         free = [room.queue for room in rooms if room.free]
         if not (free and await self._is_any_due(free, now_ms)):
             return ()
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIMS})
             paused = set((await connection.execute(select(queues.c.name).where(queues.c.paused == 1))).scalars())
@@ -197,7 +214,7 @@ class SqlExecutions:
     async def _is_any_due(self, queues: Sequence[QueueName], now_ms: int) -> bool:
         """Look without a lock: most looks find nothing, and an idle worker should cost nothing."""
         due = and_(executions.c.state == QUEUED, executions.c.not_before_ms <= now_ms)
-        async with self._reading() as connection:
+        async with looking(self._engine) as connection:
             rows = await connection.execute(select(literal(1)).where(executions.c.queue.in_(queues), due).limit(1))
             return rows.first() is not None
 
@@ -226,28 +243,28 @@ class SqlExecutions:
         running = executions.c.state == RUNNING
         wanted = running if worker is None else and_(running, executions.c.worker == worker)
         columns = (executions.c.id, executions.c.round, executions.c.worker)
-        async with self._reading() as connection:
+        async with looking(self._engine) as connection:
             rows = await connection.execute(select(*columns).where(wanted))
             return tuple((row.id, row.round, row.worker) for row in rows)
 
     async def take_over(self, id: str, round: int, worker: str) -> bool:
         """Make a running one this worker's."""
         runs = and_(executions.c.id == id, executions.c.round == round, executions.c.state == RUNNING)
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             done = await connection.execute(update(executions).where(runs).values(worker=worker))
             return done.rowcount > 0
 
     async def wishes(self, worker: str) -> tuple[tuple[str, int], ...]:
         """Return what of this worker's is to be cancelled."""
         wanted = and_(executions.c.state == RUNNING, executions.c.worker == worker, executions.c.wish == "cancel")
-        async with self._reading() as connection:
+        async with looking(self._engine) as connection:
             rows = await connection.execute(select(executions.c.id, executions.c.round).where(wanted))
             return tuple((row.id, row.round) for row in rows)
 
     async def begin(self, id: str, round: int, now_ms: int) -> Execution | None:
         """Count one taking-up."""
         runs = and_(executions.c.id == id, executions.c.round == round, executions.c.state == RUNNING)
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             more = update(executions).where(runs).values(taken=executions.c.taken + 1)
             if not (await connection.execute(more)).rowcount:
                 return None
@@ -257,7 +274,7 @@ class SqlExecutions:
         """Write what became of a node."""
         place = {"execution": run.execution, "node": run.node}
         values = {"status": run.status, "attempts": run.attempts, "run": packed_run(run)}
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             await note(connection, run.execution, events, self._clock.wall_ms(), progress)
             put = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
             row = put(node_runs).values({**place, **values})
@@ -265,7 +282,7 @@ class SqlExecutions:
 
     async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             await note(connection, id, events, self._clock.wall_ms())
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
@@ -275,11 +292,12 @@ class SqlExecutions:
         values: dict[str, Any] = {name: getattr(totals, name) for name in totals.__struct_fields__}
         values |= {"state": STATES.index(execution.status), "ended_ms": now_ms, "wish": ""}
         values |= {"error_code": execution.error_code, "error": execution.error, "progress": execution.progress}
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             if not (await connection.execute(update(executions).where(runs).values(values))).rowcount:
                 return False
             await connection.execute(update(works).where(works.c.id == id).values(result=bytes(execution.result)))
             await note(connection, id, events, now_ms)
+            await put_notice(connection, execution, now_ms)
             return True
 
     async def sweep(self, done_before_ms: int, failed_before_ms: int, size: int) -> int:
@@ -288,32 +306,13 @@ class SqlExecutions:
             and_(executions.c.state.in_((_SUCCEEDED, _CANCELLED)), executions.c.ended_ms < done_before_ms),
             and_(executions.c.state == _FAILED, executions.c.ended_ms < failed_before_ms),
         )
-        async with self._writing() as connection:
+        async with changing(self._engine) as connection:
             ids = list((await connection.execute(select(executions.c.id).where(old).limit(size))).scalars())
-            for table, column in ((events, "execution"), (node_runs, "execution"), (works, "id"), (executions, "id")):
+            belongings = ((table, table.c.execution) for table in (events, node_runs, notices))
+            for table, column in (*belongings, (works, works.c.id), (executions, executions.c.id)):
                 if ids:
-                    await connection.execute(delete(table).where(table.c[column].in_(ids)))
+                    await connection.execute(delete(table).where(column.in_(ids)))
             return len(ids)
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        with _away():
-            async with writing(self._engine) as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with _away():
-            async with reading(self._engine) as connection:
-                yield connection
-
-
-@contextmanager
-def _away() -> Iterator[None]:
-    try:
-        yield
-    except LedgerUnavailable as error:
-        raise DatabaseAway(f"{error} Executions are kept there; ask again.", retry_after_s=AWAY_S) from error
 
 
 async def _whole(connection: AsyncConnection, id: str) -> Execution | None:

@@ -111,4 +111,19 @@ queues = Table(
     Column("paused", Small, nullable=False),
 )
 
+# Whom to tell of an end, and how far that has come; `status` as a number (`notices.STATUSES`).
+notices = Table(
+    "execution_notices",
+    tables,
+    Column("execution", Word, primary_key=True),
+    Column("round", Integer, nullable=False),
+    Column("host", Word, nullable=False),
+    Column("made_ms", Wide, nullable=False),
+    Column("due_ms", Wide, nullable=False),
+    Column("status", Small, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("problem", Text, nullable=False),
+    Index(None, "status", "due_ms"),
+)
+
 WORKFLOWS = Family(Path(__file__).parent, "workflows_version", tables)

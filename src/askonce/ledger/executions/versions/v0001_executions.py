@@ -83,9 +83,21 @@ def upgrade() -> None:
         Column("name", Word, primary_key=True),
         Column("paused", Small, nullable=False),
     )
+    op.create_table(
+        "execution_notices",
+        Column("execution", Word, primary_key=True),
+        Column("round", Integer, nullable=False),
+        Column("host", Word, nullable=False),
+        *(Column(name, Wide, nullable=False) for name in ("made_ms", "due_ms")),
+        Column("status", Small, nullable=False),
+        Column("tries", Integer, nullable=False),
+        Column("problem", Text, nullable=False),
+    )
+    op.create_index("ix_execution_notices_status_due_ms", "execution_notices", ["status", "due_ms"])
 
 
 def downgrade() -> None:
     """Drop the tables with all that is in them."""
+    op.drop_table("execution_notices")
     for table in ("execution_queues", "execution_events", "node_runs", "execution_works", "executions"):
         op.drop_table(table)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from askonce.api.workflows.webhooks import check_webhook
 from askonce.domain.errors import Invalid
+from askonce.workflows.webhooks import check_webhook
 
 HOSTS = ("hooks.example.org", "127.0.0.1", "LOCALHOST", "[::1]")
 
@@ -59,3 +59,10 @@ def test_nothing_is_allowed_unless_it_is_named_and_a_star_names_all_hosts() -> N
     check_webhook("https://hooks.example.org/", ("*",))
     with pytest.raises(Invalid):
         check_webhook("http://hooks.example.org/", ("*",))
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "10.1.2.3", "169.254.169.254", "[::1]"])
+def test_a_star_is_the_public_internet_and_no_network_of_ones_own(host: str) -> None:
+    with pytest.raises(Invalid, match="public network"):
+        check_webhook(f"https://{host}/", ("*", "hooks.example.org"))
+    check_webhook(f"https://{host}/", ("*", host))
