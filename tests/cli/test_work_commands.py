@@ -64,6 +64,10 @@ JOB = execution("j1", "running") | {
 QUEUE = dict.fromkeys(("queued", "delayed", "running", "succeeded", "failed", "cancelled"), 7) | {
     "name": "batch", "paused": True, "oldest": 0,
 }  # fmt: skip
+BATCH = {
+    "id": "b1", "status": "in_progress", "cost_nano": 5_000_000, "saved_nano": 0,
+    "request_counts": {"total": 3, "completed": 1, "failed": 0, "cancelled": 0},
+}  # fmt: skip
 FOUND: dict[str, Any] = {
     "/llm/executions/good": GOOD,
     "/llm/executions/bad": BAD,
@@ -73,8 +77,14 @@ FOUND: dict[str, Any] = {
     "/llm/jobs/j1": JOB,
     "/llm/jobs/j1/result": RESULT,
     "/llm/queues": {"queues": [QUEUE]},
+    "/llm/jobs/hooked": JOB | {"webhookDelivery": {"status": "given_up", "tries": 9, "problem": "it answered 410"}},
+    "/llm/batches/b1": BATCH,
+    "/llm/batches/b2": BATCH | {"status": "completed"},
+    "/llm/batches/b2/results": {"custom_id": "1"},
 }
 POSTED: dict[str, Any] = {
+    "/llm/jobs": {"jobId": "j9", "deduplicated": True},
+    "/llm/batches": BATCH,
     "/llm/executions/bad/resume": {"executionId": "bad", "status": "queued"},
     "/llm/queues/batch/pause": QUEUE,
     "/llm/queues/batch/resume": QUEUE | {"paused": False},
@@ -103,7 +113,8 @@ class Handler(BaseHTTPRequestHandler):
             self._reply(404, NOT_FINISHED)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        body = raw if self.headers["Content-Type"] == "application/jsonl" else json.loads(raw)
         self._hear(body)
         if self.path == "/llm/execute-workflow":
             self._reply(202, {"executionId": Handler.ending, "status": "queued"})
@@ -227,6 +238,12 @@ def test_detached_it_prints_the_id_and_does_not_wait(tmp_path: Path, server: str
         (["jobs", "stats"], 0, "paused"),
         (["jobs", "pause", "batch"], 0, "batch is paused, with 14 in it."),
         (["jobs", "resume", "batch"], 0, "batch goes on, with 14 in it."),
+        (["jobs", "show", "hooked"], 0, "webhook: given up after 9 tries: it answered 410"),
+        (["jobs", "results", "b1"], 0, "in progress: 3 lines, 1 completed; $0.0050, $0.0000 saved"),
+        (["jobs", "results", "b2"], 0, '{"custom_id": "1"}'),
+        (["jobs", "submit"], 2, "Say what to ask"),
+        (["jobs", "submit", "x", "--graph", "graph.yaml"], 2, "goes with no question"),
+        (["jobs", "batch", "none.jsonl"], 2, "none.jsonl: No such file"),
         (["jobs", "show", "../x"], 4, "not_finished"),
     ],
 )
@@ -236,6 +253,27 @@ def test_looking_stopping_and_going_on(
     done = askonce(tmp_path, *arguments, "--url", server)
     assert done.returncode == exit_code, done.stderr
     assert says in done.stdout + done.stderr
+
+
+def test_a_job_is_submitted_as_it_was_wished_for(tmp_path: Path, server: str) -> None:
+    wishes = ("--urgency", "high", "--delay", "60", "--dedup", "n", "--timeout", "9", "--webhook", "https://h/")
+    done = askonce(tmp_path, "jobs", "submit", "a haiku", "--model", "a:b", *wishes, "--url", server)
+    assert (done.returncode, done.stdout) == (0, "j9\n"), done.stderr
+    assert "not done twice" in done.stderr
+    assert askonce(tmp_path, "jobs", "submit", "--graph", "graph.yaml", "--url", server).returncode == 0
+    asked, graph = (body for _, _, body, _ in Handler.heard)
+    assert asked == {
+        "kind": "generate", "body": {"prompt": "a haiku", "model": "a:b"}, "urgency": "HIGH", "delay": 60,
+        "dedup": "n", "timeout": 9, "webhook": "https://h/",
+    }  # fmt: skip
+    assert (graph["kind"], [one["id"] for one in graph["body"]["graph"]["nodes"]]) == ("workflow", ["plan", "build"])
+
+
+def test_a_batch_is_sent_as_its_file_is(tmp_path: Path, server: str) -> None:
+    (tmp_path / "lines.jsonl").write_bytes(b'{"custom_id": "1"}\n\xff')
+    done = askonce(tmp_path, "jobs", "batch", "lines.jsonl", "--url", server)
+    assert (done.returncode, done.stdout) == (0, "b1\n"), done.stderr
+    assert Handler.heard == [("POST", "/llm/batches", b'{"custom_id": "1"}\n\xff', "")]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,10 @@ class Server(Struct, frozen=True):
         """Post JSON and return the JSON answer. Raises as `get`."""
         return _object(self._read(self._open("POST", path, json.dumps(body).encode())))
 
+    def post_lines(self, path: str, lines: bytes) -> dict[str, Any]:
+        """Post JSON lines and return the JSON answer. Raises as `get`."""
+        return _object(self._read(self._open("POST", path, lines, {"Content-Type": "application/jsonl"})))
+
     def _read(self, reply: http.client.HTTPResponse) -> bytes:
         try:
             return reply.read(_MAX_BODY)
@@ -106,9 +110,10 @@ class Server(Struct, frozen=True):
     def _exchange(
         self, method: str, path: str, body: bytes | None, more: Mapping[str, str] = {}
     ) -> http.client.HTTPResponse:
-        headers = {"Accept": "application/json, text/event-stream", **more}
+        headers = {"Accept": "application/json, text/event-stream"}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        headers |= more
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         connection, prefix = _connection(self.url)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,12 +19,14 @@ from askonce.cli.executions import (
     status_of,
     times_of,
 )
+from askonce.cli.job_orders import add_orders
 from askonce.cli.office import JsonOption
 from askonce.cli.servers import KeyOption, UrlOption, find_server
 from askonce.cli.tables import lay_out, moment, show, show_json
 from askonce.domain.money import dollars
 
-app = new_app("List, show and cancel jobs of a running server; show, pause and resume its queues.")
+app = new_app("Submit, list, show and cancel jobs of a running server; show, pause and resume its queues.")
+add_orders(app)
 
 PATH, QUEUES = "/llm/jobs", "/llm/queues"
 QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue: workflows, generation or batch.")]
@@ -83,7 +85,16 @@ def _show(id: IdArgument, as_json: JsonOption = False, url: UrlOption = None, ke
         lines.append(f"not before {moment(told['notBefore'])} UTC")
     if "error" in told:
         lines.append(f"{told['error']['message']} ({told['error']['code']})")
+    if "webhookDelivery" in told:
+        lines.append(delivery_of(told["webhookDelivery"]))
     show("\n".join(lines))
+
+
+def delivery_of(told: dict[str, Any]) -> str:
+    """Say how far the telling of its end has come."""
+    tries = "1 try" if told["tries"] == 1 else f"{told['tries']} tries"
+    problem = f": {told['problem']}" if "problem" in told else ""
+    return f"webhook: {told['status'].replace('_', ' ')} after {tries}{problem}"
 
 
 @app.command(name="result")
