@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 from tests.system.clients import Answered, post_now, request_now
 
+from askonce.gate.admission import NOT_KNOWN_YET
+
 DEADLINE_S = 30.0
 WORKER, MODEL = "askonce.supervisor.gateway", "askonce.localmodel.server"
 SCRIBE = "askonce.supervisor.worker"  # who brings what happened into the database
@@ -107,7 +109,7 @@ class House:
 
         def look() -> bool:
             reply = request_now(self.port, "/ready")
-            if each_says in reply.text:
+            if each_says in reply.text and NOT_KNOWN_YET not in reply.text:
                 seen.add(reply.worker)
             return len(seen) >= self.worker_count()
 

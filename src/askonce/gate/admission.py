@@ -139,6 +139,11 @@ class Admission:
         self._unsure = there is None
         self._keyless = not there
 
+    @property
+    def is_unsure(self) -> bool:
+        """Say whether callers without a key are refused because nobody can say yet whether there are keys."""
+        return self._unsure
+
     def digest_of(self, approach: Approach) -> bytes:
         """Return the digest under which a configured key is known."""
         return _digest(_sent_key(approach) or "")

@@ -37,7 +37,7 @@ from askonce.domain.clock import SystemClock
 from askonce.domain.credentials import token_digest
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.fleet import PartHealth
-from askonce.gate.admission import STATIC_SCOPES, Admission, Registry
+from askonce.gate.admission import NOT_KNOWN_YET, STATIC_SCOPES, Admission, Registry
 from askonce.gate.keyholders import Keyholders
 from askonce.gate.logins import Logins
 from askonce.gate.pipeline import allowed
@@ -306,6 +306,8 @@ class Gateway:
         return list(parts.values())
 
     def _ledger_part(self) -> PartHealth:
+        if self._admission.is_unsure:
+            return PartHealth("ledger", "down", NOT_KNOWN_YET, needed=True)
         problem = worker_status.trouble(worker_path(self._config.data_dir), self._clock.wall_ms())
         return PartHealth("ledger", "degraded" if problem else "ok", problem)
 
