@@ -15,6 +15,7 @@ from askonce.config.settings import Config
 from askonce.domain.accounts import KeyWish
 from askonce.domain.clock import SystemClock
 from askonce.domain.errors import ConfigError
+from askonce.gate.admission import NOT_KNOWN_YET
 from askonce.ledger.engine import open_engine
 from askonce.ledger.key_feed import SqlFeed, refresh
 from askonce.ledger.keys import SqlKeys
@@ -32,6 +33,11 @@ def config(folder: Path, **settings: Any) -> Config:
 
 
 async def status_of(gateway: Gateway, path: str, key: str = "") -> int:
+    """GET a path at the ASGI door; return the status."""
+    return (await got(gateway, path, key))[0]
+
+
+async def got(gateway: Gateway, path: str, key: str = "") -> tuple[int, bytes]:
     """GET a path at the ASGI door."""
     headers = [(b"host", b"127.0.0.1:3001"), *([(b"x-api-key", key.encode())] if key else [])]
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
@@ -44,7 +50,7 @@ async def status_of(gateway: Gateway, path: str, key: str = "") -> int:
         sent.append(message)
 
     await gateway.asgi(scope | {"client": ("127.0.0.1", 5), "scheme": "http"}, receive, send)
-    return int(sent[0]["status"])
+    return int(sent[0]["status"]), b"".join(message.get("body", b"") for message in sent)
 
 
 async def make_key(folder: Path) -> str:
@@ -105,8 +111,10 @@ def test_a_server_that_cannot_know_whether_it_has_keys_lets_nobody_in_without_on
         await gateway.start()
         try:
             assert await status_of(gateway, "/llm/models") == 503
+            assert NOT_KNOWN_YET.encode() in (await got(gateway, "/ready"))[1]
             await follow(gateway, tmp_path)
             gateway.beat()
+            assert NOT_KNOWN_YET.encode() not in (await got(gateway, "/ready"))[1]
             assert await status_of(gateway, "/llm/models") == 401
             assert await status_of(gateway, "/llm/models", key) == 200
         finally:
