@@ -21,7 +21,8 @@ def submission(id: str) -> Submission:
 
 async def tell(rows: WorkRows, id: str, first: int, last: int) -> None:
     """Write events first to last."""
-    await rows.tell(id, [NewEvent("text", Raw(b'{"n":%d}' % number)) for number in range(first, last + 1)])
+    events = [NewEvent("text", Raw(b'{"n":%d}' % number)) for number in range(first, last + 1)]
+    await rows.tell(rows.rows[id].turn, events)
 
 
 async def queued(rows: WorkRows, *ids: str) -> None:

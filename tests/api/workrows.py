@@ -58,16 +58,16 @@ class WorkRows(MemoryExecutions):
     async def say(self, id: str, node: str, *words: str) -> None:
         """Let a node run and say something."""
         run = NodeRun(id, node, "running", attempts=1)
-        await self.keep(run, [node_event(run)], 0)
+        await self.keep(self.rows[id].turn, run, [node_event(run)], 0)
         at = 0
         for word in words:
-            await self.tell(id, [text_event(node, at, word)])
+            await self.tell(self.rows[id].turn, [text_event(node, at, word)])
             at += len(word)
 
     async def leave(self, id: str, **fields) -> NodeRun:
         """Let a node end."""
         run = NodeRun(id, fields.pop("node"), fields.pop("status", "succeeded"), attempts=1, ended_ms=1, **fields)
-        await self.keep(run, [node_event(run)], 100)
+        await self.keep(self.rows[id].turn, run, [node_event(run)], 100)
         return run
 
     async def succeed(self, id: str, result: object = ANSWER) -> None:

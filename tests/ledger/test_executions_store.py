@@ -12,12 +12,14 @@ from tests.ledger.executionsworld import ANY, NOW, begun, node, play, submission
 from tests.ledger.ledgerworld import Place
 
 from askonce.domain.errors import Invalid
-from askonce.domain.executions import Execution, ExecutionQuestion, Room, Totals
+from askonce.domain.executions import Execution, ExecutionQuestion, Room, Totals, Turn, TurnOver
 from askonce.ledger.engine import writing
 from askonce.ledger.executions.store import SqlExecutions
 from askonce.ledger.executions.tables import WORKFLOWS
 from askonce.ledger.migrate import NOTHING, context, migrate, revert
 from askonce.ledger.schema import SCHEMA
+
+TURN = Turn("one", 1, 1)
 
 
 def ending(execution: Execution, status: str = "succeeded") -> Execution:
@@ -62,8 +64,8 @@ def test_a_life_from_queue_to_end(place: Place) -> None:
     async def act(store: SqlExecutions) -> None:
         execution = await begun(store)
         assert (execution.status, execution.taken, execution.started_ms) == ("running", 1, NOW)
-        await store.keep(node("plan", "running"), [told()], 0)
-        await store.keep(node("plan", text="words", files=Raw(b'[{"path":"a"}]')), [told("succeeded")], 50)
+        await store.keep(TURN, node("plan", "running"), [told()], 0)
+        await store.keep(TURN, node("plan", text="words", files=Raw(b'[{"path":"a"}]')), [told("succeeded")], 50)
         (run,) = await store.nodes("one")
         assert (run.status, run.text, bytes(run.files)) == ("succeeded", "words", b'[{"path":"a"}]')
         assert await store.end(ending(execution), [told("done")])
@@ -87,7 +89,7 @@ def test_a_life_from_queue_to_end(place: Place) -> None:
 def test_events_have_no_gap_however_many_write_side_by_side(place: Place) -> None:
     async def act(store: SqlExecutions) -> None:
         await begun(store)
-        await asyncio.gather(*(store.keep(node(f"n{at}"), [told(), told()], at) for at in range(20)))
+        await asyncio.gather(*(store.keep(TURN, node(f"n{at}"), [told(), told()], at) for at in range(20)))
         assert numbers(await store.events({"one": 0}, 100)) == list(range(1, 43))
         assert len(await store.nodes("one")) == 20
 
@@ -178,7 +180,7 @@ def test_resuming_keeps_what_is_finished_and_begins_a_new_round(place: Place) ->
         assert still is not None
         assert (still.status, still.round) == ("running", 1)
         for name, status in (("a", "succeeded"), ("b", "failed"), ("c", "skipped"), ("d", "cancelled")):
-            await store.keep(node(name, status), [], 0)
+            await store.keep(TURN, node(name, status), [], 0)
         await store.end(ending(execution, "failed"), [])
         again = await store.resume("one", "acme", NOW + 7)
         assert again is not None
@@ -223,7 +225,7 @@ def test_pages_are_newest_first_and_a_cursor_leads_on(place: Place) -> None:
 def test_what_ended_long_ago_goes_with_all_its_parts(place: Place) -> None:
     async def act(store: SqlExecutions) -> None:
         execution = await begun(store)
-        await store.keep(node("a"), [told()], 0)
+        await store.keep(TURN, node("a"), [told()], 0)
         await store.end(ending(execution, "failed"), [])
         await store.submit([submission("waits")])
         assert await store.sweep(NOW + 1, NOW, 10) == 0, "one that failed is kept longer"
@@ -232,7 +234,33 @@ def test_what_ended_long_ago_goes_with_all_its_parts(place: Place) -> None:
         assert await store.nodes("one") == ()
         assert await store.events({"one": 0}, 10) == ()
         assert (await store.find("waits", None)) is not None
-        await store.tell("one", [told()])  # of one that is gone: nothing happens
+        with pytest.raises(TurnOver):
+            await store.tell(TURN, [told()])
+
+    play(place, act)
+
+
+def test_whoever_was_frozen_writes_nothing_into_what_another_has_taken_up(place: Place) -> None:
+    async def act(store: SqlExecutions) -> None:
+        frozen = await begun(store)
+        assert await store.take_over("one", 1, "other")
+        current = await store.begin("one", 1, NOW)
+        assert current is not None
+        await store.keep(current.turn, node("a", text="new"), [told()], 50)
+        before = await store.events({"one": 0}, 99)
+        for late in (frozen.turn, Turn("one", 2, 1), Turn("one", 1, 3), Turn("none", 1, 1)):
+            with pytest.raises(TurnOver):
+                await store.keep(late, node("a", text="old"), [told()], 100)
+            with pytest.raises(TurnOver):
+                await store.tell(late, [told()])
+        assert not await store.end(ending(frozen, "failed"), [told()])
+        assert [run.text for run in await store.nodes("one")] == ["new"]
+        assert await store.events({"one": 0}, 99) == before
+        found = await store.find("one", None)
+        assert (found.status, found.progress) == ("running", 50) if found else False
+        assert await store.end(ending(current), [told()])
+        with pytest.raises(TurnOver):
+            await store.tell(current.turn, [told()])
 
     play(place, act)
 
@@ -263,7 +291,7 @@ def test_writes_wait_for_each_other_not_for_the_disk(place: Place) -> None:
         await begun(store)
         before = time.perf_counter()
         for at in range(300):
-            await store.keep(node(f"n{at % 7}"), [told()], 0)
+            await store.keep(TURN, node(f"n{at % 7}"), [told()], 0)
         return 300 / (time.perf_counter() - before)
 
     print(f"{play(place, act):.0f} writes a second")

@@ -143,7 +143,7 @@ class Eight:
     async def _settle(self, execution: Execution, node: str, inputs: Sequence[str]) -> str:
         answer = await self._answer(f"{execution.id}/{node}", expected(node, inputs))
         run = NodeRun(execution.id, node, status="succeeded", attempts=1, text=answer)
-        await self._store.keep(run, [NewEvent("node", Raw(b"{}"))], 0)
+        await self._store.keep(execution.turn, run, [NewEvent("node", Raw(b"{}"))], 0)
         return answer
 
     async def _answer(self, name: str, answer: str) -> str:

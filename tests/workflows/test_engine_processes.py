@@ -1,7 +1,9 @@
 """Workers die at any moment, and every work is done: each answer paid once, none mistaken for another."""
 
 import asyncio
+import os
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
@@ -167,6 +169,29 @@ def test_who_loses_its_name_begins_again_under_another(postgres: Postgres, tmp_p
         until(lambda: all_ended(place, ids))
     for id in ids:
         assert msgspec.json.decode(found(place, id).result) == outcome()
+
+
+def test_a_frozen_worker_wakes_to_find_its_works_in_other_hands_and_changes_nothing(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    place = Place(postgres.database(), tmp_path)
+    ids = [f"w{number}" for number in range(6)]
+    with working(place) as frozen:
+        submit(place, *(submission(id) for id in ids))
+        until(lambda: len(paid(place)) > 10)
+        os.kill(frozen.process.pid or 0, signal.SIGSTOP)
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        with psycopg.connect(place.url, autocommit=True) as connection:
+            connection.execute(cut)
+        with working(place):
+            until(lambda: all_ended(place, ids))
+            ended = [found(place, id) for id in ids]
+            os.kill(frozen.process.pid or 0, signal.SIGCONT)
+            # Whoever is awake again takes work, so that what it does with the old one is done by then.
+            submit(place, *(submission(f"later{number}", does="nothing") for number in range(40)))
+            until(lambda: all_ended(place, [f"later{number}" for number in range(40)]))
+    assert [found(place, id) for id in ids] == ended
+    assert all(msgspec.json.decode(one.result) == outcome() for one in ended)
 
 
 def test_a_paused_queue_begins_nothing_over_restarts_and_goes_on_when_asked(place: Place) -> None:

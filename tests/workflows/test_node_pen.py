@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.workflows.workflow_world import COST_NANO, answer_of, entry_of
 
-from askonce.domain.executions import NodeRun
+from askonce.domain.executions import NodeRun, Turn
 from askonce.workflows.asking import Answered
 from askonce.workflows.node import Pace, Pen
 
@@ -31,7 +31,7 @@ def answered(cache: str) -> Answered:
 )
 def test_of_several_answers_the_dearest_says_how_they_came(came, says):
     nobody: Any = None
-    pen = Pen(nobody, NodeRun("e1", "a"), Pace(1, 0))
+    pen = Pen(nobody, Turn("e1", 1, 1), NodeRun("e1", "a"), Pace(1, 0))
     for cache in came:
         pen.answered(answered(cache))
     paid = sum(cache not in ("hit", "coalesced") for cache in came)

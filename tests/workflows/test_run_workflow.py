@@ -18,7 +18,7 @@ from tests.workflows.workflow_world import (
 )
 
 from askonce.domain.errors import ContentRefused, Invalid, ProviderFailed, UnknownModel
-from askonce.domain.executions import Execution, Submission
+from askonce.domain.executions import Execution, Submission, TurnOver
 from askonce.workflows.result import WorkflowAnswer
 from askonce.workflows.run import read_work_id
 
@@ -117,9 +117,9 @@ def test_progress_is_the_share_of_nodes_that_have_ended(monkeypatch):
 
     keep = world.store.keep
 
-    async def watched(run, events, progress):
+    async def watched(turn, run, events, progress):
         seen.append(progress)
-        await keep(run, events, progress)
+        await keep(turn, run, events, progress)
 
     monkeypatch.setattr(world.store, "keep", watched)
     play(world.do(node("a"), node("b", "a"), node("c", "b")))
@@ -283,9 +283,9 @@ def test_an_answer_that_is_being_written_is_written_though_the_run_is_cancelled(
     world = WorkflowWorld(echo)
     keep = world.store.keep
 
-    async def slow(run, events, progress):
+    async def slow(turn, run, events, progress):
         await asyncio.sleep(2 if run.status == "succeeded" else 0)
-        await keep(run, events, progress)
+        await keep(turn, run, events, progress)
 
     async def run() -> None:
         await world.submit(workflow(node("a"), node("b", "a")))
@@ -298,6 +298,26 @@ def test_an_answer_that_is_being_written_is_written_though_the_run_is_cancelled(
     monkeypatch.setattr(world.store, "keep", slow)
     play(run())
     assert world.statuses() == {"a": "succeeded"}
+
+
+def test_whoever_was_frozen_lets_its_call_land_and_leaves_the_rest_to_whoever_took_over():
+    world = WorkflowWorld(echo)
+    world.road.takes_s = 5.0
+
+    async def run() -> None:
+        await world.submit(workflow(node("a"), node("b", "a")))
+        frozen = asyncio.ensure_future(world.run())
+        await asyncio.sleep(1)
+        assert await world.store.begin("e1", 1, 0) is not None
+        before = dict(world.store.runs["e1"])
+        with pytest.raises(TurnOver):
+            await frozen
+        assert world.store.runs["e1"] == before
+        await world.run()
+
+    play(run())
+    assert world.store.rows["e1"].status == "succeeded"
+    assert (world.road.calls(), world.node("a").cache) == (2, "resumed")
 
 
 def test_a_row_that_was_lost_behind_the_engines_checkpoint_is_made_again():

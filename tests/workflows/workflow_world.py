@@ -29,6 +29,8 @@ from askonce.domain.executions import (
     Room,
     Submission,
     Submitter,
+    Turn,
+    TurnOver,
     WorkerExecutions,
 )
 from askonce.domain.graph import Graph, Node
@@ -229,20 +231,27 @@ class MemoryExecutions:
         row = self.rows[id] = replace(row, taken=row.taken + 1)
         return row
 
-    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
+    async def keep(self, turn: Turn, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write a node."""
+        self._in_turn(turn)
         self.runs[run.execution][run.node] = run
         self.rows[run.execution] = replace(self.rows[run.execution], progress=progress)
         self._tell(run.execution, events)
 
-    async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
+    async def tell(self, turn: Turn, events: Sequence[NewEvent]) -> None:
         """Write events."""
-        self._tell(id, events)
+        self._in_turn(turn)
+        self._tell(turn.execution, events)
+
+    def _in_turn(self, turn: Turn) -> None:
+        row = self.rows.get(turn.execution)
+        if row is None or row.status != "running" or row.turn != turn:
+            raise TurnOver
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """End it."""
         row = self.rows[execution.id]
-        if (row.status, row.round) != ("running", execution.round):
+        if row.status != "running" or row.turn != execution.turn:
             return False
         assert execution.status in ENDED
         self.rows[execution.id] = replace(execution, taken=row.taken, wish="")

@@ -75,6 +75,19 @@ class Totals(Struct, frozen=True, omit_defaults=True):
     cached_nodes: int = 0
 
 
+class Turn(Struct, frozen=True):
+    """Name one taking-up of a round. Whoever writes says for which: a worker that was frozen, and whose execution
+    another one has taken up meanwhile, must not write into that one's."""
+
+    execution: str
+    round: int
+    taken: int
+
+
+class TurnOver(Exception):
+    """Report that a turn is over: its execution was taken up by somebody else, has ended, or is gone."""
+
+
 class Execution(Struct, frozen=True, omit_defaults=True):
     """Hold an execution as it stands.
 
@@ -100,6 +113,11 @@ class Execution(Struct, frozen=True, omit_defaults=True):
     def id(self) -> str:
         """Return its id."""
         return self.submission.id
+
+    @property
+    def turn(self) -> Turn:
+        """Return the taking-up that it stands in."""
+        return Turn(self.submission.id, self.round, self.taken)
 
     @property
     def has_ended(self) -> bool:
@@ -290,16 +308,16 @@ class WorkerExecutions(Executions, Protocol):
         """Count one taking-up (`taken`), and return it with its submission. None where that round runs no more."""
         ...
 
-    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
-        """Write what became of a node, with its events."""
+    async def keep(self, turn: Turn, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
+        """Write what became of a node, with its events. Raises `TurnOver`."""
         ...
 
-    async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
-        """Write events alone."""
+    async def tell(self, turn: Turn, events: Sequence[NewEvent]) -> None:
+        """Write events alone. Raises `TurnOver`."""
         ...
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
-        """Write the end of a round: status, error, totals, result. False where it had ended already."""
+        """Write the end of a round: status, error, totals, result. False where its turn was over."""
         ...
 
     async def sweep(self, done_before_ms: int, failed_before_ms: int, size: int) -> int:

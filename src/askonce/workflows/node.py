@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from askonce.domain.answer import Answer, pack
 from askonce.domain.clock import Clock
 from askonce.domain.errors import AskonceError, DatabaseAway, InternalError
-from askonce.domain.executions import NewEvent, NodeRun, Submission
+from askonce.domain.executions import NewEvent, NodeRun, Submission, Turn, TurnOver
 from askonce.domain.graph import Node
 from askonce.domain.ports import Observer
 from askonce.gate.settle import UNEXPECTED
@@ -59,6 +59,7 @@ class Job(Struct, frozen=True):
     """Hold one node's work: whose it is, until when (epoch milliseconds), and what was written of it before."""
 
     submission: Submission
+    turn: Turn
     node: Node
     before: NodeRun
     until_ms: int
@@ -97,20 +98,21 @@ class Work(Protocol):
 class Pen:
     """Write what happens to one node while it runs (port `asking.Ears`), and add up what its answers cost."""
 
-    def __init__(self, scribe: Scribe, run: NodeRun, pace: Pace) -> None:
+    def __init__(self, scribe: Scribe, turn: Turn, run: NodeRun, pace: Pace) -> None:
         self.run = run
+        self._turn = turn
         self._scribe = scribe
         self._pace = pace
         self._untold: list[NewEvent] = []  # words that go out with what is written next
 
     async def begin(self) -> None:
         """Write that it runs."""
-        await self._scribe.keep(self.run, self._told(node_event(self.run)), self._pace.percent())
+        await self._scribe.keep(self._turn, self.run, self._told(node_event(self.run)), self._pace.percent())
 
     async def words(self, at: int, text: str) -> None:
         """Tell the next words."""
         self.last_words(at, text)
-        await self._scribe.tell(self.run.execution, self._told())
+        await self._scribe.tell(self._turn, self._told())
 
     def last_words(self, at: int, text: str) -> None:
         """Tell them with the node's end: one transaction instead of two."""
@@ -119,7 +121,7 @@ class Pen:
 
     async def waits(self, reason: AskonceError, wait_s: float) -> None:
         """Tell what is waited for."""
-        await self._scribe.tell(self.run.execution, self._told(waiting_event(self.run, reason, wait_s)))
+        await self._scribe.tell(self._turn, self._told(waiting_event(self.run, reason, wait_s)))
 
     async def again(self) -> None:
         """Count another try."""
@@ -148,7 +150,7 @@ class Pen:
 
     async def end(self, ended: NodeRun) -> NodeRun:
         """Write how it ended, whatever comes meanwhile; the cancellation, if any, is raised after that."""
-        await unbroken(self._scribe.keep(ended, self._told(node_event(ended)), self._pace.one_more()))
+        await unbroken(self._scribe.keep(self._turn, ended, self._told(node_event(ended)), self._pace.one_more()))
         return ended
 
     def _told(self, *more: NewEvent) -> list[NewEvent]:
@@ -165,13 +167,13 @@ class Nodes:
         self._observer = observer
 
     async def do(self, job: Job, work: Work) -> NodeRun:
-        """Do a node's work, and write how it ended. Raises `DatabaseAway`; whatever else goes wrong is its end."""
+        """Do a node's work, and write how it ended. Raises `DatabaseAway`, `TurnOver`; whatever else is its end."""
         pen, decided = await self._begun(job, work)
         time = asyncio.timeout((job.until_ms - self._clock.wall_ms()) / 1000)
         try:
             async with time:
                 made = await work.make(pen, decided)
-        except DatabaseAway:
+        except (DatabaseAway, TurnOver):
             raise
         except AskonceError as error:
             return await self._failed(pen, error.code, error.message)
@@ -197,7 +199,7 @@ class Nodes:
 
     async def ends(self, job: Job, ended: NodeRun) -> NodeRun:
         """Write the end of a node that did not begin."""
-        return await Pen(self._scribe, ended, job.pace).end(ended)
+        return await Pen(self._scribe, job.turn, ended, job.pace).end(ended)
 
     async def _begun(self, job: Job, work: Work) -> tuple[Pen, Decided]:
         before = job.before
@@ -211,7 +213,7 @@ class Nodes:
             started_ms=before.started_ms or self._clock.wall_ms(),
             report=Raw(msgspec.json.encode(decided)),
         )
-        pen = Pen(self._scribe, run, job.pace)
+        pen = Pen(self._scribe, job.turn, run, job.pace)
         await pen.begin()
         return pen, decided
 

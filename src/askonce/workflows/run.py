@@ -77,7 +77,8 @@ class Runs:
         self._nodes = Nodes(house.scribe, house.clock, house.observer)
 
     async def run(self, work_id: str, steps: Steps) -> None:
-        """Do one round (`<execution>.<round>`), or what is left of it. Raises `DatabaseAway` and what steps raise.
+        """Do one round (`<execution>.<round>`), or what is left of it. Raises `DatabaseAway`, `TurnOver`, and
+        what steps raise.
 
         Again is harmless: what is done is found done. If cancelled, see above.
         """
@@ -153,7 +154,8 @@ class Runs:
     async def _settled(self, round: Round, node: Node) -> NodeRun:
         """Do a node's work, or write why it is not done."""
         submission, before = round.execution.submission, round.before(node)
-        job = Job(submission, node, before, self._until_ms(round.execution), round.pace)
+        turn = round.execution.turn
+        job = Job(submission, turn, node, before, self._until_ms(round.execution), round.pace)
         fate = fate_of(node, round.conditions.get(node.id), round.runs)
         if fate.goes:
             return await self._nodes.do(job, Making(self._house.tools, job, partial(round.task, node)))
@@ -173,7 +175,7 @@ class Runs:
         run = before.get(node.id) or NodeRun(execution.id, node.id)
         step = steps.reserve(node.id)
         if run.status not in ENDED:
-            job = Job(submission, node, run, self._until_ms(execution), Pace(1, 0))
+            job = Job(submission, execution.turn, node, run, self._until_ms(execution), Pace(1, 0))
             work = Answering(self._house.tools.asking, self._house.codecs, job, self._clock)
 
             async def act() -> str:
@@ -210,7 +212,7 @@ class Runs:
             if run.status not in ENDED:
                 ended = replace(run, status="cancelled", ended_ms=now_ms, error_code=code, error=reason)
                 ended = nodes[run.node] = replace(ended, report=Raw(b"null"))
-                await self._scribe.keep(ended, (node_event(ended),), execution.progress)
+                await self._scribe.keep(execution.turn, ended, (node_event(ended),), execution.progress)
         totals = totals_of(tuple(nodes.values()))
         ended_as = replace(execution, status=status, ended_ms=now_ms, error_code=code, error=reason, totals=totals)
         await self._end(ended_as)

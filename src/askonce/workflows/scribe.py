@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from askonce.domain.errors import DatabaseAway
-from askonce.domain.executions import Execution, NewEvent, NodeRun, WorkerExecutions
+from askonce.domain.executions import Execution, NewEvent, NodeRun, Turn, WorkerExecutions
 
 T = TypeVar("T")
 
@@ -46,16 +46,16 @@ class Scribe:
         """Return what became of its nodes, by their ids."""
         return {run.node: run for run in await _patiently(lambda: self._store.nodes(id))}
 
-    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
-        """Write what became of a node."""
-        await _patiently(lambda: self._store.keep(run, events, progress))
+    async def keep(self, turn: Turn, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
+        """Write what became of a node. Raises `TurnOver`."""
+        await _patiently(lambda: self._store.keep(turn, run, events, progress))
 
-    async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
-        """Write events alone."""
-        await _patiently(lambda: self._store.tell(id, events))
+    async def tell(self, turn: Turn, events: Sequence[NewEvent]) -> None:
+        """Write events alone. Raises `TurnOver`."""
+        await _patiently(lambda: self._store.tell(turn, events))
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
-        """Write the end of a round; False where it had ended already."""
+        """Write the end of a round; False where its turn was over."""
         return await _patiently(lambda: self._store.end(execution, events))
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw
-from sqlalchemy import insert, update
+from sqlalchemy import ColumnElement, and_, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from askonce.domain.executions import Execution, ExecutionStatus, NewEvent
-from askonce.ledger.executions.tables import events, executions
+from askonce.domain.executions import Execution, ExecutionStatus, NewEvent, Turn, TurnOver
+from askonce.ledger.executions.tables import RUNNING, events, executions
 
 
 def changed(execution: Execution) -> NewEvent:
@@ -22,23 +22,50 @@ def ended_event(status: ExecutionStatus, round: int) -> list[NewEvent]:
     return [NewEvent("execution", told), NewEvent("done", told)]
 
 
-async def note(
-    connection: AsyncConnection, id: str, told: Sequence[NewEvent], now_ms: int, progress: int | None = None
+def in_turn(turn: Turn) -> ColumnElement[bool]:
+    """Match an execution as long as a turn lasts."""
+    return and_(
+        executions.c.id == turn.execution,
+        executions.c.round == turn.round,
+        executions.c.taken == turn.taken,
+        executions.c.state == RUNNING,
+    )
+
+
+async def note(connection: AsyncConnection, id: str, told: Sequence[NewEvent], now_ms: int) -> None:
+    """Write events behind those that there are."""
+    await _write(connection, id, executions.c.id == id, told, {}, now_ms)
+
+
+async def write_turn(
+    connection: AsyncConnection, turn: Turn, told: Sequence[NewEvent], now_ms: int, progress: int | None = None
 ) -> None:
-    """Write events behind those that there are; nothing for an execution that is gone."""
-    values: dict[str, object] = {"events": executions.c.events + len(told)}
-    if progress is not None:
-        values["progress"] = progress
+    """Write events of a turn. Raises `TurnOver`."""
+    values = {} if progress is None else {"progress": progress}
+    if not await _write(connection, turn.execution, in_turn(turn), told, values, now_ms):
+        raise TurnOver(f"{turn.execution} is somebody else's by now.")
+
+
+async def _write(
+    connection: AsyncConnection,
+    id: str,
+    where: ColumnElement[bool],
+    told: Sequence[NewEvent],
+    values: dict[str, int],
+    now_ms: int,
+) -> bool:
+    """Write events; False where there is no such execution."""
     # The change locks the row, so that the number is nobody else's.
-    more = update(executions).where(executions.c.id == id).values(values).returning(executions.c.events)
-    last = (await connection.execute(more)).scalar()
+    counted = update(executions).where(where).values(values | {"events": executions.c.events + len(told)})
+    last = (await connection.execute(counted.returning(executions.c.events))).scalar()
     if last is None or not told:
-        return
+        return last is not None
     rows = [
         {"execution": id, "number": number, "at_ms": now_ms, "kind": event.kind, "data": bytes(event.data)}
         for number, event in enumerate(told, last - len(told) + 1)
     ]
     await connection.execute(insert(events), rows)
+    return True
 
 
 def _json(value: object) -> Raw:

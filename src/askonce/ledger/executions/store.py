@@ -28,9 +28,10 @@ from askonce.domain.executions import (
     QueueState,
     Room,
     Submission,
+    Turn,
 )
 from askonce.ledger.executions.away import changing, looking
-from askonce.ledger.executions.changes import changed, ended_event, note
+from askonce.ledger.executions.changes import changed, ended_event, in_turn, note, write_turn
 from askonce.ledger.executions.listing import page_of
 from askonce.ledger.executions.notices import notice_of, put_notice
 from askonce.ledger.executions.rows import (
@@ -270,25 +271,25 @@ class SqlExecutions:
                 return None
             return await _whole(connection, id)
 
-    async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
+    async def keep(self, turn: Turn, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write what became of a node."""
         place = {"execution": run.execution, "node": run.node}
         values = {"status": run.status, "attempts": run.attempts, "run": packed_run(run)}
         async with changing(self._engine) as connection:
-            await note(connection, run.execution, events, self._clock.wall_ms(), progress)
+            await write_turn(connection, turn, events, self._clock.wall_ms(), progress)
             put = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
             row = put(node_runs).values({**place, **values})
             await connection.execute(row.on_conflict_do_update(index_elements=list(place), set_=values))
 
-    async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
+    async def tell(self, turn: Turn, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
         async with changing(self._engine) as connection:
-            await note(connection, id, events, self._clock.wall_ms())
+            await write_turn(connection, turn, events, self._clock.wall_ms())
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """Write the end of a round."""
         id, totals, now_ms = execution.id, execution.totals, self._clock.wall_ms()
-        runs = and_(executions.c.id == id, executions.c.round == execution.round, executions.c.state == RUNNING)
+        runs = in_turn(execution.turn)
         values: dict[str, Any] = {name: getattr(totals, name) for name in totals.__struct_fields__}
         values |= {"state": STATES.index(execution.status), "ended_ms": now_ms, "wish": ""}
         values |= {"error_code": execution.error_code, "error": execution.error, "progress": execution.progress}

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from askonce.domain.errors import DatabaseAway, InternalError
+from askonce.domain.executions import TurnOver
 from askonce.workflows.engine import innards
 from askonce.workflows.engine.life import Life
 from askonce.workflows.engine.port import Work
@@ -207,7 +208,7 @@ class DurableEngine:
             _log.warning("%s is left for a while: %s", work_id, error)
             await self._hand_back([work_id])
             raise asyncio.CancelledError from error
-        except errors.DBOSWorkflowConflictIDError as error:
+        except (errors.DBOSWorkflowConflictIDError, TurnOver) as error:
             _log.warning("%s goes on elsewhere", work_id)
             raise asyncio.CancelledError from error
         except errors.DBOSException as error:
