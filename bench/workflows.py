@@ -9,6 +9,7 @@ chain   six nodes, each with the answer of the one before it; against the same q
 crowd   many runs of six nodes at once, two side by side, every question asked once
 """
 
+import asyncio
 import json
 import tempfile
 import threading
@@ -20,8 +21,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+from tests.ledger.ledgerworld import Place
+
 from bench import questions
 from bench.clients import Line, request
+from bench.executions import Store
 from bench.figures import Result, Scale, load_average, median, percentile, shared
 from bench.ledger import server as postgres
 from bench.load import Question, wrk
@@ -35,13 +40,21 @@ SETTLE_S = 5.0  # for what a start does once
 GAP_S = 0.1  # between two probes
 PATIENCE_S = 600.0
 PAGE = 500
-ONE_SERVER = ("sqlite", 200)  # name and target of jobs per second
-TWO_SERVERS = ("postgresql, two workers", 400)
 BUSY_CONNECTIONS = 2  # of hits, and as many of misses
 OPEN = 'limit_llm = "off"\nlimit_standard = "off"\nqueue_limit = "off"\n'
 SECRET = "one-for-both-servers-and-long-enough-for-it"
 CODE = "```python src/dates.py\nvalue = parse(1)\n```\n"
 SHAPE = {"a": (), "b": ("a",), "c": ("a",), "d": ("b",), "e": ("c",), "f": ("d", "e")}
+
+
+class Kind(Struct, frozen=True):
+    """Hold what kind of house is measured, and how many jobs per second it is to do."""
+
+    name: str
+    target: int
+
+
+ONE_SERVER, TWO_SERVERS = Kind("sqlite", 200), Kind("postgresql, two workers", 400)
 
 
 def run(folder: Path, scale: Scale) -> list[Result]:
@@ -50,14 +63,12 @@ def run(folder: Path, scale: Scale) -> list[Result]:
     with askonce(folder / "one", scripted(folder, calls), SERVER_CORE) as server:
         results = [*resting(server, scale), *chains(server, scale), *starts(server, scale)]
     with askonce(folder / "many", scripted(folder, calls), ANY_CORE) as server:
-        results += noops([server], scale, *ONE_SERVER)
+        results += noops([server], Place("", folder / "many" / "data"), scale, ONE_SERVER)
         results += crowd(server, calls, scale)
-    with (
-        postgres() as url,
-        tempfile.TemporaryDirectory() as other,
-        both(url, (folder / "two", Path(other)), calls) as pair,
-    ):
-        return results + noops(pair, scale, *TWO_SERVERS)
+    with postgres() as url, tempfile.TemporaryDirectory() as other:
+        place = Place(url, Path(other))
+        with both(url, (folder / "two", place.folder), calls) as pair:
+            return results + noops(pair, place, scale, TWO_SERVERS)
 
 
 def scripted(folder: Path, calls: Path) -> str:
@@ -173,30 +184,37 @@ def traffic(server: Server, number: int, seconds: int) -> Iterator[list[str]]:
             thread.join()
 
 
-def noops(servers: Sequence[Server], scale: Scale, name: str, target: int) -> list[Result]:
+def noops(servers: Sequence[Server], place: Place, scale: Scale, kind: Kind) -> list[Result]:
     """Submit many jobs to a queue that is held, let it go, and see how many end in a second."""
     count = JOBS // 5 if scale.quick else JOBS
     for server in servers:
         finished(server, [submit(server, "/llm/jobs", job("warm")) for _ in range(20)])
     rates, taken = [], []
     for number in range(scale.rounds):
-        hold(servers[0], "pause")
+        asyncio.run(hold(place, paused=True))
         began = time.monotonic()
         ids = flood(servers, [("/llm/jobs", job("warm"))] * count)
         taken.append(count / (time.monotonic() - began))
-        hold(servers[0], "resume")
+        asyncio.run(hold(place, paused=False))
         rates.append(rate_of(finished(servers[0], ids)))
-        print(f"{name}, round {number + 1}: {taken[-1]:.0f} jobs taken in, then {rates[-1]:.0f} done per second")
+        print(f"{kind.name}, round {number + 1}: {taken[-1]:.0f} jobs taken in, then {rates[-1]:.0f} done per second")
     rate = median(rates)
     return [
-        Result("workflows", f"jobs without a call, {name}", f"{rate:.0f}/s", f">= {target}/s", rate >= target),
-        Result("workflows", f"jobs taken in, {name}", f"{median(taken):.0f}/s"),
+        Result(
+            "workflows",
+            f"jobs without a call, {kind.name}",
+            f"{rate:.0f}/s",
+            f">= {kind.target}/s",
+            rate >= kind.target,
+        ),
+        Result("workflows", f"jobs taken in, {kind.name}", f"{median(taken):.0f}/s"),
     ]
 
 
 def crowd(server: Server, calls: Path, scale: Scale) -> list[Result]:
     """Submit many runs at once; count what was asked, and look at what the worker holds afterwards."""
     count = CROWD // 10 if scale.quick else CROWD
+    finished(server, [submit(server, "/llm/jobs", job("warm"))])
     calls.unlink(missing_ok=True)
     began = time.monotonic()
     ids = flood([server], [("/llm/execute-workflow", graph(f"crowd {number}")) for number in range(count)])
@@ -309,14 +327,13 @@ def listed(server: Server, count: int) -> list[dict[str, Any]]:
     return found
 
 
-def hold(server: Server, wish: str) -> None:
+async def hold(place: Place, *, paused: bool) -> None:
     """Pause the queue of questions, or let it go on."""
-    status, _, reply = post(f"{server.url}/llm/queues/generation/{wish}", b"{}")
-    if status != 200:
-        raise SystemExit(f"{wish}: {status} {reply!r}")
+    async with Store(place) as store:
+        await store.pause("generation", paused=paused)
 
 
 def rate_of(ended: Sequence[dict[str, Any]]) -> float:
     """Return how many ended per second, from the first start to the last end."""
     span_ms = max(told["endedAt"] for told in ended) - min(told["startedAt"] for told in ended)
-    return len(ended) * 1000 / max(1, span_ms)
+    return len(ended) * 1000 / max(1.0, float(span_ms))
