@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw
-from sqlalchemy import insert, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, insert, update
 
 from askonce.domain.executions import Execution, ExecutionStatus, NewEvent
 from askonce.ledger.executions.tables import events, executions
@@ -22,23 +21,21 @@ def ended_event(status: ExecutionStatus, round: int) -> list[NewEvent]:
     return [NewEvent("execution", told), NewEvent("done", told)]
 
 
-async def note(
-    connection: AsyncConnection, id: str, told: Sequence[NewEvent], now_ms: int, progress: int | None = None
-) -> None:
+def note(connection: Connection, id: str, told: Sequence[NewEvent], now_ms: int, progress: int | None = None) -> None:
     """Write events behind those that there are; nothing for an execution that is gone."""
     values: dict[str, object] = {"events": executions.c.events + len(told)}
     if progress is not None:
         values["progress"] = progress
     # The change locks the row, so that the number is nobody else's.
     more = update(executions).where(executions.c.id == id).values(values).returning(executions.c.events)
-    last = (await connection.execute(more)).scalar()
+    last = connection.execute(more).scalar()
     if last is None or not told:
         return
     rows = [
         {"execution": id, "number": number, "at_ms": now_ms, "kind": event.kind, "data": bytes(event.data)}
         for number, event in enumerate(told, last - len(told) + 1)
     ]
-    await connection.execute(insert(events), rows)
+    connection.execute(insert(events), rows)
 
 
 def _json(value: object) -> Raw:
