@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection
 
 from askonce.domain.executions import Execution, ExecutionStatus, NewEvent
-from askonce.ledger.executions.tables import events, executions
+from askonce.ledger.executions.statements import COUNT, COUNT_ON, NEW_EVENTS
 
 
 def changed(execution: Execution) -> NewEvent:
@@ -23,19 +23,20 @@ def ended_event(status: ExecutionStatus, round: int) -> list[NewEvent]:
 
 def note(connection: Connection, id: str, told: Sequence[NewEvent], now_ms: int, progress: int | None = None) -> None:
     """Write events behind those that there are; nothing for an execution that is gone."""
-    values: dict[str, object] = {"events": executions.c.events + len(told)}
-    if progress is not None:
-        values["progress"] = progress
-    # The change locks the row, so that the number is nobody else's.
-    more = update(executions).where(executions.c.id == id).values(values).returning(executions.c.events)
-    last = connection.execute(more).scalar()
+    place: dict[str, object] = {"its_id": id, "more": len(told)}
+    if progress is None:
+        last = connection.execute(COUNT, place).scalar()
+    else:
+        last = connection.execute(COUNT_ON, {**place, "percent": progress}).scalar()
     if last is None or not told:
         return
-    rows = [
-        {"execution": id, "number": number, "at_ms": now_ms, "kind": event.kind, "data": bytes(event.data)}
-        for number, event in enumerate(told, last - len(told) + 1)
-    ]
-    connection.execute(insert(events), rows)
+    rows = [event_row(id, number, event, now_ms) for number, event in enumerate(told, last - len(told) + 1)]
+    connection.execute(NEW_EVENTS, rows)
+
+
+def event_row(id: str, number: int, event: NewEvent, now_ms: int) -> dict[str, object]:
+    """Return the row of an event."""
+    return {"execution": id, "number": number, "at_ms": now_ms, "kind": event.kind, "data": bytes(event.data)}
 
 
 def _json(value: object) -> Raw:

@@ -7,10 +7,9 @@ numbered without a gap however many nodes write side by side.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, literal, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -29,7 +28,7 @@ from askonce.domain.executions import (
     Room,
     Submission,
 )
-from askonce.ledger.executions.changes import changed, ended_event, note
+from askonce.ledger.executions.changes import changed, ended_event, event_row, note
 from askonce.ledger.executions.listing import page_of
 from askonce.ledger.executions.notices import notice_of, put_notice
 from askonce.ledger.executions.rows import (
@@ -41,6 +40,25 @@ from askonce.ledger.executions.rows import (
     packed_submission,
     row_of,
     run_of,
+)
+from askonce.ledger.executions.statements import (
+    BEGIN,
+    BEGUN,
+    CLAIM,
+    DUE,
+    END,
+    FIND,
+    HELD,
+    IS_ANY_DUE,
+    KEEP,
+    NEW,
+    NEW_EVENTS,
+    NEW_WORK,
+    NODES,
+    PAUSED,
+    RESULT,
+    WHOLE,
+    WISHES,
 )
 from askonce.ledger.executions.tables import (
     QUEUED,
@@ -80,21 +98,20 @@ class SqlExecutions:
             return await self._turns.change(act)
 
     def _submit(self, connection: Connection, submission: Submission) -> Execution:
-        known = executions.c.id == submission.id
-        if submission.dedup:
+        found = connection.execute(FIND, {"its_id": submission.id}).scalar()
+        if found is None and submission.dedup:
             same = and_(executions.c.tenant == submission.submitter.tenant, executions.c.dedup == submission.dedup)
-            known = or_(known, and_(same, executions.c.state <= RUNNING))
-        found = connection.execute(select(executions.c.id).where(known)).scalar()
+            found = connection.execute(select(executions.c.id).where(same, executions.c.state <= RUNNING)).scalar()
         if found is not None:
             there = _whole(connection, found)
             if there is not None:
                 return there
-        connection.execute(insert(executions).values(row_of(submission)))
-        connection.execute(
-            insert(works).values(id=submission.id, submission=packed_submission(submission), result=b"null")
-        )
         execution = Execution(submission)
-        note(connection, submission.id, [changed(execution)], submission.created_ms)
+        work = {"id": submission.id, "submission": packed_submission(submission), "result": b"null"}
+        event = event_row(submission.id, 1, changed(execution), submission.created_ms)
+        connection.execute(NEW, {**row_of(submission), "events": 1})
+        connection.execute(NEW_WORK, work)
+        connection.execute(NEW_EVENTS, event)
         return execution
 
     async def find(self, id: str, tenant: str | None) -> Execution | None:
@@ -106,7 +123,7 @@ class SqlExecutions:
         """Return what became of its nodes so far."""
 
         def act(connection: Connection) -> tuple[NodeRun, ...]:
-            rows = connection.execute(select(node_runs.c.run).where(node_runs.c.execution == id))
+            rows = connection.execute(NODES, {"its_id": id})
             return tuple(run_of(row.run) for row in rows)
 
         return await self._turns.look(act)
@@ -188,7 +205,7 @@ class SqlExecutions:
         def act(connection: Connection) -> tuple[QueueState, ...]:
             counts = {(queue, state): count for queue, state, count in connection.execute(counted)}
             due_now = {queue: (count, oldest) for queue, count, oldest in connection.execute(waiting)}
-            paused = set(connection.execute(select(queues.c.name).where(queues.c.paused == 1)).scalars())
+            paused = set(connection.execute(PAUSED).scalars())
             return tuple(self._queue(name, name in paused, counts, due_now) for name in QUEUES)
 
         return await self._turns.look(act)
@@ -222,7 +239,7 @@ class SqlExecutions:
         def act(connection: Connection) -> tuple[Execution, ...]:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIMS})
-            paused = set(connection.execute(select(queues.c.name).where(queues.c.paused == 1)).scalars())
+            paused = set(connection.execute(PAUSED).scalars())
             taken: list[Execution] = []
             for room in rooms:
                 if room.queue not in paused:
@@ -233,43 +250,33 @@ class SqlExecutions:
 
     async def _is_any_due(self, queues: Sequence[QueueName], now_ms: int) -> bool:
         """Look without a lock: most looks find nothing, and an idle worker should cost nothing."""
-        due = and_(executions.c.state == QUEUED, executions.c.not_before_ms <= now_ms)
-
-        def act(connection: Connection) -> bool:
-            rows = connection.execute(select(literal(1)).where(executions.c.queue.in_(queues), due).limit(1))
-            return rows.first() is not None
-
-        return await self._turns.look(act)
+        asked = {"its_queues": list(queues), "now_ms": now_ms}
+        return await self._turns.look(lambda connection: connection.execute(IS_ANY_DUE, asked).first() is not None)
 
     def _take(self, connection: Connection, room: Room, worker: str, now_ms: int) -> list[Execution]:
         most = room.free
         if room.per_span is not None:
-            since = and_(executions.c.queue == room.queue, executions.c.started_ms > now_ms - room.span_ms)
-            begun = connection.execute(select(func.count()).select_from(executions).where(since)).scalar_one()
-            most = min(most, room.per_span - begun)
+            begun = {"its_queue": room.queue, "since_ms": now_ms - room.span_ms}
+            most = min(most, room.per_span - connection.execute(BEGUN, begun).scalar_one())
         if most <= 0:
             return []
-        due = and_(executions.c.queue == room.queue, executions.c.state == QUEUED, executions.c.not_before_ms <= now_ms)
-        rows = connection.execute(select(*LISTED).where(due).order_by(executions.c.turn_ms).limit(most)).all()
-        if not rows:
-            return []
-        mine = {"state": RUNNING, "worker": worker, "started_ms": now_ms}
-        of_one = executions.c.id == bindparam("one")
-        connection.execute(update(executions).where(of_one).values(mine), [{"one": row.id} for row in rows])
-        taken = [replace(execution_of(row), status="running", started_ms=now_ms) for row in rows]
-        for execution in taken:
-            note(connection, execution.id, [changed(execution)], now_ms)
+        due = {"its_queue": room.queue, "now_ms": now_ms, "most": most}
+        taken = [
+            replace(execution_of(row), status="running", started_ms=now_ms) for row in connection.execute(DUE, due)
+        ]
+        if taken:
+            mine = {"ids": [one.id for one in taken], "who": worker, "now_ms": now_ms}
+            numbers = {row.id: row.events for row in connection.execute(CLAIM, mine)}
+            told = [event_row(one.id, numbers[one.id], changed(one), now_ms) for one in taken]
+            connection.execute(NEW_EVENTS, told)
         return taken
 
     async def held(self, worker: str | None = None) -> tuple[tuple[str, int, str], ...]:
         """Return what runs."""
-        running = executions.c.state == RUNNING
-        wanted = running if worker is None else and_(running, executions.c.worker == worker)
-        columns = (executions.c.id, executions.c.round, executions.c.worker)
 
         def act(connection: Connection) -> tuple[tuple[str, int, str], ...]:
-            rows = connection.execute(select(*columns).where(wanted))
-            return tuple((row.id, row.round, row.worker) for row in rows)
+            rows = connection.execute(HELD)
+            return tuple((row.id, row.round, row.worker) for row in rows if worker in (None, row.worker))
 
         return await self._turns.look(act)
 
@@ -285,21 +292,17 @@ class SqlExecutions:
 
     async def wishes(self, worker: str) -> tuple[tuple[str, int], ...]:
         """Return what of this worker's is to be cancelled."""
-        wanted = and_(executions.c.state == RUNNING, executions.c.worker == worker, executions.c.wish == "cancel")
 
         def act(connection: Connection) -> tuple[tuple[str, int], ...]:
-            rows = connection.execute(select(executions.c.id, executions.c.round).where(wanted))
-            return tuple((row.id, row.round) for row in rows)
+            return tuple((row.id, row.round) for row in connection.execute(WISHES, {"who": worker}))
 
         return await self._turns.look(act)
 
     async def begin(self, id: str, round: int, now_ms: int) -> Execution | None:
         """Count one taking-up."""
-        runs = and_(executions.c.id == id, executions.c.round == round, executions.c.state == RUNNING)
 
         def act(connection: Connection) -> Execution | None:
-            more = update(executions).where(runs).values(taken=executions.c.taken + 1)
-            if not connection.execute(more).rowcount:
+            if not connection.execute(BEGIN, {"its_id": id, "its_round": round}).rowcount:
                 return None
             return _whole(connection, id)
 
@@ -307,14 +310,12 @@ class SqlExecutions:
 
     async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write what became of a node."""
-        place = {"execution": run.execution, "node": run.node}
-        values = {"status": run.status, "attempts": run.attempts, "run": packed_run(run)}
+        row = {"execution": run.execution, "node": run.node, "status": run.status, "attempts": run.attempts}
+        row["run"] = packed_run(run)
 
         def act(connection: Connection) -> None:
             note(connection, run.execution, events, self._clock.wall_ms(), progress)
-            put = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-            row = put(node_runs).values({**place, **values})
-            connection.execute(row.on_conflict_do_update(index_elements=list(place), set_=values))
+            connection.execute(KEEP[connection.dialect.name], row)
 
         await self._turns.change(act)
 
@@ -324,16 +325,16 @@ class SqlExecutions:
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """Write the end of a round."""
-        id, totals, now_ms = execution.id, execution.totals, self._clock.wall_ms()
-        runs = and_(executions.c.id == id, executions.c.round == execution.round, executions.c.state == RUNNING)
-        values: dict[str, Any] = {name: getattr(totals, name) for name in totals.__struct_fields__}
+        id, now_ms = execution.id, self._clock.wall_ms()
+        values: dict[str, Any] = msgspec.structs.asdict(execution.totals)
         values |= {"state": STATES.index(execution.status), "ended_ms": now_ms, "wish": ""}
         values |= {"error_code": execution.error_code, "error": execution.error, "progress": execution.progress}
+        ended = {f"new_{name}": value for name, value in values.items()}
 
         def act(connection: Connection) -> bool:
-            if not connection.execute(update(executions).where(runs).values(values)).rowcount:
+            if not connection.execute(END, {"its_id": id, "its_round": execution.round, **ended}).rowcount:
                 return False
-            connection.execute(update(works).where(works.c.id == id).values(result=bytes(execution.result)))
+            connection.execute(RESULT, {"its_id": id, "new_result": bytes(execution.result)})
             note(connection, id, events, now_ms)
             put_notice(connection, execution, now_ms)
             return True
@@ -359,12 +360,7 @@ class SqlExecutions:
 
 
 def _whole(connection: Connection, id: str) -> Execution | None:
-    asked = (
-        select(*LISTED, works.c.submission, works.c.result)
-        .join_from(executions, works, works.c.id == executions.c.id)
-        .where(executions.c.id == id)
-    )
-    row = connection.execute(asked).one_or_none()
+    row = connection.execute(WHOLE, {"its_id": id}).one_or_none()
     return None if row is None else execution_of(row, row.submission, row.result)
 
 
