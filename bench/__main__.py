@@ -10,7 +10,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import budgets, entries, executions, flights, hits, keys, ledger, memory, misses, startup, streams
+from bench import (
+    budgets,
+    entries,
+    executions,
+    flights,
+    hits,
+    keys,
+    ledger,
+    memory,
+    misses,
+    startup,
+    streams,
+    workflows,
+)
 from bench.figures import Result, Scale, load_average, table
 
 BENCHES: dict[str, Callable[[Path, Scale], list[Result]]] = {
@@ -25,6 +38,7 @@ BENCHES: dict[str, Callable[[Path, Scale], list[Result]]] = {
     "budgets": budgets.run,
     "ledger": ledger.run,
     "executions": executions.run,
+    "workflows": workflows.run,
 }
 QUIET = 0.5  # beyond, others want the two cores as well
 CALM_S = 300.0  # how long to wait for them

@@ -26,6 +26,7 @@ START_S = 60.0
 STOP_S = 40.0  # longer than a server may drain
 TRUSTED = 'trusted_proxies = ["127.0.0.1/32"]'  # so that X-Forwarded-For makes many callers of one
 _WORKER = b"askonce.supervisor.gateway"
+_SCRIBE = b"askonce.supervisor.worker"
 
 
 class Server(Struct, frozen=True):
@@ -37,8 +38,15 @@ class Server(Struct, frozen=True):
 
     def workers(self) -> list[int]:
         """List the gateway processes."""
+        return self._children(_WORKER)
+
+    def scribe(self) -> int:
+        """Return the process that writes the ledger, and does executions."""
+        return self._children(_SCRIBE)[0]
+
+    def _children(self, kind: bytes) -> list[int]:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in children if _WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return [int(pid) for pid in children if kind in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
     def stats(self) -> dict[str, Any]:
         """Read the cache's sums."""

@@ -13,7 +13,7 @@ LATER = NOW + 60_000
 
 
 def notices_of(store: SqlExecutions) -> SqlNotices:
-    return SqlNotices(store._engine)
+    return SqlNotices(store._turns._engine)
 
 
 async def ended(store: SqlExecutions, id: str = "one", webhook: str = HOOK, status: str = "succeeded") -> None:

@@ -274,11 +274,11 @@ def test_the_steps_make_what_the_tables_say_and_go_back(place: Place) -> None:
         return [difference for difference in found if WORKFLOWS.versions not in str(difference)]
 
     async def act(store: SqlExecutions) -> None:
-        async with writing(store._engine) as connection:
+        async with writing(store._turns._engine) as connection:
             assert await connection.run_sync(compare) == []
         await store.submit([submission()])
-        assert await revert(store._engine, NOTHING, WORKFLOWS) == ""
-        await migrate(store._engine, family=WORKFLOWS)
+        assert await revert(store._turns._engine, NOTHING, WORKFLOWS) == ""
+        await migrate(store._turns._engine, family=WORKFLOWS)
         assert await store.find("one", None) is None
 
     play(place, act)

@@ -15,7 +15,7 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 from msgspec import Struct
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -71,6 +71,34 @@ def open_beside(url: str, folder: Path, file: str, bounds: Bounds) -> AsyncEngin
     if isinstance(address, SqliteFile):
         return _sqlite(SqliteFile(address.path.with_name(file)), bounds, "NORMAL")
     return _postgres(address, bounds)
+
+
+def plain_engine(of: AsyncEngine, connections: int, *, reads: bool) -> Engine:
+    """Prepare connections to the file beside the ledger's that `of` is for, for threads instead of the loop.
+
+    `reads`: they cannot write, and take no lock. There is no deadline: for short turns only.
+    """
+    engine = create_engine(
+        URL.create("sqlite", database=of.url.database),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=TURN_WAIT_S,
+        connect_args={"timeout": LOCK_S, "check_same_thread": False},  # whoever closes one is another thread
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        _settle(connection, "NORMAL")
+        if reads:
+            connection.execute("PRAGMA query_only = 1").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
 
 
 @asynccontextmanager

@@ -178,11 +178,14 @@ class Runs:
             job = Job(submission, execution.turn, node, run, self._until_ms(execution), Pace(1, 0))
             work = Answering(self._house.tools.asking, self._house.codecs, job, self._clock)
 
+            done: list[NodeRun] = []
+
             async def act() -> str:
-                return (await self._nodes.do(job, work)).status
+                done.append(await self._nodes.do(job, work))
+                return done[0].status
 
             await step.run(act)
-            run = (await self._scribe.nodes(execution.id))[node.id]
+            run = done[0] if done else (await self._scribe.nodes(execution.id))[node.id]
         ended = self._ended(execution, (run,), None if run.status in FINISHED else run)
         await self._end(ended if ended.error_code else replace(ended, result=run.report))
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw
-from sqlalchemy import ColumnElement, and_, insert, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Executable
 
 from askonce.domain.executions import Execution, ExecutionStatus, NewEvent, Turn, TurnOver
-from askonce.ledger.executions.tables import RUNNING, events, executions
+from askonce.ledger.executions.statements import COUNT, COUNT_IN_TURN, COUNT_ON_IN_TURN, NEW_EVENTS
 
 
 def changed(execution: Execution) -> NewEvent:
@@ -22,50 +21,44 @@ def ended_event(status: ExecutionStatus, round: int) -> list[NewEvent]:
     return [NewEvent("execution", told), NewEvent("done", told)]
 
 
-def in_turn(turn: Turn) -> ColumnElement[bool]:
-    """Match an execution as long as a turn lasts."""
-    return and_(
-        executions.c.id == turn.execution,
-        executions.c.round == turn.round,
-        executions.c.taken == turn.taken,
-        executions.c.state == RUNNING,
-    )
+def in_turn(turn: Turn) -> dict[str, object]:
+    """Return what binds a statement to an execution as long as a turn lasts."""
+    return {"its_id": turn.execution, "its_round": turn.round, "its_taken": turn.taken}
 
 
-async def note(connection: AsyncConnection, id: str, told: Sequence[NewEvent], now_ms: int) -> None:
+def note(connection: Connection, id: str, told: Sequence[NewEvent], now_ms: int) -> None:
     """Write events behind those that there are."""
-    await _write(connection, id, executions.c.id == id, told, {}, now_ms)
+    _write(connection, COUNT, {"its_id": id}, told, now_ms)
 
 
-async def write_turn(
-    connection: AsyncConnection, turn: Turn, told: Sequence[NewEvent], now_ms: int, progress: int | None = None
+def write_turn(
+    connection: Connection, turn: Turn, told: Sequence[NewEvent], now_ms: int, progress: int | None = None
 ) -> None:
     """Write events of a turn. Raises `TurnOver`."""
-    values = {} if progress is None else {"progress": progress}
-    if not await _write(connection, turn.execution, in_turn(turn), told, values, now_ms):
+    if progress is None:
+        is_there = _write(connection, COUNT_IN_TURN, in_turn(turn), told, now_ms)
+    else:
+        is_there = _write(connection, COUNT_ON_IN_TURN, in_turn(turn) | {"percent": progress}, told, now_ms)
+    if not is_there:
         raise TurnOver(f"{turn.execution} is somebody else's by now.")
 
 
-async def _write(
-    connection: AsyncConnection,
-    id: str,
-    where: ColumnElement[bool],
-    told: Sequence[NewEvent],
-    values: dict[str, int],
-    now_ms: int,
+def _write(
+    connection: Connection, count: Executable, place: dict[str, object], told: Sequence[NewEvent], now_ms: int
 ) -> bool:
     """Write events; False where there is no such execution."""
-    # The change locks the row, so that the number is nobody else's.
-    counted = update(executions).where(where).values(values | {"events": executions.c.events + len(told)})
-    last = (await connection.execute(counted.returning(executions.c.events))).scalar()
+    last = connection.execute(count, place | {"more": len(told)}).scalar()
     if last is None or not told:
         return last is not None
-    rows = [
-        {"execution": id, "number": number, "at_ms": now_ms, "kind": event.kind, "data": bytes(event.data)}
-        for number, event in enumerate(told, last - len(told) + 1)
-    ]
-    await connection.execute(insert(events), rows)
+    id = str(place["its_id"])
+    rows = [event_row(id, number, event, now_ms) for number, event in enumerate(told, last - len(told) + 1)]
+    connection.execute(NEW_EVENTS, rows)
     return True
+
+
+def event_row(id: str, number: int, event: NewEvent, now_ms: int) -> dict[str, object]:
+    """Return the row of an event."""
+    return {"execution": id, "number": number, "at_ms": now_ms, "kind": event.kind, "data": bytes(event.data)}
 
 
 def _json(value: object) -> Raw:

@@ -3,8 +3,7 @@
 import base64
 import binascii
 
-from sqlalchemy import ColumnElement, and_, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from askonce.domain.errors import Detail, Invalid
 from askonce.domain.executions import ExecutionPage, ExecutionQuestion
@@ -14,12 +13,12 @@ from askonce.ledger.executions.tables import STATES, executions
 PAGE_MAX = 500
 
 
-async def page_of(connection: AsyncConnection, question: ExecutionQuestion) -> ExecutionPage:
+def page_of(connection: Connection, question: ExecutionQuestion) -> ExecutionPage:
     """Answer a question. Raises `Invalid`."""
     size = min(max(question.size, 1), PAGE_MAX)
     newest = (executions.c.created_ms.desc(), executions.c.id.desc())
     asked = select(*LISTED).where(*_conditions(question)).order_by(*newest).limit(size + 1)
-    rows = (await connection.execute(asked)).all()
+    rows = connection.execute(asked).all()
     shown = rows[:size]
     after = _cursor(shown[-1].created_ms, shown[-1].id) if len(rows) > size else ""
     return ExecutionPage(tuple(execution_of(row) for row in shown), after)

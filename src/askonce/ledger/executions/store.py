@@ -7,12 +7,11 @@ numbered without a gap however many nodes write side by side.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
-from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from askonce.domain.clock import Clock
 from askonce.domain.executions import (
@@ -30,8 +29,7 @@ from askonce.domain.executions import (
     Submission,
     Turn,
 )
-from askonce.ledger.executions.away import changing, looking
-from askonce.ledger.executions.changes import changed, ended_event, in_turn, note, write_turn
+from askonce.ledger.executions.changes import changed, ended_event, event_row, in_turn, note, write_turn
 from askonce.ledger.executions.listing import page_of
 from askonce.ledger.executions.notices import notice_of, put_notice
 from askonce.ledger.executions.rows import (
@@ -44,6 +42,25 @@ from askonce.ledger.executions.rows import (
     row_of,
     run_of,
 )
+from askonce.ledger.executions.statements import (
+    BEGIN,
+    BEGUN,
+    CLAIM,
+    DUE,
+    END,
+    FIND,
+    HELD,
+    IS_ANY_DUE,
+    KEEP,
+    NEW,
+    NEW_EVENTS,
+    NEW_WORK,
+    NODES,
+    PAUSED,
+    RESULT,
+    WHOLE,
+    WISHES,
+)
 from askonce.ledger.executions.tables import (
     QUEUED,
     RUNNING,
@@ -55,6 +72,7 @@ from askonce.ledger.executions.tables import (
     queues,
     works,
 )
+from askonce.ledger.executions.turns import Turns
 
 _SUCCEEDED, _FAILED, _CANCELLED = (STATES.index(name) for name in ("succeeded", "failed", "cancelled"))
 # Of PostgreSQL's advisory locks: "asktake" in letters. Who claims waits for whoever claims, so that rates are exact.
@@ -66,87 +84,95 @@ class SqlExecutions:
     """Keep executions (port `WorkerExecutions`)."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
-        self._engine = engine
+        self._turns = Turns(engine)
         self._clock = clock
 
     async def submit(self, submissions: Sequence[Submission]) -> tuple[Execution, ...]:
         """Write new executions; those that are there already are returned as they stand."""
-        try:
-            async with changing(self._engine) as connection:
-                return tuple([await self._submit(connection, one) for one in submissions])
-        except IntegrityError:  # another process wrote one of them at the same moment: now it is found
-            async with changing(self._engine) as connection:
-                return tuple([await self._submit(connection, one) for one in submissions])
 
-    async def _submit(self, connection: AsyncConnection, submission: Submission) -> Execution:
-        known = executions.c.id == submission.id
-        if submission.dedup:
+        def act(connection: Connection) -> tuple[Execution, ...]:
+            return tuple([self._submit(connection, one) for one in submissions])
+
+        try:
+            return await self._turns.change(act)
+        except IntegrityError:  # another process wrote one of them at the same moment: now it is found
+            return await self._turns.change(act)
+
+    def _submit(self, connection: Connection, submission: Submission) -> Execution:
+        found = connection.execute(FIND, {"its_id": submission.id}).scalar()
+        if found is None and submission.dedup:
             same = and_(executions.c.tenant == submission.submitter.tenant, executions.c.dedup == submission.dedup)
-            known = or_(known, and_(same, executions.c.state <= RUNNING))
-        found = (await connection.execute(select(executions.c.id).where(known))).scalar()
+            found = connection.execute(select(executions.c.id).where(same, executions.c.state <= RUNNING)).scalar()
         if found is not None:
-            there = await _whole(connection, found)
+            there = _whole(connection, found)
             if there is not None:
                 return there
-        await connection.execute(insert(executions).values(row_of(submission)))
-        await connection.execute(
-            insert(works).values(id=submission.id, submission=packed_submission(submission), result=b"null")
-        )
         execution = Execution(submission)
-        await note(connection, submission.id, [changed(execution)], submission.created_ms)
+        work = {"id": submission.id, "submission": packed_submission(submission), "result": b"null"}
+        event = event_row(submission.id, 1, changed(execution), submission.created_ms)
+        connection.execute(NEW, {**row_of(submission), "events": 1})
+        connection.execute(NEW_WORK, work)
+        connection.execute(NEW_EVENTS, event)
         return execution
 
     async def find(self, id: str, tenant: str | None) -> Execution | None:
         """Return one with all that belongs to it."""
-        async with looking(self._engine) as connection:
-            found = await _whole(connection, id)
+        found = await self._turns.look(lambda connection: _whole(connection, id))
         return None if found is None or tenant not in (None, found.submission.submitter.tenant) else found
 
     async def nodes(self, id: str) -> tuple[NodeRun, ...]:
         """Return what became of its nodes so far."""
-        async with looking(self._engine) as connection:
-            rows = await connection.execute(select(node_runs.c.run).where(node_runs.c.execution == id))
+
+        def act(connection: Connection) -> tuple[NodeRun, ...]:
+            rows = connection.execute(NODES, {"its_id": id})
             return tuple(run_of(row.run) for row in rows)
+
+        return await self._turns.look(act)
 
     async def page(self, question: ExecutionQuestion) -> ExecutionPage:
         """List executions, newest first. Raises `Invalid` for a cursor that is none."""
-        async with looking(self._engine) as connection:
-            return await page_of(connection, question)
+        return await self._turns.look(lambda connection: page_of(connection, question))
 
     async def wish_cancel(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
         """Ask for its cancellation; one that waits ends at once."""
-        async with changing(self._engine) as connection:
-            found = await _locked(connection, id, tenant)
+
+        def act(connection: Connection) -> Execution | None:
+            found = _locked(connection, id, tenant)
             if found is None or found.has_ended:
                 return found
             if found.status == "running":
-                await connection.execute(update(executions).where(executions.c.id == id).values(wish="cancel"))
+                connection.execute(update(executions).where(executions.c.id == id).values(wish="cancel"))
             else:
                 ended = {"state": _CANCELLED, "ended_ms": now_ms, "error_code": "cancelled", "error": "Cancelled."}
-                await connection.execute(update(executions).where(executions.c.id == id).values(ended))
-                await note(connection, id, ended_event("cancelled", found.round), now_ms)
-            changed_row = await _whole(connection, id)
+                connection.execute(update(executions).where(executions.c.id == id).values(ended))
+                note(connection, id, ended_event("cancelled", found.round), now_ms)
+            changed_row = _whole(connection, id)
             if changed_row is not None and changed_row.has_ended:
-                await put_notice(connection, changed_row, now_ms)
+                put_notice(connection, changed_row, now_ms)
             return changed_row
+
+        return await self._turns.change(act)
 
     async def resume(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
         """Queue one that failed or was cancelled once more."""
-        async with changing(self._engine) as connection:
-            found = await _locked(connection, id, tenant)
+
+        def act(connection: Connection) -> Execution | None:
+            found = _locked(connection, id, tenant)
             if found is None or found.status not in ("failed", "cancelled"):
                 return found
             again = {"state": QUEUED, "round": found.round + 1, "ended_ms": 0, "started_ms": 0, "wish": ""}
             again |= {"error_code": "", "error": "", "turn_ms": now_ms, "worker": ""}
-            await connection.execute(update(executions).where(executions.c.id == id).values(again))
+            connection.execute(update(executions).where(executions.c.id == id).values(again))
             unfinished = and_(node_runs.c.execution == id, node_runs.c.status.not_in(FINISHED))
-            await connection.execute(delete(node_runs).where(unfinished))
-            await connection.execute(update(works).where(works.c.id == id).values(result=b"null"))
-            await connection.execute(delete(notices).where(notices.c.execution == id))
-            queued = await _whole(connection, id)
+            connection.execute(delete(node_runs).where(unfinished))
+            connection.execute(update(works).where(works.c.id == id).values(result=b"null"))
+            connection.execute(delete(notices).where(notices.c.execution == id))
+            queued = _whole(connection, id)
             if queued is not None:
-                await note(connection, id, [changed(queued)], now_ms)
+                note(connection, id, [changed(queued)], now_ms)
             return queued
+
+        return await self._turns.change(act)
 
     async def events(self, after: Mapping[str, int], size: int) -> tuple[Event, ...]:
         """Return the next events of several executions."""
@@ -156,13 +182,15 @@ class SqlExecutions:
             *(and_(events.c.execution == id, events.c.number > number) for id, number in sorted(after.items()))
         )
         asked = select(*EVENT_COLUMNS).where(wanted).order_by(events.c.execution, events.c.number).limit(size)
-        async with looking(self._engine) as connection:
-            return events_of((await connection.execute(asked)).all())
+
+        def act(connection: Connection) -> tuple[Event, ...]:
+            return events_of(connection.execute(asked).all())
+
+        return await self._turns.look(act)
 
     async def notice(self, id: str) -> NoticeState | None:
         """Return how far its webhook was told of its end."""
-        async with looking(self._engine) as connection:
-            return await notice_of(connection, id)
+        return await self._turns.look(lambda connection: notice_of(connection, id))
 
     async def queues(self, now_ms: int) -> tuple[QueueState, ...]:
         """Say how all queues are."""
@@ -174,11 +202,14 @@ class SqlExecutions:
             .where(due)
             .group_by(executions.c.queue)
         )
-        async with looking(self._engine) as connection:
-            counts = {(queue, state): count for queue, state, count in await connection.execute(counted)}
-            due_now = {queue: (count, oldest) for queue, count, oldest in await connection.execute(waiting)}
-            paused = set((await connection.execute(select(queues.c.name).where(queues.c.paused == 1))).scalars())
-        return tuple(self._queue(name, name in paused, counts, due_now) for name in QUEUES)
+
+        def act(connection: Connection) -> tuple[QueueState, ...]:
+            counts = {(queue, state): count for queue, state, count in connection.execute(counted)}
+            due_now = {queue: (count, oldest) for queue, count, oldest in connection.execute(waiting)}
+            paused = set(connection.execute(PAUSED).scalars())
+            return tuple(self._queue(name, name in paused, counts, due_now) for name in QUEUES)
+
+        return await self._turns.look(act)
 
     def _queue(
         self,
@@ -193,113 +224,123 @@ class SqlExecutions:
 
     async def pause(self, queue: QueueName, *, paused: bool) -> None:
         """Let a queue begin nothing more, or go on."""
-        async with changing(self._engine) as connection:
-            await connection.execute(delete(queues).where(queues.c.name == queue))
-            await connection.execute(insert(queues).values(name=queue, paused=int(paused)))
+
+        def act(connection: Connection) -> None:
+            connection.execute(delete(queues).where(queues.c.name == queue))
+            connection.execute(insert(queues).values(name=queue, paused=int(paused)))
+
+        await self._turns.change(act)
 
     async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
         """Take what is due."""
         free = [room.queue for room in rooms if room.free]
         if not (free and await self._is_any_due(free, now_ms)):
             return ()
-        async with changing(self._engine) as connection:
+
+        def act(connection: Connection) -> tuple[Execution, ...]:
             if connection.dialect.name == "postgresql":
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIMS})
-            paused = set((await connection.execute(select(queues.c.name).where(queues.c.paused == 1))).scalars())
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CLAIMS})
+            paused = set(connection.execute(PAUSED).scalars())
             taken: list[Execution] = []
             for room in rooms:
                 if room.queue not in paused:
-                    taken += await self._take(connection, room, worker, now_ms)
+                    taken += self._take(connection, room, worker, now_ms)
             return tuple(taken)
+
+        return await self._turns.change(act)
 
     async def _is_any_due(self, queues: Sequence[QueueName], now_ms: int) -> bool:
         """Look without a lock: most looks find nothing, and an idle worker should cost nothing."""
-        due = and_(executions.c.state == QUEUED, executions.c.not_before_ms <= now_ms)
-        async with looking(self._engine) as connection:
-            rows = await connection.execute(select(literal(1)).where(executions.c.queue.in_(queues), due).limit(1))
-            return rows.first() is not None
+        asked = {"its_queues": list(queues), "now_ms": now_ms}
+        return await self._turns.look(lambda connection: connection.execute(IS_ANY_DUE, asked).first() is not None)
 
-    async def _take(self, connection: AsyncConnection, room: Room, worker: str, now_ms: int) -> list[Execution]:
+    def _take(self, connection: Connection, room: Room, worker: str, now_ms: int) -> list[Execution]:
         most = room.free
         if room.per_span is not None:
-            since = and_(executions.c.queue == room.queue, executions.c.started_ms > now_ms - room.span_ms)
-            begun = (await connection.execute(select(func.count()).select_from(executions).where(since))).scalar_one()
-            most = min(most, room.per_span - begun)
+            begun = {"its_queue": room.queue, "since_ms": now_ms - room.span_ms}
+            most = min(most, room.per_span - connection.execute(BEGUN, begun).scalar_one())
         if most <= 0:
             return []
-        due = and_(executions.c.queue == room.queue, executions.c.state == QUEUED, executions.c.not_before_ms <= now_ms)
-        rows = (await connection.execute(select(*LISTED).where(due).order_by(executions.c.turn_ms).limit(most))).all()
-        if not rows:
-            return []
-        mine = {"state": RUNNING, "worker": worker, "started_ms": now_ms}
-        of_one = executions.c.id == bindparam("one")
-        await connection.execute(update(executions).where(of_one).values(mine), [{"one": row.id} for row in rows])
-        taken = [replace(execution_of(row), status="running", started_ms=now_ms) for row in rows]
-        for execution in taken:
-            await note(connection, execution.id, [changed(execution)], now_ms)
+        due = {"its_queue": room.queue, "now_ms": now_ms, "most": most}
+        taken = [
+            replace(execution_of(row), status="running", started_ms=now_ms) for row in connection.execute(DUE, due)
+        ]
+        if taken:
+            mine = {"ids": [one.id for one in taken], "who": worker, "now_ms": now_ms}
+            numbers = {row.id: row.events for row in connection.execute(CLAIM, mine)}
+            told = [event_row(one.id, numbers[one.id], changed(one), now_ms) for one in taken]
+            connection.execute(NEW_EVENTS, told)
         return taken
 
     async def held(self, worker: str | None = None) -> tuple[tuple[str, int, str], ...]:
         """Return what runs."""
-        running = executions.c.state == RUNNING
-        wanted = running if worker is None else and_(running, executions.c.worker == worker)
-        columns = (executions.c.id, executions.c.round, executions.c.worker)
-        async with looking(self._engine) as connection:
-            rows = await connection.execute(select(*columns).where(wanted))
-            return tuple((row.id, row.round, row.worker) for row in rows)
+
+        def act(connection: Connection) -> tuple[tuple[str, int, str], ...]:
+            rows = connection.execute(HELD)
+            return tuple((row.id, row.round, row.worker) for row in rows if worker in (None, row.worker))
+
+        return await self._turns.look(act)
 
     async def take_over(self, id: str, round: int, worker: str) -> bool:
         """Make a running one this worker's."""
         runs = and_(executions.c.id == id, executions.c.round == round, executions.c.state == RUNNING)
-        async with changing(self._engine) as connection:
-            done = await connection.execute(update(executions).where(runs).values(worker=worker))
+
+        def act(connection: Connection) -> bool:
+            done = connection.execute(update(executions).where(runs).values(worker=worker))
             return done.rowcount > 0
+
+        return await self._turns.change(act)
 
     async def wishes(self, worker: str) -> tuple[tuple[str, int], ...]:
         """Return what of this worker's is to be cancelled."""
-        wanted = and_(executions.c.state == RUNNING, executions.c.worker == worker, executions.c.wish == "cancel")
-        async with looking(self._engine) as connection:
-            rows = await connection.execute(select(executions.c.id, executions.c.round).where(wanted))
-            return tuple((row.id, row.round) for row in rows)
+
+        def act(connection: Connection) -> tuple[tuple[str, int], ...]:
+            return tuple((row.id, row.round) for row in connection.execute(WISHES, {"who": worker}))
+
+        return await self._turns.look(act)
 
     async def begin(self, id: str, round: int, now_ms: int) -> Execution | None:
         """Count one taking-up."""
-        runs = and_(executions.c.id == id, executions.c.round == round, executions.c.state == RUNNING)
-        async with changing(self._engine) as connection:
-            more = update(executions).where(runs).values(taken=executions.c.taken + 1)
-            if not (await connection.execute(more)).rowcount:
+
+        def act(connection: Connection) -> Execution | None:
+            if not connection.execute(BEGIN, {"its_id": id, "its_round": round}).rowcount:
                 return None
-            return await _whole(connection, id)
+            return _whole(connection, id)
+
+        return await self._turns.change(act)
 
     async def keep(self, turn: Turn, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write what became of a node."""
-        place = {"execution": run.execution, "node": run.node}
-        values = {"status": run.status, "attempts": run.attempts, "run": packed_run(run)}
-        async with changing(self._engine) as connection:
-            await write_turn(connection, turn, events, self._clock.wall_ms(), progress)
-            put = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-            row = put(node_runs).values({**place, **values})
-            await connection.execute(row.on_conflict_do_update(index_elements=list(place), set_=values))
+        row = {"execution": run.execution, "node": run.node, "status": run.status, "attempts": run.attempts}
+        row["run"] = packed_run(run)
+
+        def act(connection: Connection) -> None:
+            write_turn(connection, turn, events, self._clock.wall_ms(), progress)
+            connection.execute(KEEP[connection.dialect.name], row)
+
+        await self._turns.change(act)
 
     async def tell(self, turn: Turn, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
-        async with changing(self._engine) as connection:
-            await write_turn(connection, turn, events, self._clock.wall_ms())
+        await self._turns.change(lambda connection: write_turn(connection, turn, events, self._clock.wall_ms()))
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """Write the end of a round."""
-        id, totals, now_ms = execution.id, execution.totals, self._clock.wall_ms()
-        runs = in_turn(execution.turn)
-        values: dict[str, Any] = {name: getattr(totals, name) for name in totals.__struct_fields__}
+        id, now_ms = execution.id, self._clock.wall_ms()
+        values: dict[str, Any] = msgspec.structs.asdict(execution.totals)
         values |= {"state": STATES.index(execution.status), "ended_ms": now_ms, "wish": ""}
         values |= {"error_code": execution.error_code, "error": execution.error, "progress": execution.progress}
-        async with changing(self._engine) as connection:
-            if not (await connection.execute(update(executions).where(runs).values(values))).rowcount:
+        ended = {f"new_{name}": value for name, value in values.items()}
+
+        def act(connection: Connection) -> bool:
+            if not connection.execute(END, in_turn(execution.turn) | ended).rowcount:
                 return False
-            await connection.execute(update(works).where(works.c.id == id).values(result=bytes(execution.result)))
-            await note(connection, id, events, now_ms)
-            await put_notice(connection, execution, now_ms)
+            connection.execute(RESULT, {"its_id": id, "new_result": bytes(execution.result)})
+            note(connection, id, events, now_ms)
+            put_notice(connection, execution, now_ms)
             return True
+
+        return await self._turns.change(act)
 
     async def sweep(self, done_before_ms: int, failed_before_ms: int, size: int) -> int:
         """Delete what ended long ago."""
@@ -307,26 +348,24 @@ class SqlExecutions:
             and_(executions.c.state.in_((_SUCCEEDED, _CANCELLED)), executions.c.ended_ms < done_before_ms),
             and_(executions.c.state == _FAILED, executions.c.ended_ms < failed_before_ms),
         )
-        async with changing(self._engine) as connection:
-            ids = list((await connection.execute(select(executions.c.id).where(old).limit(size))).scalars())
+
+        def act(connection: Connection) -> int:
+            ids = list(connection.execute(select(executions.c.id).where(old).limit(size)).scalars())
             belongings = ((table, table.c.execution) for table in (events, node_runs, notices))
             for table, column in (*belongings, (works, works.c.id), (executions, executions.c.id)):
                 if ids:
-                    await connection.execute(delete(table).where(column.in_(ids)))
+                    connection.execute(delete(table).where(column.in_(ids)))
             return len(ids)
 
+        return await self._turns.change(act)
 
-async def _whole(connection: AsyncConnection, id: str) -> Execution | None:
-    asked = (
-        select(*LISTED, works.c.submission, works.c.result)
-        .join_from(executions, works, works.c.id == executions.c.id)
-        .where(executions.c.id == id)
-    )
-    row = (await connection.execute(asked)).one_or_none()
+
+def _whole(connection: Connection, id: str) -> Execution | None:
+    row = connection.execute(WHOLE, {"its_id": id}).one_or_none()
     return None if row is None else execution_of(row, row.submission, row.result)
 
 
-async def _locked(connection: AsyncConnection, id: str, tenant: str | None) -> Execution | None:
+def _locked(connection: Connection, id: str, tenant: str | None) -> Execution | None:
     """Return one, and let nobody else change it until the transaction ends."""
-    row = (await connection.execute(select(*LISTED).where(executions.c.id == id).with_for_update())).one_or_none()
+    row = connection.execute(select(*LISTED).where(executions.c.id == id).with_for_update()).one_or_none()
     return None if row is None or tenant not in (None, row.tenant) else execution_of(row)

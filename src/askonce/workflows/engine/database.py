@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, event
 LOCK_S = 30  # to wait for another writer
 TURN_WAIT_S = 30  # to wait for one of our own connections
 # SQLite has one writer at a time: further connections only make their threads wait in the database instead of here.
-SQLITE_CONNECTIONS = 2
+SQLITE_CONNECTIONS = 1
 POSTGRES_CONNECTIONS = 8
 RECYCLE_S = 1800  # servers and proxies drop connections that grew old
 WAL_BYTES = 16 << 20  # what SQLite's log is cut back to once it was longer
