@@ -37,6 +37,7 @@ from askonce.ledger.executions.tables import FILE, WORKFLOWS
 from askonce.ledger.migrate import LATEST, migrate
 from askonce.workflows import dispatcher as dispatching
 from askonce.workflows.dispatcher import Dispatcher, Limit, Terms
+from askonce.workflows.engine import durable
 from askonce.workflows.engine.database import postgres_connection, postgres_engine, sqlite_engine
 from askonce.workflows.engine.durable import LIVES, DurableEngine
 from askonce.workflows.engine.port import Step, Steps, Tenure
@@ -191,10 +192,18 @@ def parts(place: Place, lives: int = LIVES) -> tuple[DurableEngine, Tenure]:
     return DurableEngine(database, lives), PostgresTenure(partial(postgres_connection, address.dsn))
 
 
-def serve(place: Place, limits: dict[QueueName, Limit], lives: int, idle_s: float, ready: Event) -> None:
+class Ways(msgspec.Struct, frozen=True):
+    """Say how a worker works: how often a work may die with it, how often it looks, which version of rounds it runs."""
+
+    lives: int = 1_000
+    idle_s: float = dispatching.IDLE_S
+    version: str = durable.VERSION
+
+
+def serve(place: Place, limits: dict[QueueName, Limit], ways: Ways, ready: Event) -> None:
     """Be a worker until SIGTERM, or for ever."""
-    dispatching.IDLE_S = idle_s
-    asyncio.run(_serve(place, limits, lives, ready))
+    dispatching.IDLE_S, durable.VERSION = ways.idle_s, ways.version
+    asyncio.run(_serve(place, limits, ways.lives, ready))
 
 
 async def _serve(place: Place, limits: dict[QueueName, Limit], lives: int, ready: Event) -> None:
@@ -215,17 +224,11 @@ async def _serve(place: Place, limits: dict[QueueName, Limit], lives: int, ready
 class Worker:
     """A worker's process."""
 
-    def __init__(
-        self,
-        place: Place,
-        limits: dict[QueueName, Limit] | None = None,
-        lives: int = 1_000,
-        idle_s: float = dispatching.IDLE_S,
-    ) -> None:
+    def __init__(self, place: Place, limits: dict[QueueName, Limit] | None = None, **ways: Any) -> None:
         self.ready = FORK.Event()
         given = limits or dict.fromkeys(QUEUES, Limit(8))
         self.process: ForkServerProcess = FORK.Process(
-            target=serve, args=(place, given, lives, idle_s, self.ready), daemon=True
+            target=serve, args=(place, given, Ways(**ways), self.ready), daemon=True
         )
         self.process.start()
         assert self.ready.wait(30)

@@ -147,6 +147,28 @@ def test_killed_workers_runs_go_on_many_times(place: Place) -> None:
     kill_rounds(place, works=50, kills=25, workers=3 if place.url else 1)
 
 
+def test_runs_in_flight_go_on_under_another_version_and_pay_nothing_again(place: Place) -> None:
+    ids = [f"w{number}" for number in range(4)]
+    submit(place, *(submission(id) for id in ids))
+    with working(place, version="1"):
+        until(partial(has_paid, place, 9))
+    with working(place, version="2"):
+        until(lambda: all_ended(place, ids))
+    judge(place, ids)
+
+
+def test_while_an_upgrade_rolls_both_versions_work_side_by_side(postgres: Postgres, tmp_path: Path) -> None:
+    place = Place(postgres.database(), tmp_path)
+    ids = [f"w{number}" for number in range(12)]
+    with working(place, version="1") as old, working(place, version="2"):
+        submit(place, *(submission(id) for id in ids))
+        until(partial(has_paid, place, 20))
+        old.stop()
+        with working(place, version="2"):
+            until(lambda: all_ended(place, ids))
+    judge(place, ids)
+
+
 def test_a_dead_workers_run_goes_on_at_another(postgres: Postgres, tmp_path: Path) -> None:
     place = Place(postgres.database(), tmp_path)
     with working(place) as first:
