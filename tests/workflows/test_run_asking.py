@@ -102,7 +102,7 @@ def test_an_answer_told_again_is_resumed_and_costs_what_it_did_if_it_was_paid_in
     async def run() -> None:
         await world.do(node("a"))
         began_ms = world.clock.wall_ms() - 1000
-        world.store.rows["e1"] = Execution(workflow(node("a")), "running", started_ms=began_ms)
+        world.store.rows["e1"] = Execution(workflow(node("a")), "running", taken=1, started_ms=began_ms)
         world.store.runs["e1"]["a"] = NodeRun("e1", "a", "running", 1, started_ms=began_ms)
         await world.run()
 

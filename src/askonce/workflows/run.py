@@ -102,11 +102,12 @@ class Runs:
         await self._end_undone(execution, "failed", code, reason)
 
     async def _go(self, execution: Execution, steps: Steps) -> None:
-        before = await self._scribe.nodes(execution.id)
-        if execution.taken > 1 or execution.round > 1:
+        before: Mapping[str, NodeRun] = {}
+        if execution.taken > 1 or execution.round > 1:  # else nobody has written any
+            before = await self._scribe.nodes(execution.id)
             await self._book(execution, before)
         if execution.submission.kind == "generate":
-            await self._question(execution, before, steps)
+            await self._question(execution, before)
             return
         try:
             round = Round(execution, read_work(execution.submission), before)
@@ -169,23 +170,13 @@ class Runs:
         )
         return await self._nodes.ends(job, ended)
 
-    async def _question(self, execution: Execution, before: Mapping[str, NodeRun], steps: Steps) -> None:
-        """Answer a question in the background: an execution of one step."""
+    async def _question(self, execution: Execution, before: Mapping[str, NodeRun]) -> None:
+        """Answer a question in the background. It is no step: its row says all that the engine could remember."""
         submission, node = execution.submission, answer_node(execution.submission)
         run = before.get(node.id) or NodeRun(execution.id, node.id)
-        step = steps.reserve(node.id)
         if run.status not in ENDED:
             job = Job(submission, execution.turn, node, run, self._until_ms(execution), Pace(1, 0))
-            work = Answering(self._house.tools.asking, self._house.codecs, job, self._clock)
-
-            done: list[NodeRun] = []
-
-            async def act() -> str:
-                done.append(await self._nodes.do(job, work))
-                return done[0].status
-
-            await step.run(act)
-            run = done[0] if done else (await self._scribe.nodes(execution.id))[node.id]
+            run = await self._nodes.do(job, Answering(self._house.tools.asking, self._house.codecs, job, self._clock))
         ended = self._ended(execution, (run,), None if run.status in FINISHED else run)
         await self._end(ended if ended.error_code else replace(ended, result=run.report))
 

@@ -75,6 +75,7 @@ class DurableEngine:
             serializer=DBOSPortableJSONSerializer(),
             max_executor_threads=THREADS,
             use_listen_notify=False,
+            notification_listener_polling_interval_sec=innards.SELDOM_S,  # nobody notifies
             enable_otlp=False,
             log_level="WARNING",
         )
