@@ -92,7 +92,7 @@ def test_while_the_disk_is_full_answers_go_on_and_afterwards_all_is_as_before(
     fill(house)
     replies = flood(house, "full")
     admitted = [reply for reply in replies if reply.status == 200]
-    assert {reply.status for reply in replies} == {200, 429}
+    assert {reply.status for reply in replies} <= {200, 429}
     assert all(reply.cache == "miss" for reply in admitted)
     # Where the books have their space the window stays exact. Without it each worker falls back to its share, on top
     # of what the books had admitted until then.
