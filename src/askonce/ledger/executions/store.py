@@ -306,7 +306,7 @@ class SqlExecutions:
                 return None
             return _whole(connection, id)
 
-        return await self._turns.change(act)
+        return await self._turns.share(act)
 
     async def keep(self, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write what became of a node."""
@@ -317,11 +317,11 @@ class SqlExecutions:
             note(connection, run.execution, events, self._clock.wall_ms(), progress)
             connection.execute(KEEP[connection.dialect.name], row)
 
-        await self._turns.change(act)
+        await self._turns.share(act)
 
     async def tell(self, id: str, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
-        await self._turns.change(lambda connection: note(connection, id, events, self._clock.wall_ms()))
+        await self._turns.share(lambda connection: note(connection, id, events, self._clock.wall_ms()))
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """Write the end of a round."""
@@ -339,7 +339,7 @@ class SqlExecutions:
             put_notice(connection, execution, now_ms)
             return True
 
-        return await self._turns.change(act)
+        return await self._turns.share(act)
 
     async def sweep(self, done_before_ms: int, failed_before_ms: int, size: int) -> int:
         """Delete what ended long ago."""
