@@ -307,7 +307,7 @@ class SqlExecutions:
                 return None
             return _whole(connection, id)
 
-        return await self._turns.change(act)
+        return await self._turns.share(act)
 
     async def keep(self, turn: Turn, run: NodeRun, events: Sequence[NewEvent], progress: int) -> None:
         """Write what became of a node."""
@@ -318,11 +318,11 @@ class SqlExecutions:
             write_turn(connection, turn, events, self._clock.wall_ms(), progress)
             connection.execute(KEEP[connection.dialect.name], row)
 
-        await self._turns.change(act)
+        await self._turns.share(act)
 
     async def tell(self, turn: Turn, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
-        await self._turns.change(lambda connection: write_turn(connection, turn, events, self._clock.wall_ms()))
+        await self._turns.share(lambda connection: write_turn(connection, turn, events, self._clock.wall_ms()))
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """Write the end of a round."""
@@ -340,7 +340,7 @@ class SqlExecutions:
             put_notice(connection, execution, now_ms)
             return True
 
-        return await self._turns.change(act)
+        return await self._turns.share(act)
 
     async def sweep(self, done_before_ms: int, failed_before_ms: int, size: int) -> int:
         """Delete what ended long ago."""

@@ -3,9 +3,13 @@
 SQLite: in threads of its own. Whoever wants to write waits there for his turn, for SQLite lets those who wait for its
 lock sleep, longer each time; and a transaction crosses from thread to thread once, not with each of its statements.
 PostgreSQL: on the loop, like everything else.
+
+Small changes that many make side by side share a transaction: while one is under way, all that come gather for the
+next. Where that fails for what one of them wrote, each has one of its own.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -13,10 +17,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from askonce.domain.errors import DatabaseAway
 from askonce.ledger.engine import plain_engine, reading, writing
 from askonce.ledger.executions.away import translated
 
 T = TypeVar("T")
+GROUP = 64  # changes that share a transaction at most
 READERS = 2  # reading takes no lock, but is done by one processor at a time in any case
 
 
@@ -28,6 +34,8 @@ class Turns:
         self._desks: tuple[_Desk, _Desk] | None = None
         if engine.dialect.name == "sqlite":
             self._desks = _Desk(engine, 1, reads=False), _Desk(engine, READERS, reads=True)
+        self._waiting: deque[tuple[Callable[[Connection], Any], asyncio.Future[Any]]] = deque()
+        self._sharing: asyncio.Task[None] | None = None
 
     async def change(self, act: Callable[[Connection], T]) -> T:
         """Do something in a transaction that writes. Raises `DatabaseAway`. If cancelled, it may be done."""
@@ -36,6 +44,39 @@ class Turns:
                 return await self._desks[0].do(act)
             async with writing(self._engine) as connection:
                 return await connection.run_sync(act)
+
+    async def share(self, act: Callable[[Connection], T]) -> T:
+        """Do a small change, perhaps in one transaction with others'; perhaps twice, if the first time is undone.
+
+        Otherwise as `change`.
+        """
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((act, result))
+        if self._sharing is None or self._sharing.done():
+            self._sharing = loop.create_task(self._share())
+        return await result
+
+    async def _share(self) -> None:
+        while self._waiting:
+            await self._do_together([self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))])
+
+    async def _do_together(self, group: list[tuple[Callable[[Connection], Any], asyncio.Future[Any]]]) -> None:
+        group = [(act, result) for act, result in group if not result.done()]  # some may have left
+        try:
+            values = await self.change(lambda connection: [act(connection) for act, _ in group])
+        except Exception as error:
+            if len(group) == 1 or isinstance(error, DatabaseAway):
+                for _, result in group:
+                    if not result.done():
+                        result.set_exception(error)
+                return
+            for one in group:
+                await self._do_together([one])
+        else:
+            for (_, result), value in zip(group, values, strict=True):
+                if not result.done():
+                    result.set_result(value)
 
     async def look(self, act: Callable[[Connection], T]) -> T:
         """Do something in a transaction that only reads. Raises `DatabaseAway`."""
