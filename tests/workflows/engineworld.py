@@ -35,6 +35,7 @@ from askonce.ledger.engine import Bounds, open_beside
 from askonce.ledger.executions.store import SqlExecutions
 from askonce.ledger.executions.tables import FILE, WORKFLOWS
 from askonce.ledger.migrate import LATEST, migrate
+from askonce.workflows import dispatcher as dispatching
 from askonce.workflows.dispatcher import Dispatcher, Limit, Terms
 from askonce.workflows.engine.database import postgres_connection, postgres_engine, sqlite_engine
 from askonce.workflows.engine.durable import LIVES, DurableEngine
@@ -190,8 +191,9 @@ def parts(place: Place, lives: int = LIVES) -> tuple[DurableEngine, Tenure]:
     return DurableEngine(database, lives), PostgresTenure(partial(postgres_connection, address.dsn))
 
 
-def serve(place: Place, limits: dict[QueueName, Limit], lives: int, ready: Event) -> None:
+def serve(place: Place, limits: dict[QueueName, Limit], lives: int, idle_s: float, ready: Event) -> None:
     """Be a worker until SIGTERM, or for ever."""
+    dispatching.IDLE_S = idle_s
     asyncio.run(_serve(place, limits, lives, ready))
 
 
@@ -213,11 +215,17 @@ async def _serve(place: Place, limits: dict[QueueName, Limit], lives: int, ready
 class Worker:
     """A worker's process."""
 
-    def __init__(self, place: Place, limits: dict[QueueName, Limit] | None = None, lives: int = 1_000) -> None:
+    def __init__(
+        self,
+        place: Place,
+        limits: dict[QueueName, Limit] | None = None,
+        lives: int = 1_000,
+        idle_s: float = dispatching.IDLE_S,
+    ) -> None:
         self.ready = FORK.Event()
         given = limits or dict.fromkeys(QUEUES, Limit(8))
         self.process: ForkServerProcess = FORK.Process(
-            target=serve, args=(place, given, lives, self.ready), daemon=True
+            target=serve, args=(place, given, lives, idle_s, self.ready), daemon=True
         )
         self.process.start()
         assert self.ready.wait(30)

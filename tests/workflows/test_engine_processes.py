@@ -3,9 +3,8 @@
 import asyncio
 import random
 import time
-from contextlib import closing
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +27,6 @@ from askonce.workflows.wake import Waker
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 DEADLINE_S = 90.0
-TAKEN_OVER_S = 6.0  # a server that is busy with other tests included; a second or two else
 T = TypeVar("T")
 
 
@@ -147,16 +145,14 @@ def test_killed_workers_runs_go_on_many_times(place: Place) -> None:
     kill_rounds(place, works=50, kills=25, workers=3 if place.url else 1)
 
 
-def test_a_dead_workers_run_goes_on_within_seconds(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_dead_workers_run_goes_on_at_another(postgres: Postgres, tmp_path: Path) -> None:
     place = Place(postgres.database(), tmp_path)
     with working(place) as first:
         submit(place, submission("one", does="waits"))
         until(lambda: begun(place) == ["one"])
         with working(place):
             first.kill()
-            killed_s = time.monotonic()
             until(lambda: begun(place) == ["one", "one"])
-            assert time.monotonic() - killed_s < TAKEN_OVER_S
 
 
 def test_who_loses_its_name_begins_again_under_another(postgres: Postgres, tmp_path: Path) -> None:
@@ -205,31 +201,24 @@ def test_no_more_begin_in_any_span_than_the_rate_says(place: Place) -> None:
     assert all(later - earlier >= 1_500 for earlier, later in zip(starts, starts[3:], strict=False))
 
 
-def test_what_is_cancelled_stops_within_a_second(place: Place) -> None:
+def test_what_is_cancelled_stops(place: Place) -> None:
     with working(place):
         submit(place, submission("one", does="waits"))
         until(lambda: begun(place) == ["one"])
-        wished_ms = SystemClock().wall_ms()
-        play(place, lambda store: store.wish_cancel("one", "acme", wished_ms))
+        play(place, lambda store: store.wish_cancel("one", "acme", SystemClock().wall_ms()))
         until(lambda: all_ended(place, ["one"]))
-    execution = found(place, "one")
-    assert execution.status == "cancelled"
-    assert execution.ended_ms - wished_ms < 1_000
+    assert found(place, "one").status == "cancelled"
 
 
 def test_a_tap_begins_work_at_once(tmp_path: Path) -> None:
     place = Place("", tmp_path)
-    with working(place):
-        waits_ms = []
-        for number in range(5):
+    with working(place, idle_s=3_600.0), closing(Waker(tmp_path)) as waker:
+        for number in range(3):
             one = submission(f"w{number}", does="nothing")
             submit(place, one)
-            submitted_ms = SystemClock().wall_ms()
-            with closing(Waker(tmp_path)) as waker:
-        waker.wake()
+            # Nobody looks within the next hour, unless told that there is work.
+            waker.wake()
             until(partial(all_ended, place, [one.id]))
-            waits_ms.append(found(place, one.id).started_ms - submitted_ms)
-    assert sorted(waits_ms)[2] < 500, "half of the time between two looks of an idle worker"
 
 
 def test_stopping_in_good_order_is_no_death(place: Place) -> None:
