@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.clock import Clock
-from askonce.domain.errors import DatabaseAway
+from askonce.domain.errors import DatabaseAway, NotResumable
 from askonce.domain.executions import (
     QUEUES,
     Event,
@@ -45,11 +45,14 @@ from askonce.ledger.executions.rows import (
     run_of,
 )
 from askonce.ledger.executions.tables import QUEUED, RUNNING, STATES, events, executions, node_runs, queues, works
+from askonce.ledger.words import are_clean, clean
 
 _SUCCEEDED, _FAILED, _CANCELLED = (STATES.index(name) for name in ("succeeded", "failed", "cancelled"))
 # Of PostgreSQL's advisory locks: "asktake" in letters. Who claims waits for whoever claims, so that rates are exact.
 _CLAIMS = int.from_bytes(b"asktake")
 AWAY_S = 5  # after which it is worth asking again
+NAME_TAKEN = "Another one of the same `dedup` lived a moment ago. Try again."
+NAME_TAKEN_BY = "{id} lives, which has the same `dedup` ({dedup}). Cancel that one, or wait for its end."
 FINISHED = ("succeeded", "skipped")  # nodes that a resumed round does not do again
 
 
@@ -72,7 +75,8 @@ class SqlExecutions:
     async def _submit(self, connection: AsyncConnection, submission: Submission) -> Execution:
         known = executions.c.id == submission.id
         if submission.dedup:
-            same = and_(executions.c.tenant == submission.submitter.tenant, executions.c.dedup == submission.dedup)
+            tenant, dedup = clean(submission.submitter.tenant), clean(submission.dedup)
+            same = and_(executions.c.tenant == tenant, executions.c.dedup == dedup)
             known = or_(known, and_(same, executions.c.state <= RUNNING))
         found = (await connection.execute(select(executions.c.id).where(known))).scalar()
         if found is not None:
@@ -89,6 +93,8 @@ class SqlExecutions:
 
     async def find(self, id: str, tenant: str | None) -> Execution | None:
         """Return one with all that belongs to it."""
+        if not are_clean((id,)):
+            return None
         async with self._reading() as connection:
             found = await _whole(connection, id)
         return None if found is None or tenant not in (None, found.submission.submitter.tenant) else found
@@ -119,7 +125,13 @@ class SqlExecutions:
             return await _whole(connection, id)
 
     async def resume(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
-        """Queue one that failed or was cancelled once more."""
+        """Queue one that failed or was cancelled once more. Raises `NotResumable` where its `dedup` names another."""
+        try:
+            return await self._resume(id, tenant, now_ms)
+        except IntegrityError:
+            raise NotResumable(await self._taken_by(id)) from None
+
+    async def _resume(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
         async with self._writing() as connection:
             found = await _locked(connection, id, tenant)
             if found is None or found.status not in ("failed", "cancelled"):
@@ -134,6 +146,15 @@ class SqlExecutions:
             if queued is not None:
                 await note(connection, id, [changed(queued)], now_ms)
             return queued
+
+    async def _taken_by(self, id: str) -> str:
+        """Say who has the name of one that cannot be resumed."""
+        mine, living = executions.alias(), executions.alias()
+        same = and_(living.c.tenant == mine.c.tenant, living.c.dedup == mine.c.dedup, living.c.state <= RUNNING)
+        asked = select(living.c.id, living.c.dedup).join_from(mine, living, same).where(mine.c.id == id)
+        async with self._reading() as connection:
+            row = (await connection.execute(asked)).first()
+        return NAME_TAKEN if row is None else NAME_TAKEN_BY.format(dedup=row.dedup, id=row.id)
 
     async def events(self, after: Mapping[str, int], size: int) -> tuple[Event, ...]:
         """Return the next events of several executions."""
@@ -210,7 +231,9 @@ class SqlExecutions:
         if most <= 0:
             return []
         due = and_(executions.c.queue == room.queue, executions.c.state == QUEUED, executions.c.not_before_ms <= now_ms)
-        rows = (await connection.execute(select(*LISTED).where(due).order_by(executions.c.turn_ms).limit(most))).all()
+        # What somebody else is changing, such as its owner who cancels it, may not be due any more.
+        asked = select(*LISTED).where(due).order_by(executions.c.turn_ms).limit(most).with_for_update(skip_locked=True)
+        rows = (await connection.execute(asked)).all()
         if not rows:
             return []
         mine = {"state": RUNNING, "worker": worker, "started_ms": now_ms}
@@ -289,7 +312,9 @@ class SqlExecutions:
             and_(executions.c.state == _FAILED, executions.c.ended_ms < failed_before_ms),
         )
         async with self._writing() as connection:
-            ids = list((await connection.execute(select(executions.c.id).where(old).limit(size))).scalars())
+            # What somebody else is changing may be resumed, or deleted by another worker.
+            asked = select(executions.c.id).where(old).limit(size).with_for_update(skip_locked=True)
+            ids = list((await connection.execute(asked)).scalars())
             for table, column in ((events, "execution"), (node_runs, "execution"), (works, "id"), (executions, "id")):
                 if ids:
                     await connection.execute(delete(table).where(table.c[column].in_(ids)))
