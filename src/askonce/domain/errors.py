@@ -140,7 +140,7 @@ class BodyTimeout(AskonceError):
 
 
 class NotResumable(AskonceError):
-    """Refuse to resume an execution that neither failed nor was cancelled."""
+    """Refuse to resume an execution that neither failed nor was cancelled, or whose name is another one's by now."""
 
     status, code, title = 409, "not_resumable", "Not resumable"
 

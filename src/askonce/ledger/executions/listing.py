@@ -9,8 +9,10 @@ from askonce.domain.errors import Detail, Invalid
 from askonce.domain.executions import ExecutionPage, ExecutionQuestion
 from askonce.ledger.executions.rows import LISTED, execution_of
 from askonce.ledger.executions.tables import STATES, executions
+from askonce.ledger.words import are_clean, clean
 
 PAGE_MAX = 500
+LATEST_MS = (1 << 63) - 1  # what a column of times holds
 
 
 def page_of(connection: Connection, question: ExecutionQuestion) -> ExecutionPage:
@@ -30,7 +32,7 @@ def _conditions(question: ExecutionQuestion) -> list[ColumnElement[bool]]:
     if question.tenant is not None:
         found.append(table.tenant == question.tenant)
     named = ((table.identity, question.identity), (table.queue, question.queue), (table.batch, question.batch))
-    found += [column == value for column, value in named if value]
+    found += [column == clean(value) for column, value in named if value]
     if question.kinds:
         found.append(table.kind.in_(question.kinds))
     if question.statuses:
@@ -52,7 +54,10 @@ def _cursor(created_ms: int, id: str) -> str:
 def _place(cursor: str) -> tuple[int, str]:
     try:
         at_ms, _, id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(".")
-        return int(at_ms), id
+        place = int(at_ms), id
     except (ValueError, binascii.Error):
+        place = -1, ""
+    if not 0 <= place[0] <= LATEST_MS or not are_clean((place[1],)):
         problem = "is no cursor: give the next of the page before"
-        raise Invalid(f"after {problem}.", details=[Detail("after", problem)]) from None
+        raise Invalid(f"after {problem}.", details=[Detail("after", problem)])
+    return place

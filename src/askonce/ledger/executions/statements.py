@@ -40,7 +40,14 @@ IS_ANY_DUE: Final = (
 BEGUN: Final = (
     select(func.count()).select_from(executions).where(_queue, executions.c.started_ms > bindparam("since_ms"))
 )
-DUE: Final = select(*LISTED).where(_queue, _due).order_by(executions.c.turn_ms).limit(bindparam("most"))
+# What somebody else is changing, such as its owner who cancels it, may not be due any more.
+DUE: Final = (
+    select(*LISTED)
+    .where(_queue, _due)
+    .order_by(executions.c.turn_ms)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
 CLAIM: Final = (
     update(executions)
     .where(executions.c.id.in_(bindparam("ids", expanding=True)))

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from askonce.domain.clock import Clock
+from askonce.domain.errors import NotResumable
 from askonce.domain.executions import (
     QUEUES,
     Event,
@@ -73,10 +74,13 @@ from askonce.ledger.executions.tables import (
     works,
 )
 from askonce.ledger.executions.turns import Turns
+from askonce.ledger.words import are_clean, clean
 
 _SUCCEEDED, _FAILED, _CANCELLED = (STATES.index(name) for name in ("succeeded", "failed", "cancelled"))
 # Of PostgreSQL's advisory locks: "asktake" in letters. Who claims waits for whoever claims, so that rates are exact.
 _CLAIMS = int.from_bytes(b"asktake")
+NAME_TAKEN = "Another one of the same `dedup` lived a moment ago. Try again."
+NAME_TAKEN_BY = "{id} lives, which has the same `dedup` ({dedup}). Cancel that one, or wait for its end."
 FINISHED = ("succeeded", "skipped")  # nodes that a resumed round does not do again
 
 
@@ -101,7 +105,8 @@ class SqlExecutions:
     def _submit(self, connection: Connection, submission: Submission) -> Execution:
         found = connection.execute(FIND, {"its_id": submission.id}).scalar()
         if found is None and submission.dedup:
-            same = and_(executions.c.tenant == submission.submitter.tenant, executions.c.dedup == submission.dedup)
+            tenant, dedup = clean(submission.submitter.tenant), clean(submission.dedup)
+            same = and_(executions.c.tenant == tenant, executions.c.dedup == dedup)
             found = connection.execute(select(executions.c.id).where(same, executions.c.state <= RUNNING)).scalar()
         if found is not None:
             there = _whole(connection, found)
@@ -117,6 +122,8 @@ class SqlExecutions:
 
     async def find(self, id: str, tenant: str | None) -> Execution | None:
         """Return one with all that belongs to it."""
+        if not are_clean((id,)):
+            return None
         found = await self._turns.look(lambda connection: _whole(connection, id))
         return None if found is None or tenant not in (None, found.submission.submitter.tenant) else found
 
@@ -154,7 +161,7 @@ class SqlExecutions:
         return await self._turns.change(act)
 
     async def resume(self, id: str, tenant: str | None, now_ms: int) -> Execution | None:
-        """Queue one that failed or was cancelled once more."""
+        """Queue one that failed or was cancelled once more. Raises `NotResumable` where its `dedup` names another."""
 
         def act(connection: Connection) -> Execution | None:
             found = _locked(connection, id, tenant)
@@ -172,7 +179,10 @@ class SqlExecutions:
                 note(connection, id, [changed(queued)], now_ms)
             return queued
 
-        return await self._turns.change(act)
+        try:
+            return await self._turns.change(act)
+        except IntegrityError:
+            raise NotResumable(await self._turns.look(lambda connection: _taken_by(connection, id))) from None
 
     async def events(self, after: Mapping[str, int], size: int) -> tuple[Event, ...]:
         """Return the next events of several executions."""
@@ -350,7 +360,9 @@ class SqlExecutions:
         )
 
         def act(connection: Connection) -> int:
-            ids = list(connection.execute(select(executions.c.id).where(old).limit(size)).scalars())
+            # What somebody else is changing may be resumed, or deleted by another worker.
+            asked = select(executions.c.id).where(old).limit(size).with_for_update(skip_locked=True)
+            ids = list(connection.execute(asked).scalars())
             belongings = ((table, table.c.execution) for table in (events, node_runs, notices))
             for table, column in (*belongings, (works, works.c.id), (executions, executions.c.id)):
                 if ids:
@@ -363,6 +375,16 @@ class SqlExecutions:
 def _whole(connection: Connection, id: str) -> Execution | None:
     row = connection.execute(WHOLE, {"its_id": id}).one_or_none()
     return None if row is None else execution_of(row, row.submission, row.result)
+
+
+def _taken_by(connection: Connection, id: str) -> str:
+    """Say who has the name of one that cannot be resumed."""
+    mine, living = executions.alias(), executions.alias()
+    same = and_(living.c.tenant == mine.c.tenant, living.c.dedup == mine.c.dedup, living.c.state <= RUNNING)
+    row = connection.execute(
+        select(living.c.id, living.c.dedup).join_from(mine, living, same).where(mine.c.id == id)
+    ).first()
+    return NAME_TAKEN if row is None else NAME_TAKEN_BY.format(dedup=row.dedup, id=row.id)
 
 
 def _locked(connection: Connection, id: str, tenant: str | None) -> Execution | None:
