@@ -323,16 +323,18 @@ class SqlExecutions:
         """Write what became of a node."""
         row = {"execution": run.execution, "node": run.node, "status": run.status, "attempts": run.attempts}
         row["run"] = packed_run(run)
+        now_ms = self._clock.wall_ms()
 
         def act(connection: Connection) -> None:
-            write_turn(connection, turn, events, self._clock.wall_ms(), progress)
+            write_turn(connection, turn, events, now_ms, progress)
             connection.execute(KEEP[connection.dialect.name], row)
 
         await self._turns.share(act)
 
     async def tell(self, turn: Turn, events: Sequence[NewEvent]) -> None:
         """Write events alone."""
-        await self._turns.share(lambda connection: write_turn(connection, turn, events, self._clock.wall_ms()))
+        now_ms = self._clock.wall_ms()
+        await self._turns.share(lambda connection: write_turn(connection, turn, events, now_ms))
 
     async def end(self, execution: Execution, events: Sequence[NewEvent]) -> bool:
         """Write the end of a round."""
