@@ -83,9 +83,10 @@ class Times:
     def engines(self) -> dict[str, tuple[str, str]]:
         """Return what the engine remembers: status and version, by its own ids."""
         address = parse(self.place.url, self.place.folder)
-        is_file = isinstance(address, SqliteFile)
-        engine = sqlite_engine(address.path.with_name("engine.db")) if is_file else postgres_engine(address.dsn)
-        table = "workflow_status" if is_file else f"{durable.SCHEMA}.workflow_status"
+        if isinstance(address, SqliteFile):
+            engine, table = sqlite_engine(address.path.with_name("engine.db")), "workflow_status"
+        else:
+            engine, table = postgres_engine(address.dsn), f"{durable.SCHEMA}.workflow_status"
         try:
             with engine.connect() as connection:
                 asked = f"SELECT workflow_uuid, status, application_version FROM {table}"
