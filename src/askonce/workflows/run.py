@@ -180,7 +180,10 @@ class Runs:
                 return (await self._nodes.do(job, work)).status
 
             await step.run(act)
-            run = (await self._scribe.nodes(execution.id))[node.id]
+            run = (await self._scribe.nodes(execution.id)).get(node.id) or run
+            if run.status not in ENDED:
+                await act()  # the engine's checkpoint is there, and the row that was written before it is not
+                run = (await self._scribe.nodes(execution.id))[node.id]
         ended = self._ended(execution, (run,), None if run.status in FINISHED else run)
         await self._end(ended if ended.error_code else replace(ended, result=run.report))
 
