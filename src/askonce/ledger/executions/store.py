@@ -197,8 +197,9 @@ class SqlExecutions:
     async def pause(self, queue: QueueName, *, paused: bool) -> None:
         """Let a queue begin nothing more, or go on."""
         async with self._writing() as connection:
-            await connection.execute(delete(queues).where(queues.c.name == queue))
-            await connection.execute(insert(queues).values(name=queue, paused=int(paused)))
+            put = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+            row = put(queues).values(name=queue, paused=int(paused))
+            await connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"paused": int(paused)}))
 
     async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
         """Take what is due."""
