@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from contextlib import aclosing
 
 import pytest
@@ -211,5 +212,59 @@ def test_hundreds_of_executions_are_looked_at_in_bounded_questions(monkeypatch: 
             await rows.succeed(id)
         assert await asyncio.gather(*following) == [[1, 2, 3, 4]] * 50
         assert max(asked) == 7
+
+    asyncio.run(story())
+
+
+class Moody(WorkRows):
+    """Fail at the looks that a test names, with its error."""
+
+    def __init__(self, error: Exception, fails: range) -> None:
+        super().__init__()
+        self.error, self.fails, self.asked = error, fails, 0
+
+    async def events(self, after, size):
+        self.asked += 1
+        if self.asked in self.fails:
+            raise self.error
+        return await super().events(after, size)
+
+
+def test_a_look_that_fails_for_a_defect_is_told_of_and_the_next_one_goes_on() -> None:
+    async def story() -> None:
+        rows = Moody(ValueError("unheard of"), range(1, 3))
+        hub, defects = hub_over(rows, away_s=LOOK_S)
+        await queued(rows, "e")
+        following = asyncio.create_task(numbers(hub, "e"))
+        await rows.succeed("e")
+        async with asyncio.timeout(30):
+            heard = await following
+        assert heard == list(range(1, len(heard) + 1))
+        assert [str(defect) for defect in defects] == ["unheard of"]
+        await hub.close()
+
+    asyncio.run(story())
+
+
+def test_who_waits_for_a_database_that_is_away_leaves_when_the_process_stops() -> None:
+    async def story() -> None:
+        rows = Moody(DatabaseAway("away"), range(2, sys.maxsize))
+        hub, _ = hub_over(rows, away_s=LOOK_S)
+        await queued(rows, "e")
+        behind = asyncio.Event()
+
+        async def follow() -> None:
+            async with aclosing(hub.follow("e", 0)) as batches:
+                async for _ in batches:
+                    await tell(rows, "e", 1, LATEST + 5)
+                    hub._followed["e"].add(await WorkRows.events(rows, {"e": 2}, PAGE))
+                    behind.set()
+
+        following = asyncio.create_task(follow())
+        await behind.wait()
+        await asyncio.sleep(0)
+        await hub.close()
+        async with asyncio.timeout(30):
+            await following
 
     asyncio.run(story())

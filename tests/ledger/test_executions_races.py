@@ -140,3 +140,16 @@ def test_many_executions_are_followed_at_once(place: Place) -> None:
         assert len(await store.events({f"e{number}": 0 for number in range(200)}, 500)) == 200
 
     play(place, act)
+
+
+def test_who_pauses_a_queue_that_another_one_pauses_has_paused_it(postgres: Postgres, tmp_path) -> None:
+    place = Place(postgres.database(), tmp_path)
+    pause = f"INSERT INTO {SCHEMA}.execution_queues (name, paused) VALUES ('batch', 1)"
+
+    async def act(store: SqlExecutions) -> None:
+        await while_another_writes(place, pause, lambda: store.pause("batch", paused=True))
+        assert [queue.name for queue in await store.queues(NOW) if queue.paused] == ["batch"]
+        await store.pause("batch", paused=False)
+        assert not any(queue.paused for queue in await store.queues(NOW))
+
+    play(place, act)

@@ -230,3 +230,55 @@ def test_a_database_that_is_away_is_asked_again() -> None:
 
     scenes: list[Scene] = []
     asyncio.run(act())
+
+
+def test_a_row_that_nobody_here_can_read_keeps_no_other_from_being_done(caplog: pytest.LogCaptureFixture) -> None:
+    class Newer(MemoryExecutions):
+        """Hold one row of a version that is to come."""
+
+        looked = 0
+
+        async def find(self, id: str, tenant: str | None) -> Execution | None:
+            if id == "newer":
+                self.looked += 1
+                raise ValueError("unheard of")
+            return await super().find(id, tenant)
+
+    async def act() -> None:
+        store = Newer()
+        await store.submit([submission("newer"), submission("old")])
+        await store.claim([Room("workflows", 2)], "w1", 0)
+        async with Scene(store) as scene:
+            await scene.see("old.1")
+            scene.engine.leave("old.1")
+            await scene.submit("next")
+            async with asyncio.timeout(DEADLINE_S):
+                while store.looked < 3 or "next.1" not in scene.engine.here:
+                    await asyncio.sleep(0.002)
+
+    asyncio.run(act())
+    assert [record.message for record in caplog.records if "cannot be read" in record.message] == [
+        "newer.1 cannot be read by this version; it waits for another"
+    ]
+
+
+def test_a_defect_of_one_look_ends_no_worker_and_is_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MemoryExecutions):
+        tries = 0
+
+        async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
+            self.tries += 1
+            if self.tries < 4:
+                scenes[0].dispatcher.wake()
+                raise ValueError("unheard of")
+            return await super().claim(rooms, worker, now_ms)
+
+    async def act() -> None:
+        async with Scene(Broken()) as scene:
+            scenes.append(scene)
+            await scene.submit("a")
+            await scene.see("a.1")
+
+    scenes: list[Scene] = []
+    asyncio.run(act())
+    assert len([record for record in caplog.records if record.exc_info]) == 1

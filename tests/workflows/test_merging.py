@@ -11,6 +11,7 @@ from askonce.domain.executions import NodeRun
 from askonce.domain.graph import Graph, Node
 from askonce.wire.fence_paths import vet
 from askonce.wire.fences import File, parse
+from askonce.workflows import merging
 from askonce.workflows.files_of import raw_files
 from askonce.workflows.graph import order_of
 from askonce.workflows.merging import Change, changed_lines, history, merged
@@ -84,6 +85,28 @@ def test_large_files_are_counted_in_little_time(before: str, after: str) -> None
     added, removed = changed_lines(before, after)
     assert time.process_time() - began < 2
     assert before.count("\n") - removed + added == after.count("\n")
+
+
+def test_many_files_of_many_nodes_are_aligned_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    aligned: list[int] = []
+
+    class Counting(difflib.SequenceMatcher[str]):
+        def __init__(self, junk: None, old: list[str], new: list[str], **how: bool) -> None:
+            aligned.append(len(old) * len(new))
+            super().__init__(junk, old, new, **how)
+
+    monkeypatch.setattr("askonce.workflows.merging.difflib.SequenceMatcher", Counting)
+    nodes = tuple(Node(f"n{at}", "build", depends_on=(f"n{at - 1}",) if at else ()) for at in range(50))
+    body = "x\n" * 100
+    runs = {
+        node.id: run(node.id, **{f"f{number}": f"{at}\n{body}{at}\n" for number in range(20)})
+        for at, node in enumerate(nodes)
+    }
+    told = history(Graph(nodes), runs)
+    assert 0 < sum(aligned) <= 2 * merging.MAX_PAIRS_IN_ALL
+    # What is not aligned any more is still counted, by what the lines are.
+    assert told["f19"][-1] == Change("n49", 2, 2)
+    assert {len(changes) for changes in told.values()} == {50}
 
 
 FILES = st.dictionaries(st.sampled_from("pqr"), st.sampled_from(["", "1\n", "2\n"]), max_size=3)

@@ -16,7 +16,7 @@ from tests.workflows.workflow_world import (
 )
 
 from askonce.domain.errors import ProviderFailed, UnknownModel
-from askonce.domain.executions import Execution, Submission
+from askonce.domain.executions import Execution, NodeRun, Submission
 
 BODY = {"prompt": "hello world", "temperature": 0.5}
 REPLY = file_block("a.py", "print('hello')")
@@ -131,3 +131,20 @@ def test_an_empty_answer_is_asked_again_and_both_are_paid():
     world = WorkflowWorld(said_twice)
     ended = do(world, question(attempts=2))
     assert (ended.status, ended.totals.cost_nano) == ("succeeded", 2 * COST_NANO)
+
+
+@pytest.mark.parametrize("left", ["nothing", "its beginning"])
+def test_a_row_that_a_power_cut_took_from_behind_the_engines_checkpoint_is_made_again(left):
+    world = WorkflowWorld(lambda paid: REPLY)
+    world.engine.done["e1.1/answer"] = "succeeded"
+
+    async def run() -> Execution:
+        await world.submit(question())
+        if left == "its beginning":
+            await world.store.keep(NodeRun("e1", "answer", "running", attempts=1), (), 0)
+        return await world.run()
+
+    ended = play(run())
+    assert (ended.status, ended.error_code) == ("succeeded", "")
+    assert msgspec.json.decode(ended.result)["files"][0]["path"] == "a.py"
+    assert world.road.calls() == 1

@@ -64,6 +64,7 @@ class Dispatcher:
         self._places: dict[str, QueueName] = {}  # of what was given to the engine, and has not left it
         self._missing: set[str] = set()  # ours, but not running at the last look
         self._strays: dict[str, QueueName] = {}  # ours, not running, and waiting for room
+        self._unreadable: set[str] = set()  # of which the log tells
         self._tended = False
         self._work = asyncio.Event()
         self._wishes = asyncio.Event()
@@ -125,7 +126,11 @@ class Dispatcher:
     async def _every(
         self, pause: Callable[[], Awaitable[None]], act: Callable[[], Awaitable[None]], first_s: float = 0.0
     ) -> None:
-        """Do something again and again; while the database is away, say so once, and wait."""
+        """Do something again and again; while the database is away, say so once, and wait.
+
+        A defect is in the log once, and tried again as well: it must end neither the works that run here, nor whatever
+        else this process does.
+        """
         trouble = ""
         await asyncio.sleep(first_s)
         while True:
@@ -135,6 +140,11 @@ class Dispatcher:
                 if not trouble:
                     _log.warning("executions wait: %s", error)
                 trouble = str(error)
+                await asyncio.sleep(AWAY_S)
+            except Exception as error:
+                if not trouble:
+                    _log.exception("a defect keeps executions waiting")
+                trouble = repr(error)
                 await asyncio.sleep(AWAY_S)
             else:
                 trouble = ""
@@ -242,7 +252,15 @@ class Dispatcher:
 
     async def _queue_of(self, work_id: str) -> QueueName | None:
         id, _, round = work_id.rpartition(".")
-        found = await self._store.find(id, None)
+        try:
+            found = await self._store.find(id, None)
+        except DatabaseAway:
+            raise
+        except Exception:  # a row of a newer version, or a damaged one: all others are done
+            if work_id not in self._unreadable:
+                self._unreadable.add(work_id)
+                _log.exception("%s cannot be read by this version; it waits for another", work_id)
+            return None
         runs = found is not None and found.status == "running" and found.round == int(round)
         return found.submission.queue if found is not None and runs else None
 

@@ -18,6 +18,8 @@ from askonce.workflows.graph import order_of
 # Pairs of equal lines up to which changes are aligned: its time grows with their number, and doors tell of it.
 MAX_PAIRS = 20_000
 MAX_LINES = 2_000  # likewise
+# Of all files together, lines and pairs: less than half a second. Beyond it, lines that only moved count as unchanged.
+MAX_PAIRS_IN_ALL = 400_000
 
 
 class Change(Struct, frozen=True, rename="camel"):
@@ -40,10 +42,12 @@ def merged(graph: Graph, runs: Mapping[str, NodeRun]) -> tuple[File, ...]:
 def history(graph: Graph, runs: Mapping[str, NodeRun]) -> dict[str, tuple[Change, ...]]:
     """Return who wrote each file, in order; a node that wrote it as it was is among them, with nothing changed."""
     before: dict[str, str] = {}
+    left = MAX_PAIRS_IN_ALL
     found: dict[str, tuple[Change, ...]] = {}
     for node in order_of(graph):
         for file in files_of(runs[node.id]) if node.id in runs else ():
-            added, removed = changed_lines(before.get(file.path, ""), file.content)
+            added, removed, pairs = _compared(before.get(file.path, ""), file.content, min(left, MAX_PAIRS))
+            left -= pairs
             found[file.path] = (*found.get(file.path, ()), Change(node.id, added, removed))
             before[file.path] = file.content
     return found
@@ -54,15 +58,21 @@ def changed_lines(before: str, after: str) -> tuple[int, int]:
 
     Where aligning what differs would take long, lines that only moved count as unchanged.
     """
+    return _compared(before, after, MAX_PAIRS)[:2]
+
+
+def _compared(before: str, after: str, most_pairs: int) -> tuple[int, int, int]:
+    """Return how many lines were added and taken away, and what aligning them took, in lines and pairs."""
     old, new = _differing(_lines(before), _lines(after))
     counted, recounted = Counter(old), Counter(new)
     pairs = sum(number * recounted[line] for line, number in counted.items())
-    if pairs > MAX_PAIRS or max(len(old), len(new)) > MAX_LINES:
-        kept = (counted & recounted).total()
+    if not pairs or pairs > most_pairs or max(len(old), len(new)) > MAX_LINES:
+        kept, pairs = (counted & recounted).total(), 0
     else:
         blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
         kept = sum(block.size for block in blocks)
-    return len(new) - kept, len(old) - kept
+        pairs += len(old) + len(new)
+    return len(new) - kept, len(old) - kept, pairs
 
 
 def _lines(text: str) -> list[str]:

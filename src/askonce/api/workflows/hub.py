@@ -83,11 +83,13 @@ class Hub:
         defect: Callable[[BaseException], None],
         look_s: float = LOOK_S,
         keep_alive_s: float = KEEP_ALIVE_S,
+        away_s: float = AWAY_S,
     ) -> None:
         self._open = open
         self._defect = defect
         self._look_s = look_s
         self._keep_alive_s = keep_alive_s
+        self._away_s = away_s
         self._followed: dict[str, _Followed] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
@@ -142,20 +144,23 @@ class Hub:
     def _look_on(self) -> None:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.get_running_loop().create_task(self._look())
-            self._looking.add_done_callback(self._looked)
-
-    def _looked(self, looking: asyncio.Task[None]) -> None:
-        if not looking.cancelled() and (error := looking.exception()) is not None:
-            self._defect(error)
 
     async def _look(self) -> None:
-        """Look for more, while anybody follows."""
+        """Look for more, while anybody follows. A defect of one look is told of once, and must not silence the next."""
+        is_sound = True
         while self._followed and not self._closed:
             try:
                 is_more = await self._once()
             except DatabaseAway:
-                await asyncio.sleep(AWAY_S)
+                await asyncio.sleep(self._away_s)
                 continue
+            except Exception as error:
+                if is_sound:
+                    self._defect(error)
+                is_sound = False
+                await asyncio.sleep(self._away_s)
+                continue
+            is_sound = True
             if not is_more:
                 await asyncio.sleep(self._look_s)
 
@@ -180,12 +185,13 @@ class Hub:
             return followed.over == end
 
     async def _page(self, id: str, after: int) -> Sequence[Event]:
-        """Return a page of one execution's events, however long that takes."""
-        while True:
+        """Return a page of one execution's events, however long that takes; none where the hub is closed meanwhile."""
+        while not self._closed:
             try:
                 return await self._events({id: after})
             except DatabaseAway:
-                await asyncio.sleep(AWAY_S)
+                await asyncio.sleep(self._away_s)
+        return ()
 
     async def _events(self, after: Mapping[str, int]) -> Sequence[Event]:
         return await (await self._open()).events(after, PAGE)

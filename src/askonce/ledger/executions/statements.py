@@ -73,3 +73,8 @@ KEEP: Final = {
         index_elements=_PLACE, set_={name: _postgres.excluded[name] for name in _STATE}
     ),
 }
+_lite, _postgres = sqlite_insert(queues), postgres_insert(queues)
+PAUSE: Final = {
+    "sqlite": _lite.on_conflict_do_update(index_elements=("name",), set_={"paused": _lite.excluded.paused}),
+    "postgresql": _postgres.on_conflict_do_update(index_elements=("name",), set_={"paused": _postgres.excluded.paused}),
+}

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -57,6 +57,7 @@ from askonce.ledger.executions.statements import (
     NEW_EVENTS,
     NEW_WORK,
     NODES,
+    PAUSE,
     PAUSED,
     RESULT,
     WHOLE,
@@ -70,7 +71,6 @@ from askonce.ledger.executions.tables import (
     executions,
     node_runs,
     notices,
-    queues,
     works,
 )
 from askonce.ledger.executions.turns import Turns
@@ -234,12 +234,8 @@ class SqlExecutions:
 
     async def pause(self, queue: QueueName, *, paused: bool) -> None:
         """Let a queue begin nothing more, or go on."""
-
-        def act(connection: Connection) -> None:
-            connection.execute(delete(queues).where(queues.c.name == queue))
-            connection.execute(insert(queues).values(name=queue, paused=int(paused)))
-
-        await self._turns.change(act)
+        row = {"name": queue, "paused": int(paused)}
+        await self._turns.change(lambda connection: connection.execute(PAUSE[connection.dialect.name], row))
 
     async def claim(self, rooms: Sequence[Room], worker: str, now_ms: int) -> tuple[Execution, ...]:
         """Take what is due."""
