@@ -196,7 +196,8 @@ def noops(servers: Sequence[Server], place: Place, scale: Scale, kind: Kind) -> 
         asyncio.run(hold(place, paused=False))
         rates.append(rate_of(finished(servers[0], ids)))
         print(
-            f"{kind.name}, round {number + 1}: {taken[-1]:.0f} jobs taken in, then {rates[-1]:.0f} done per second (load {load_average()})"
+            f"{kind.name}, round {number + 1}: {taken[-1]:.0f} jobs taken in, then {rates[-1]:.0f} done per second"
+            f" (load average {load_average()})"
         )
     rate = median(rates)
     return [
