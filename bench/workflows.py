@@ -27,7 +27,7 @@ from tests.ledger.ledgerworld import Place
 from bench import questions
 from bench.clients import Line, request
 from bench.executions import Store
-from bench.figures import Result, Scale, load_average, median, percentile, shared
+from bench.figures import Result, Scale, load_average, median, percentile
 from bench.ledger import server as postgres
 from bench.load import Question, wrk
 from bench.servers import ANY_CORE, SERVER_CORE, START_S, Server, askonce, get_json, memory_kb, post, spent
@@ -106,7 +106,7 @@ def resting(server: Server, scale: Scale) -> list[Result]:
 def chains(server: Server, scale: Scale) -> list[Result]:
     """Run chains of nodes, one at a time, in turns with the same questions asked one by one."""
     count, line, worker = (CHAINS // 4 if scale.quick else CHAINS), Line(server.port), server.scribe()
-    each, waited, runs_ms, asked_ms, cpu_ms = [], [], [], [], []
+    each, runs_ms, asked_ms, cpu_ms = [], [], [], []
     for number in range(-1, scale.rounds):  # the first round warms up
         runs, asked, before = [], [], spent(worker)
         for at in range(count):
@@ -119,7 +119,6 @@ def chains(server: Server, scale: Scale) -> list[Result]:
             runs_ms.append(median(runs))
             asked_ms.append(median(asked))
             cpu_ms.append(taken.ran_ns / 1e6 / count / NODES)
-            waited.append(taken.waited_ns / max(1, taken.ran_ns))
             each.append((runs_ms[-1] - asked_ms[-1]) / NODES)
             print(
                 f"round {number + 1}: {NODES} nodes {runs_ms[-1]:.0f} ms, {NODES} questions {asked_ms[-1]:.1f} ms,"
@@ -134,7 +133,6 @@ def chains(server: Server, scale: Scale) -> list[Result]:
             f"{ms:.1f} ms",
             "< 10 ms",
             ms < 10,
-            shared(waited, "the worker"),
         ),
         Result("workflows", "the worker's CPU for a node", f"{median(cpu_ms):.1f} ms"),
     ]
@@ -197,7 +195,10 @@ def noops(servers: Sequence[Server], place: Place, scale: Scale, kind: Kind) -> 
         taken.append(count / (time.monotonic() - began))
         asyncio.run(hold(place, paused=False))
         rates.append(rate_of(finished(servers[0], ids)))
-        print(f"{kind.name}, round {number + 1}: {taken[-1]:.0f} jobs taken in, then {rates[-1]:.0f} done per second")
+        print(
+            f"{kind.name}, round {number + 1}: {taken[-1]:.0f} jobs taken in, then {rates[-1]:.0f} done per second"
+            f" (load average {load_average()})"
+        )
     rate = median(rates)
     return [
         Result(
