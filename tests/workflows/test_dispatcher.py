@@ -282,3 +282,22 @@ def test_a_defect_of_one_look_ends_no_worker_and_is_in_the_log_once(caplog: pyte
     scenes: list[Scene] = []
     asyncio.run(act())
     assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+def test_a_dead_workers_execution_that_is_to_be_cancelled_waits_for_no_room() -> None:
+    async def act() -> None:
+        store = MemoryExecutions()
+        await store.submit([submission("unwanted"), submission("wanted")])
+        await store.claim([Room("workflows", 2)], "dead", 0)
+        async with Scene(store) as scene:
+            names = [f"{queue}{number}" for queue in QUEUES for number in range(2)]
+            await store.submit([submission(name, name[:-1]) for name in names])  # type: ignore[arg-type]
+            scene.dispatcher.wake()
+            full = [f"{name}.1" for name in names]
+            await scene.see(*full)
+            await store.wish_cancel("unwanted", None, 1)
+            scene.names.dead = {"dead"}
+            await scene.see(*full, "unwanted.1")
+            assert (store.workers["unwanted"], store.workers["wanted"]) == ("w1", "dead")
+
+    asyncio.run(act())

@@ -185,6 +185,9 @@ class Dispatcher:
         taken = sum(place == queue for place in self._places.values())
         return max(0, self._terms.limits[queue].concurrency - taken)
 
+    def _has_room(self) -> bool:
+        return any(self._free(queue) for queue in QUEUES)
+
     def _begin(self, work_id: str, queue: QueueName) -> None:
         if work_id in self._places:
             return
@@ -233,14 +236,20 @@ class Dispatcher:
         self._strays = {work_id: queue for work_id in sorted(strays) if (queue := await self._queue_of(work_id))}
         self._begin_strays()
         for worker in sorted(others):
-            if any(self._free(queue) for queue in QUEUES):
+            if self._has_room() or await self._store.wishes(worker):
                 await self._tenure.inherit(worker, partial(self._take_over, worker))
 
     async def _take_over(self, worker: str) -> None:
-        """Make what a dead worker was at ours, as far as there is room; other workers have room too."""
+        """Make what a dead worker was at ours, as far as there is room; other workers have room too.
+
+        What is to be cancelled takes none.
+        """
+        unwanted = set(await self._store.wishes(worker))
         for id, round, _ in await self._store.held(worker):
-            queue = await self._queue_of(f"{id}.{round}")
-            if queue and self._free(queue) and await self._store.take_over(id, round, self._me):
+            is_unwanted = (id, round) in unwanted
+            queue = await self._queue_of(f"{id}.{round}") if is_unwanted or self._has_room() else None
+            fits = queue is not None and (is_unwanted or self._free(queue) > 0)
+            if queue and fits and await self._store.take_over(id, round, self._me):
                 _log.info("%s.%d is taken over", id, round)
                 self._begin(f"{id}.{round}", queue)
 
