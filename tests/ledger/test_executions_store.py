@@ -44,6 +44,19 @@ def test_what_was_submitted_comes_back_whole(place: Place) -> None:
     play(place, act)
 
 
+def test_many_at_once_are_written_in_their_order_and_what_is_twice_among_them_once(place: Place) -> None:
+    async def act(store: SqlExecutions) -> None:
+        ids = [f"e{at}" for at in range(1_203)]
+        await store.submit([submission("e7", name="older")])
+        told = await store.submit([*map(submission, ids), submission("e3"), submission("x", dedup="n")])
+        assert [one.id for one in told] == [*ids, "e3", "x"]
+        assert told[7].submission.name == "older"
+        assert {one.id: one.number for one in await store.events(dict.fromkeys(ids, 0), 2_000)} == dict.fromkeys(ids, 1)
+        assert [state.queued for state in await store.queues(NOW)] == [1_204, 0, 0]
+
+    play(place, act)
+
+
 def test_submitting_again_is_submitting_once_and_a_living_name_stands_for_one(place: Place) -> None:
     async def act(store: SqlExecutions) -> None:
         await store.submit([submission()])

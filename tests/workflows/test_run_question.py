@@ -16,7 +16,7 @@ from tests.workflows.workflow_world import (
 )
 
 from askonce.domain.errors import ProviderFailed, UnknownModel
-from askonce.domain.executions import Execution, NodeRun, Submission
+from askonce.domain.executions import Execution, NodeRun, Room, Submission
 
 BODY = {"prompt": "hello world", "temperature": 0.5}
 REPLY = file_block("a.py", "print('hello')")
@@ -141,7 +141,10 @@ def test_a_row_that_a_power_cut_took_from_behind_the_engines_checkpoint_is_made_
     async def run() -> Execution:
         await world.submit(question())
         if left == "its beginning":
-            await world.store.keep(NodeRun("e1", "answer", "running", attempts=1), (), 0)
+            await world.store.claim([Room("generation", 1)], "w0", world.clock.wall_ms())
+            former = await world.store.begin("e1", 1, 0)
+            assert former is not None
+            await world.store.keep(former.turn, NodeRun("e1", "answer", "running", attempts=1), (), 0)
         return await world.run()
 
     ended = play(run())

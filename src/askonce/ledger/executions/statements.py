@@ -19,7 +19,7 @@ _due = and_(executions.c.state == QUEUED, executions.c.not_before_ms <= bindpara
 NEW: Final = insert(executions)
 NEW_WORK: Final = insert(works)
 NEW_EVENTS: Final = insert(events)
-FIND: Final = select(executions.c.id).where(_its)
+KNOWN: Final = select(executions.c.id).where(executions.c.id.in_(bindparam("ids", expanding=True)))
 WHOLE: Final = (
     select(*LISTED, works.c.submission, works.c.result).join_from(executions, works, works.c.id == executions.c.id)
 ).where(_its)

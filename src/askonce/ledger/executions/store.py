@@ -39,8 +39,6 @@ from askonce.ledger.executions.rows import (
     events_of,
     execution_of,
     packed_run,
-    packed_submission,
-    row_of,
     run_of,
 )
 from askonce.ledger.executions.statements import (
@@ -49,20 +47,17 @@ from askonce.ledger.executions.statements import (
     CLAIM,
     DUE,
     END,
-    FIND,
     HELD,
     IS_ANY_DUE,
     KEEP,
-    NEW,
     NEW_EVENTS,
-    NEW_WORK,
     NODES,
     PAUSE,
     PAUSED,
     RESULT,
-    WHOLE,
     WISHES,
 )
+from askonce.ledger.executions.submitting import submit_all, whole
 from askonce.ledger.executions.tables import (
     QUEUED,
     RUNNING,
@@ -74,7 +69,7 @@ from askonce.ledger.executions.tables import (
     works,
 )
 from askonce.ledger.executions.turns import Turns
-from askonce.ledger.words import are_clean, clean
+from askonce.ledger.words import are_clean
 
 _SUCCEEDED, _FAILED, _CANCELLED = (STATES.index(name) for name in ("succeeded", "failed", "cancelled"))
 # Of PostgreSQL's advisory locks: "asktake" in letters. Who claims waits for whoever claims, so that rates are exact.
@@ -94,37 +89,16 @@ class SqlExecutions:
     async def submit(self, submissions: Sequence[Submission]) -> tuple[Execution, ...]:
         """Write new executions; those that are there already are returned as they stand."""
 
-        def act(connection: Connection) -> tuple[Execution, ...]:
-            return tuple([self._submit(connection, one) for one in submissions])
-
         try:
-            return await self._turns.change(act)
+            return await self._turns.change(lambda connection: submit_all(connection, submissions))
         except IntegrityError:  # another process wrote one of them at the same moment: now it is found
-            return await self._turns.change(act)
-
-    def _submit(self, connection: Connection, submission: Submission) -> Execution:
-        found = connection.execute(FIND, {"its_id": submission.id}).scalar()
-        if found is None and submission.dedup:
-            tenant, dedup = clean(submission.submitter.tenant), clean(submission.dedup)
-            same = and_(executions.c.tenant == tenant, executions.c.dedup == dedup)
-            found = connection.execute(select(executions.c.id).where(same, executions.c.state <= RUNNING)).scalar()
-        if found is not None:
-            there = _whole(connection, found)
-            if there is not None:
-                return there
-        execution = Execution(submission)
-        work = {"id": submission.id, "submission": packed_submission(submission), "result": b"null"}
-        event = event_row(submission.id, 1, changed(execution), submission.created_ms)
-        connection.execute(NEW, {**row_of(submission), "events": 1})
-        connection.execute(NEW_WORK, work)
-        connection.execute(NEW_EVENTS, event)
-        return execution
+            return await self._turns.change(lambda connection: submit_all(connection, submissions))
 
     async def find(self, id: str, tenant: str | None) -> Execution | None:
         """Return one with all that belongs to it."""
         if not are_clean((id,)):
             return None
-        found = await self._turns.look(lambda connection: _whole(connection, id))
+        found = await self._turns.look(lambda connection: whole(connection, id))
         return None if found is None or tenant not in (None, found.submission.submitter.tenant) else found
 
     async def nodes(self, id: str) -> tuple[NodeRun, ...]:
@@ -153,7 +127,7 @@ class SqlExecutions:
                 ended = {"state": _CANCELLED, "ended_ms": now_ms, "error_code": "cancelled", "error": "Cancelled."}
                 connection.execute(update(executions).where(executions.c.id == id).values(ended))
                 note(connection, id, ended_event("cancelled", found.round), now_ms)
-            changed_row = _whole(connection, id)
+            changed_row = whole(connection, id)
             if changed_row is not None and changed_row.has_ended:
                 put_notice(connection, changed_row, now_ms)
             return changed_row
@@ -174,7 +148,7 @@ class SqlExecutions:
             connection.execute(delete(node_runs).where(unfinished))
             connection.execute(update(works).where(works.c.id == id).values(result=b"null"))
             connection.execute(delete(notices).where(notices.c.execution == id))
-            queued = _whole(connection, id)
+            queued = whole(connection, id)
             if queued is not None:
                 note(connection, id, [changed(queued)], now_ms)
             return queued
@@ -311,7 +285,7 @@ class SqlExecutions:
         def act(connection: Connection) -> Execution | None:
             if not connection.execute(BEGIN, {"its_id": id, "its_round": round}).rowcount:
                 return None
-            return _whole(connection, id)
+            return whole(connection, id)
 
         return await self._turns.share(act)
 
@@ -368,11 +342,6 @@ class SqlExecutions:
             return len(ids)
 
         return await self._turns.change(act)
-
-
-def _whole(connection: Connection, id: str) -> Execution | None:
-    row = connection.execute(WHOLE, {"its_id": id}).one_or_none()
-    return None if row is None else execution_of(row, row.submission, row.result)
 
 
 def _taken_by(connection: Connection, id: str) -> str:
