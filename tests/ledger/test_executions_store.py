@@ -51,7 +51,8 @@ def test_many_at_once_are_written_in_their_order_and_what_is_twice_among_them_on
         told = await store.submit([*map(submission, ids), submission("e3"), submission("x", dedup="n")])
         assert [one.id for one in told] == [*ids, "e3", "x"]
         assert told[7].submission.name == "older"
-        assert {one.id: one.number for one in await store.events(dict.fromkeys(ids, 0), 2_000)} == dict.fromkeys(ids, 1)
+        some = dict.fromkeys(ids[::100], 0)
+        assert [(one.execution, one.number) for one in await store.events(some, 99)] == [(id, 1) for id in sorted(some)]
         assert [state.queued for state in await store.queues(NOW)] == [1_204, 0, 0]
 
     play(place, act)
