@@ -209,7 +209,7 @@ class App:
             ready = await self._s.fleet.ready()
             return json_reply(msgspec.json.encode(ready), status=200 if ready.ready else 503)
         if name in PAGES:
-            return self._s.pages.serve(name, request)
+            return await self._s.pages.serve(name)
         return await self._run(match, request, self._s.admission.address(approach), approach)
 
     def _told(self, error: AskonceError, request: Request, headers: Headers) -> Reply:

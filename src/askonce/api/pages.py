@@ -1,6 +1,11 @@
-"""What describes the doors: /openapi.json for programs, /docs for people, both made once from the table."""
+"""What describes the doors: /openapi.json for programs, /docs for people, made from the table at the first look.
 
+Not at the start, which would be the slower for it; and in a thread, since others are waiting for their answers.
+"""
+
+import asyncio
 import html
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -9,7 +14,6 @@ from askonce import __version__
 from askonce.api.door import Door
 from askonce.api.openapi import openapi
 from askonce.api.replies import JSON, Reply
-from askonce.api.requests import Request
 from askonce.domain.errors import BY_CODE
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
@@ -38,17 +42,20 @@ class Pages:
     """Serve the descriptions."""
 
     def __init__(self, doors: tuple[Door, ...], address: str) -> None:
-        document = openapi(doors)
-        self._openapi = msgspec.json.encode(document)
-        self._docs = docs_page(doors, document, address).encode()
+        self._described = doors, address
 
-    def serve(self, name: str, request: Request) -> Reply:
+    async def serve(self, name: str) -> Reply:
         """Return the page of an open door."""
-        if name == "openapi":
-            return Reply(200, [JSON], self._openapi)
         if name == "root":
             return Reply(307, [(b"location", b"/docs")], b"")
-        return Reply(200, [_HTML, _POLICY], self._docs)
+        document, page = await asyncio.to_thread(_pages, *self._described)
+        return Reply(200, [JSON], document) if name == "openapi" else Reply(200, [_HTML, _POLICY], page)
+
+
+@lru_cache(maxsize=1)
+def _pages(doors: tuple[Door, ...], address: str) -> tuple[bytes, bytes]:
+    document = openapi(doors)
+    return msgspec.json.encode(document), docs_page(doors, document, address).encode()
 
 
 def docs_page(doors: tuple[Door, ...], document: dict[str, Any], address: str) -> str:
