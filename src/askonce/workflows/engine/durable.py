@@ -40,6 +40,7 @@ ANEW = 8
 THREADS = 32  # for what waits for the database; without a bound DBOS grew to 192
 KEPT_MS = 3_600_000  # how long what ended stays, to be looked at
 ABANDONED_MS = 30 * 24 * KEPT_MS  # no execution takes so long: these are left-overs of other versions
+STOP_LOOK_S = 0.25  # DBOS waits for a thread that sleeps so long; nobody notifies, so that it does nothing else
 SETTLE_S = 2.0  # at the end, for writing what has just been done
 POISON = "Its worker died {times} times while it was at it, so it is not tried again. Resume it to try all the same."
 DEFECT = "It failed for a reason that is in the server's log."
@@ -75,7 +76,7 @@ class DurableEngine:
             serializer=DBOSPortableJSONSerializer(),
             max_executor_threads=THREADS,
             use_listen_notify=False,
-            notification_listener_polling_interval_sec=innards.SELDOM_S,  # nobody notifies
+            notification_listener_polling_interval_sec=STOP_LOOK_S,
             enable_otlp=False,
             log_level="WARNING",
         )
