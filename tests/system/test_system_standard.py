@@ -1,4 +1,4 @@
-"""The standard workflow, done for real: the embedded model plans and writes, parsers judge, and a second time is free."""
+"""The standard workflow, really: the embedded model plans and writes, parsers judge, and a second time is free."""
 
 import json
 from pathlib import Path
