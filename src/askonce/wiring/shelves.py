@@ -1,5 +1,6 @@
 """The store of executions over the database, for a gateway. Imported by `archive` alone, and late."""
 
+import asyncio
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect
@@ -17,6 +18,7 @@ from askonce.ledger.schema import SCHEMA
 
 # Of one gateway: submissions are short, and lists read a page.
 _BOUNDS = Bounds(connections=3, statement_s=20.0, name="askonce gateway executions")
+LOOK_S, LOOKS = 0.1, 100  # for tables that a worker is making: ten seconds, and only once in a process' life
 UNPREPARED = "The database has no tables of executions yet: the worker makes them."
 
 
@@ -27,18 +29,24 @@ class Shelves:
         self._engine = engine
         self.store = store
         self.prepared = False
+        self._looks = LOOKS
 
     async def prepare(self) -> SqlExecutions:
-        """Return the store. Raises `DatabaseAway` until its tables are there."""
-        if not self.prepared:
+        """Return the store. Raises `DatabaseAway` until its tables are there.
+
+        The first who asks gives a worker that has just been started the time to make them.
+        """
+        while not self.prepared:
             try:
                 async with reading(self._engine) as connection:
-                    there = await connection.run_sync(_has_tables)
+                    self.prepared = await connection.run_sync(_has_tables)
             except LedgerUnavailable as error:
                 raise DatabaseAway(f"{error} Executions are kept there; ask again.", retry_after_s=AWAY_S) from error
-            if not there:
-                raise DatabaseAway(UNPREPARED, retry_after_s=AWAY_S)
-            self.prepared = True
+            if not self.prepared:
+                if self._looks <= 0:
+                    raise DatabaseAway(UNPREPARED, retry_after_s=AWAY_S)
+                self._looks -= 1
+                await asyncio.sleep(LOOK_S)
         return self.store
 
     async def close(self) -> None:

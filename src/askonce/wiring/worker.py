@@ -65,6 +65,7 @@ PREPARE_S = 5.0  # so long nothing is drained while the database's tables are ma
 FINISH_S = 2.0  # for the batch that is being written, and again for the last rows: the supervisor waits for five
 LINK_MS = 3_600_000  # how long the first administrator's link holds
 CONNECTIONS = 4  # writing, following keys, watching the audit, deleting what is old
+UNREACHED = "The database has not been reached yet."
 _WEBHOOK = Limits(connect_s=5.0, first_byte_s=10.0, idle_s=5.0, total_s=15.0)
 _TAKEN = range(200, 300)
 
@@ -83,7 +84,7 @@ class Worker:
         self._greet = greet
         self._clock = SystemClock()
         self._prepared = asyncio.Event()
-        self._refusal = "The database has not been reached yet."
+        self._refusal = UNREACHED
         secret = find_secret(config.secret, folder)
         self._sealer = sealer_of(secret)
         self._handed_over = -1  # the version of the providers' keys that gateways have
@@ -199,20 +200,23 @@ class Worker:
         """Empty the outbox; the first try at the database comes before, so that a start makes no noise."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PREPARE_S):
-                await self._prepared.wait()
+                await self._prepared_or(stop)
         await self._drain.run(stop)
 
     async def _laboured(self, stop: asyncio.Event) -> None:
         """Do executions once the database is known to be ours, until told to stop."""
-        preparing = asyncio.ensure_future(self._prepared.wait())
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait((preparing, stopping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            preparing.cancel()
-            stopping.cancel()
+        await self._prepared_or(stop)
         if self._labour is not None and self._prepared.is_set():
             await self._labour.run(stop)
+
+    async def _prepared_or(self, stop: asyncio.Event) -> None:
+        """Wait until the database is prepared, or until told to stop."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._prepared, stop)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def _follow(self) -> None:
         await self._prepared.wait()
@@ -287,6 +291,8 @@ class Worker:
 
     async def _finish(self) -> None:
         """Bring over what is left, the counters of the open minute too: nobody counts any more."""
+        if self._refusal == UNREACHED and not self._prepared.is_set():
+            return  # stopped before it really began: everything is where it was
         try:
             async with asyncio.timeout(FINISH_S):
                 await self._state.outbox.roll(-1)

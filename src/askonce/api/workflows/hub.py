@@ -115,7 +115,7 @@ class Hub:
                     after = events[-1].number
                     if events[-1].kind == "done" and await self._is_over(followed, id, after):
                         return
-                elif not await followed.changed(self._keep_alive_s):
+                elif not self._closed and not await followed.changed(self._keep_alive_s):
                     yield ()
 
     async def close(self) -> None:
