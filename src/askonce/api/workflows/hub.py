@@ -36,6 +36,7 @@ class _Followed:
         self.readers = 0
         self.over = -1  # the number behind which the store had nothing, after an end
         self.turn = asyncio.Lock()
+        self.is_closed = False
         self._latest: deque[Event] = deque(maxlen=LATEST)
         self._bell = asyncio.Event()
 
@@ -64,7 +65,9 @@ class _Followed:
         bell.set()
 
     async def changed(self, seconds: float) -> bool:
-        """Wait for more, at most so long; say whether there was any."""
+        """Wait for more, at most so long; say whether there was any, or nothing is waited for any more."""
+        if self.is_closed:
+            return True
         bell = self._bell
         try:
             async with asyncio.timeout(seconds):
@@ -115,13 +118,14 @@ class Hub:
                     after = events[-1].number
                     if events[-1].kind == "done" and await self._is_over(followed, id, after):
                         return
-                elif not self._closed and not await followed.changed(self._keep_alive_s):
+                elif not await followed.changed(self._keep_alive_s):
                     yield ()
 
     async def close(self) -> None:
         """Let all readers end where they are, and look no more."""
         self._closed = True
         for followed in self._followed.values():
+            followed.is_closed = True
             followed.ring()
         if self._looking is not None:
             self._looking.cancel()
