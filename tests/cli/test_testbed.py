@@ -1,4 +1,4 @@
-"""What `scripts/testbed` does where PostgreSQL is missing: install it where it may, else say so and let tests go on."""
+"""What `scripts/testbed` does where servers are missing: install them where it may, else say so; tests go on."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "testbed"
 def run_testbed(tmp_path: Path, user: int, apt: str = "") -> tuple[subprocess.CompletedProcess[str], str]:
     """Run it with few tools on its path; return what became of it, and what apt-get was asked."""
     tools, packaged, asked = tmp_path / "bin", tmp_path / "postgresql", tmp_path / "asked"
-    tools.mkdir()
+    tools.mkdir(exist_ok=True)
     for tool in ("sh", "mkdir", "touch", "chmod"):
         (tools / tool).symlink_to(shutil.which(tool) or tool)
     fakes = {"id": f"echo {user}"} | ({"apt-get": f'echo "$RUNLEVEL $*" >> {asked}\n{apt}'} if apt else {})
@@ -27,27 +27,40 @@ def run_testbed(tmp_path: Path, user: int, apt: str = "") -> tuple[subprocess.Co
 def making(folder: Path) -> str:
     """Write an apt-get that installs."""
     binary = folder / "postgresql" / "15" / "bin"
-    return f"mkdir -p {binary} && touch {binary}/postgres && chmod +x {binary}/postgres"
+    made = (binary / "postgres", folder / "bin" / "redis-server")
+    return f"mkdir -p {binary}" + "".join(f" && touch {path} && chmod +x {path}" for path in made)
 
 
 def test_it_is_installed_without_starting_its_own_server(tmp_path: Path) -> None:
     done, asked = run_testbed(tmp_path, 0, making(tmp_path))
     assert done.returncode == 0
     assert asked.splitlines()[0] == "1 update -qq"
-    assert asked.splitlines()[1].endswith("install -y -qq --no-install-recommends postgresql")
+    assert asked.splitlines()[1].endswith(
+        "install -y -qq --no-install-recommends postgresql redis-server"
+    )
 
 
 def test_where_it_is_nothing_is_done(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
     subprocess.run(["sh", "-c", making(tmp_path)], check=True)
     done, asked = run_testbed(tmp_path, 0, "exit 1")
     assert (done.returncode, done.stderr, asked) == (0, "", "")
 
 
+def test_only_what_is_missing_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    subprocess.run(["sh", "-c", making(tmp_path)], check=True)
+    (tmp_path / "bin" / "redis-server").unlink()
+    done, asked = run_testbed(tmp_path, 0, making(tmp_path))
+    assert done.returncode == 0
+    assert asked.splitlines()[1].endswith("--no-install-recommends redis-server")
+
+
 @pytest.mark.parametrize(
     ("user", "apt", "says"),
     [
-        (1000, "exit 1", "On Debian and Ubuntu, as root: apt-get install postgresql"),
-        (0, "", "On Debian and Ubuntu, as root: apt-get install postgresql"),
+        (1000, "exit 1", "On Debian and Ubuntu, as root: apt-get install postgresql redis-server"),
+        (0, "", "On Debian and Ubuntu, as root: apt-get install postgresql redis-server"),
         (0, "exit 100", "could not be installed"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Shared state on Valkey or Redis: one server, Sentinel or Cluster."""
