@@ -1,6 +1,7 @@
 """The exact sliding window on Valkey/Redis: the rule of `limits.window`, in one script, by the server's clock.
 
-    {w}+name    a sorted set: each admission's number, by the microsecond in which it was
+    {w}+name    a sorted set: each admission's number (of one width: equal stamps are in the order of their letters), by
+                the microsecond in which it was
 
 A request at `t` is admitted if fewer than N admissions lie in (t - span, t]. Stamps never fall: where the clock goes
 back, the newest stamp stands in for it, which can only refuse more. What has left the window is deleted with the next
@@ -40,7 +41,7 @@ local function window(key, now, limit, span, record)
     return counted < limit and 1 or 0, limit - counted, counted > 0 and oldest + span - now or 0
   end
   if counted >= limit then return 0, 0, oldest + span - now end
-  redis.call('ZADD', key, string.format('%.0f', at), string.format('%.0f', number + 1))
+  redis.call('ZADD', key, string.format('%.0f', at), string.format('%016.0f', number + 1))
   if counted == 0 then
     redis.call('ZREMRANGEBYRANK', key, 0, -2)
   else
