@@ -85,8 +85,7 @@ class Labour:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop. If cancelled, or killed, nothing is lost: whoever comes next goes on with it."""
-        self._state.flights.release_slot(self._slot)
-        self._state.budgets.release_slot(self._slot)
+        await self._state.release_slot(self._slot)
         await self._works.answering.start()
         self._works.beat()
         taps = WakeListener(Path(self._config.data_dir) / RUN_FOLDER, self._dispatcher.wake)
