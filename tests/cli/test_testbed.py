@@ -35,9 +35,7 @@ def test_it_is_installed_without_starting_its_own_server(tmp_path: Path) -> None
     done, asked = run_testbed(tmp_path, 0, making(tmp_path))
     assert done.returncode == 0
     assert asked.splitlines()[0] == "1 update -qq"
-    assert asked.splitlines()[1].endswith(
-        "install -y -qq --no-install-recommends postgresql redis-server"
-    )
+    assert asked.splitlines()[1].endswith("install -y -qq --no-install-recommends postgresql redis-server")
 
 
 def test_where_it_is_nothing_is_done(tmp_path: Path) -> None:
