@@ -24,8 +24,9 @@ class HandClock:
         return self.wall
 
     def pass_s(self, seconds: float) -> None:
-        self.steady += int(seconds * SECOND)
-        self.wall += int(seconds * 1000)
+        milliseconds = int(seconds * 1000)
+        self.steady += milliseconds * 1_000_000
+        self.wall += milliseconds
 
 
 def key(number: int) -> bytes:

@@ -1,7 +1,7 @@
 """What every implementation of the shared state promises, each port in turn."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.state.redisserver import RedisServer
 from tests.state.rows import paid
 from tests.state.statefakes import SECOND, HandClock, key, noise
+from tests.state.valkeyworld import valkey_parts
 
 from askonce.domain.answer import Answer, Delta, Entry, pack
 from askonce.domain.outcome import Spared, Totals
@@ -51,7 +53,7 @@ class World:
     threshold: Threshold
     flights: Flights
     elsewhere: Flights
-    beat: Callable[[], None]
+    beat: Callable[[], Awaitable[None]]
     names: Iterator[str] = field(default_factory=lambda: (f"w{number}" for number in range(10**9)))
 
     def entry(self, key: bytes, tenant: str = "team", ttl_s: int = 60, **changes: Any) -> Entry:
@@ -74,9 +76,7 @@ def memory_world(_: Path) -> Iterator[World]:
     clock = HandClock()
     state = MemoryState(clock, "0:a", CAPACITY)
     elsewhere = SoloFlights(state.flights._hangar, "1:b")
-    yield World(
-        clock, state.answers, state.windows, state.books, state.threshold, state.flights, elsewhere, lambda: None
-    )
+    yield World(clock, state.answers, state.windows, state.books, state.threshold, state.flights, elsewhere, _nothing)
 
 
 def lmdb_world(folder: Path) -> Iterator[World]:
@@ -84,18 +84,39 @@ def lmdb_world(folder: Path) -> Iterator[World]:
     state = LmdbState(folder, CAPACITY, clock, "0:a")
     state.open()
     elsewhere = LmdbFlights(state._desk, clock, "1:b")
-    yield World(clock, state.answers, state.windows, state.books, state.threshold, state.flights, elsewhere, state.beat)
+
+    async def beat() -> None:
+        state.beat()
+
+    yield World(clock, state.answers, state.windows, state.books, state.threshold, state.flights, elsewhere, beat)
     elsewhere.close()
     state.close()
+
+
+def valkey_world(_: Path, redis: RedisServer) -> Iterator[World]:
+    clock = HandClock()
+    parts = valkey_parts(redis, clock, CAPACITY)
+    hangar = Hangar(clock)
+    flights, elsewhere = SoloFlights(hangar, "0:a"), SoloFlights(hangar, "1:b")
+    yield World(
+        clock, parts.answers, parts.windows, parts.books, parts.threshold, flights, elsewhere, parts.answers.beat
+    )
+
+
+async def _nothing() -> None:
+    return
 
 
 WORLDS = {"memory": memory_world, "lmdb": lmdb_world}
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=[*WORLDS, "valkey"])
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 8 << 20)
-    yield from WORLDS[request.param](tmp_path)
+    if request.param == "valkey":
+        yield from valkey_world(tmp_path, request.getfixturevalue("redis"))
+    else:
+        yield from WORLDS[request.param](tmp_path)
 
 
 # -- windows ------------------------------------------------------------------------------------------------------
@@ -300,7 +321,7 @@ def test_what_was_used_lately_is_evicted_last(world: World) -> None:
         world.clock.pass_s(3_600)
         for number in range(10):
             assert (await world.threshold.enter(Knock("team", None, (key(number),)))).entry is not None
-        world.beat()
+        await world.beat()
         kept = 40
         while kept - (await world.books.totals("team")).entries < 10:
             await world.answers.keep(world.entry(key(kept), ttl_s=10**6, rendition=noise(kept)))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 from msgspec.structs import replace
 from tests.state.statefakes import HandClock
+from tests.state.valkeyworld import valkey_parts
 
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.ledger import (
@@ -31,8 +32,9 @@ from askonce.state.anchors import LmdbAnchors, MemoryAnchors
 from askonce.state.lmdb_outbox import LmdbOutbox
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory_outbox import MemoryOutbox
+from askonce.state.valkey.outbox import ValkeyOutbox
 
-Outbox = LmdbOutbox | MemoryOutbox
+Outbox = LmdbOutbox | MemoryOutbox | ValkeyOutbox
 World = tuple[Outbox, Anchors]
 
 ORIGIN = Origin("team", "k1", "", "generate", "r1")
@@ -62,10 +64,13 @@ def lmdb_world(folder: Path) -> Iterator[World]:
 WORLDS = {"memory": memory_world, "lmdb": lmdb_world}
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=[*WORLDS, "valkey"])
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 8 << 20)
-    yield from WORLDS[request.param](tmp_path)
+    if request.param == "valkey":
+        yield valkey_parts(request.getfixturevalue("redis"), HandClock(), outbox_bytes=BOUND).outbox, MemoryAnchors()
+    else:
+        yield from WORLDS[request.param](tmp_path)
 
 
 @pytest.fixture

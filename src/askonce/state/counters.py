@@ -7,9 +7,10 @@ a tenant's sums they stay at 63 bits rather than stop the books.
 """
 
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -65,19 +66,7 @@ def merge(store: Store, key: bytes, value: bytes) -> None:
 def read(key: bytes, value: bytes) -> CountRow:
     """Read a counter."""
     number, nano, tokens = _SUMS.unpack_from(value)
-    what = _unpack(value[_SUMS.size :])
-    return CountRow(
-        minute_of(key),
-        what.tenant,
-        what.key_id,
-        what.door,
-        what.provider,
-        what.model,
-        what.kind,
-        number,
-        nano,
-        tokens,
-    )
+    return row_of(minute_of(key), value[_SUMS.size :], number, nano, tokens)
 
 
 def minute_of(key: bytes) -> int:
@@ -96,6 +85,24 @@ def key_of(minute: int, what: Tallied) -> bytes:
     return _place(minute, what)[0]
 
 
+def row_of(minute: int, name: bytes, count: int, nano: int, tokens: int) -> CountRow:
+    """Make the row of a counter, by its packed name."""
+    what = _unpack(name)
+    return CountRow(
+        minute, what.tenant, what.key_id, what.door, what.provider, what.model, what.kind, count, nano, tokens
+    )
+
+
+def packed_name(what: Tallied) -> bytes:
+    """Return what is counted as it is stored."""
+    return _place(0, what)[1]
+
+
+def packed_word(word: str) -> bytes:
+    """Return one word of what is counted as it is stored: names are arrays of six."""
+    return _pack(_clip(word))
+
+
 @lru_cache(maxsize=8192)
 def _place(minute: int, what: Tallied) -> tuple[bytes, bytes]:
     """Return the key and the packed name of a counter; the same few are counted over and over."""
@@ -108,5 +115,9 @@ def _key(minute: int, name: bytes) -> bytes:
 
 
 def _clipped(what: Tallied) -> Tallied:
-    words = (getattr(what, field)[:NAME_LETTERS].encode("utf-8", "replace").decode() for field in _FIELDS)
+    words: Iterator[Any] = (_clip(getattr(what, field)) for field in _FIELDS)
     return Tallied(*words)
+
+
+def _clip(word: str) -> str:
+    return word[:NAME_LETTERS].encode("utf-8", "replace").decode()

@@ -139,11 +139,13 @@ def roll(txn: Txn, open_minute: int, bound: int = OUTBOX_BYTES) -> tuple[int, in
     return len(slice_), 0
 
 
-def full() -> StoreUnavailable:
+class OutboxFull(StoreUnavailable):
+    """Report that there is no room for a record; nothing of the act was done."""
+
+
+def full() -> OutboxFull:
     """Make the refusal of a record for which there is no room."""
-    return StoreUnavailable(
-        "What happened cannot be written down: the ledger's outbox is full. Is `askonce worker` running?"
-    )
+    return OutboxFull("What happened cannot be written down: the ledger's outbox is full. Is `askonce worker` running?")
 
 
 def _head(txn: Txn, size: int) -> Batch | None:

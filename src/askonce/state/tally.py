@@ -54,7 +54,7 @@ def add_hit(packed: bytes, saved_nano: int, saved_tokens: int) -> bytes:
 
 def add(packed: bytes, ending: CallRow | Spared) -> bytes:
     """Add one ending."""
-    sums = [mine + more for mine, more in zip(read(packed), _worth(ending), strict=True)]
+    sums = [mine + more for mine, more in zip(read(packed), worth(ending), strict=True)]
     return TALLY.pack(*(sums if max(sums) <= _MOST else [min(total, _MOST) for total in sums]))
 
 
@@ -63,7 +63,7 @@ def tenant_of(ending: CallRow | Spared) -> str:
     return ending.tenant if isinstance(ending, Spared) else ending.origin.tenant
 
 
-def _worth(ending: CallRow | Spared) -> Tally:
+def worth(ending: CallRow | Spared) -> Tally:
     """Say what one ending adds to the sums."""
     if isinstance(ending, Spared):
         if ending.kind == "exact":

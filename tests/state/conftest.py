@@ -1,0 +1,12 @@
+"""One real Redis for all tests of the state; each test that wants it empties it first."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.state.redisserver import RedisServer, running
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
