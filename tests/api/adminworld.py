@@ -104,7 +104,7 @@ class AdminWorld(World):
                     self.users[tenant, role] = user.id
         finally:
             await engine.dispose()
-        self.admission.note_keys(self.directory.has_keys())
+        self.admission.note_keys(await self.directory.has_keys())
 
     def tell(self, story: Callable[["Caller"], Coroutine[Any, Any, None]]) -> None:
         """Run a story in a furnished world."""

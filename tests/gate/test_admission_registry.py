@@ -52,7 +52,7 @@ class World:
 
     def fill(self, *records: KeyCard | Holder) -> None:
         run(self.directory.replace(records, Edition("db", 1)))
-        self.admission.note_keys(self.directory.has_keys())
+        self.admission.note_keys(run(self.directory.has_keys()))
 
     def admit(self, approach: Approach, *, writes: bool = False) -> Caller:
         return run(self.admission.admit(approach, writes=writes))

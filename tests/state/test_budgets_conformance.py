@@ -1,14 +1,16 @@
 """What every keeper of budgets promises, and that two of them agree with the plain rule on any history."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lmdb
 import msgspec
 import pytest
+from tests.state.redisserver import running
 from tests.state.statefakes import HandClock
+from tests.state.valkeyaccounts import budgets_of, connected, keys_of, run, told
 
 from askonce.domain.budget import Account, Amounts, Refusal
 from askonce.domain.errors import StoreUnavailable
@@ -21,6 +23,7 @@ from askonce.state.lmdb_budgets import LmdbBudgets
 from askonce.state.lmdb_files import Txn
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory_budgets import MemoryBudgets, Vault
+from askonce.state.valkey.budgets import ValkeyBudgets
 
 LEASE_S = LEASE_NS / 1e9
 HALF = Amounts(1, 5, 50)
@@ -31,42 +34,44 @@ KEY, TENANT = (
 )
 BOTH = (KEY, TENANT)
 
-Owner = MemoryBudgets | LmdbBudgets
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(coroutine)
+Owner = MemoryBudgets | LmdbBudgets | ValkeyBudgets
 
 
 class World(NamedTuple):
     """Make owners that share one store; `told` is what they alerted."""
 
     clock: HandClock
-    told: list[AuditRow]
+    told: Callable[[], list[AuditRow]]
     owner: Callable[[str], Owner]
     records: Callable[[], int]
 
 
 def memory_world(_: Path) -> Iterator[World]:
-    vault, clock, told = Vault(), HandClock(), list[AuditRow]()
-    yield World(clock, told, lambda name: MemoryBudgets(vault, clock, name, told.append), lambda: len(vault))
+    vault, clock, rows = Vault(), HandClock(), list[AuditRow]()
+    yield World(clock, lambda: rows, lambda name: MemoryBudgets(vault, clock, name, rows.append), lambda: len(vault))
 
 
 def lmdb_world(folder: Path) -> Iterator[World]:
-    clock, told = HandClock(), list[AuditRow]()
+    clock, rows = HandClock(), list[AuditRow]()
     state = LmdbState(folder, 1 << 20, clock, "0:a")
     state.open()
     outside = state._rooms[0].env.stat()["entries"]
     yield World(
         clock,
-        told,
-        lambda name: LmdbBudgets(state._desk, clock, name, lambda _, row: told.append(row)),
+        lambda: rows,
+        lambda name: LmdbBudgets(state._desk, clock, name, lambda _, row: rows.append(row)),
         lambda: state._rooms[0].env.stat()["entries"] - outside,
     )
     state.close()
 
 
-WORLDS = {"memory": memory_world, "lmdb": lmdb_world}
+def valkey_world(folder: Path) -> Iterator[World]:
+    with running(folder / "redis") as redis, connected(redis) as server:
+        clock = HandClock()
+        yield World(clock, lambda: told(server), lambda name: budgets_of(server, clock, name), lambda: keys_of(server))
+
+
+WORLDS = {"memory": memory_world, "lmdb": lmdb_world, "valkey": valkey_world}
 
 
 @pytest.fixture(params=WORLDS)
@@ -110,7 +115,7 @@ def test_an_alert_comes_once(world: World) -> None:
     owner = world.owner("0:1")
     for used in (79, 1, 1):
         run(owner.settle(run(owner.reserve(BOTH, Amounts(1))), Amounts(1, 0, used)))
-    (row,) = world.told
+    (row,) = world.told()
     assert (row.subject, row.at_ms, row.tenant) == ("key:a", world.clock.wall_ms(), "team")
     assert msgspec.json.decode(row.details)["used"] == 80
 
@@ -138,12 +143,12 @@ def test_the_next_process_of_a_slot_frees_at_once_what_its_predecessors_reserved
     for other in others[:3]:
         run(other.reserve((TENANT,), HALF))
     successor = world.owner("0:1")
-    assert successor.release_slot(0) == 2
-    assert successor.release_slot(0) == 0
+    assert run(successor.release_slot(0)) == 2
+    assert run(successor.release_slot(0)) == 0
     assert stand(successor, TENANT) == ([(0, 5)], 0)
-    assert others[2].release_slot(1) == 1
+    assert run(others[2].release_slot(1)) == 1
     assert stand(successor, TENANT) == ([(0, 0)], 0)
-    successor.release_slot(0)
+    run(successor.release_slot(0))
 
 
 def test_a_reservation_that_its_living_process_forgot_lapses_with_its_lease(world: World) -> None:

@@ -1,7 +1,6 @@
 """After any history of calls, deaths, limits and clocks, all keepers of budgets say what the plain rule says."""
 
-import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.state.plainbudgets import Held, Plain, place
+from tests.state.redisserver import RedisServer, running
 from tests.state.statefakes import HandClock
+from tests.state.valkeyaccounts import budgets_of, connected, run, told
 
 from askonce.domain.budget import NOTHING, Account, Amounts, Refusal, Reservation
 from askonce.domain.identity import Budget
@@ -21,6 +22,7 @@ from askonce.state import lmdb_state
 from askonce.state.lmdb_budgets import LmdbBudgets
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory_budgets import MemoryBudgets, Vault
+from askonce.state.valkey.budgets import ValkeyBudgets
 
 OWNERS = 3
 SHAPES: tuple[tuple[str, tuple[tuple[Any, Any, str], ...], int], ...] = (
@@ -35,32 +37,30 @@ BACK_MAX_MS = 50_000  # less than a minute: what ended before is swept
 amount = st.integers(0, 40)
 amounts = st.builds(Amounts, st.just(1), amount, amount)
 Step = tuple[Any, ...]
-STEPS: st.SearchStrategy[Step] = st.one_of(
+STEPS: tuple[st.SearchStrategy[Step], ...] = (
     st.tuples(st.just("reserve"), st.integers(0, OWNERS - 1), st.sets(st.integers(0, 2), min_size=1), amounts),
     st.tuples(st.just("reserve"), st.just(0), st.just({0, 1, 2}), amounts),
     st.tuples(st.just("settle"), st.integers(0, 9), st.one_of(amounts, st.just(NOTHING)), st.integers(1, 2)),
     st.tuples(st.just("settle"), st.integers(0, 2), amounts, st.just(1)),
     st.tuples(st.just("pass_"), st.sampled_from([0.4, 2.0, 3.0, 20.0, 61.0])),
-    st.tuples(st.just("back"), st.integers(1, 30)),
     st.tuples(st.just("renew"), st.integers(0, OWNERS - 1)),
     st.tuples(st.just("respawn"), st.integers(0, OWNERS - 1)),
     st.tuples(st.just("sweep")),
     st.tuples(st.just("set_limit"), st.sampled_from([30, 60, 100])),
 )
+BACK: st.SearchStrategy[Step] = st.tuples(st.just("back"), st.integers(1, 30))  # wall time; leases run on another clock
 
-Owner = MemoryBudgets | LmdbBudgets
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(coroutine)
+Owner = MemoryBudgets | LmdbBudgets | ValkeyBudgets
 
 
 class Play:
-    """Do each step in all three, and compare."""
+    """Do each step in the reference, in another store and by the plain rule, and compare."""
 
-    def __init__(self, state: LmdbState, clock: HandClock) -> None:
-        self.clock, self.state, self.vault = clock, state, Vault()
-        self.told: tuple[list[AuditRow], list[AuditRow]] = ([], [])
+    def __init__(
+        self, clock: HandClock, other: Callable[[str], Owner], told_other: Callable[[], list[AuditRow]]
+    ) -> None:
+        self.clock, self.vault, self.other = clock, Vault(), other
+        self.told, self.told_other = list[AuditRow](), told_other
         self.plain = Plain(clock)
         self.limit = 60
         self.latest_ms = clock.wall
@@ -70,11 +70,8 @@ class Play:
 
     def born(self, slot: int) -> tuple[Owner, Owner]:
         self.births += 1
-        name, (told, also_told) = f"{slot}:{self.births}", self.told
-        return (
-            MemoryBudgets(self.vault, self.clock, name, told.append),
-            LmdbBudgets(self.state._desk, self.clock, name, lambda _, row: also_told.append(row)),
-        )
+        name = f"{slot}:{self.births}"
+        return MemoryBudgets(self.vault, self.clock, name, self.told.append), self.other(name)
 
     def accounts(self, chosen: set[int]) -> tuple[Account, ...]:
         return tuple(
@@ -129,7 +126,7 @@ class Play:
         expected = self.plain.respawn(slot)
         self.held = [(who, () if who == slot else both) for who, both in self.held]  # type: ignore[misc]
         self.owners[slot] = self.born(slot)
-        assert [owner.release_slot(slot) for owner in self.owners[slot]] == [expected, expected]
+        assert [run(owner.release_slot(slot)) for owner in self.owners[slot]] == [expected, expected]
 
     def sweep(self) -> None:
         for owner in self.owners[0]:
@@ -142,19 +139,19 @@ class Play:
 
     def check(self) -> None:
         for account in self.accounts({0, 1, 2}):
-            memory, over_lmdb = (run(owner.statement(account)) for owner in self.owners[0])
-            assert memory == over_lmdb
+            memory, other = (run(owner.statement(account)) for owner in self.owners[0])
+            assert memory == other
             for balance in memory.balances:
                 where = place(account, balance.budget, self.clock.wall)
                 assert (balance.used, balance.reserved) == (self.plain.used(where), self.plain.reserved(where))
                 passed = self.plain.bound.get(where, 0) + self.plain.excess.get(where, 0)
                 assert balance.used + balance.reserved <= passed
             assert memory.in_flight == (self.plain.in_flight(account) if account.concurrency else 0)
-        assert self.told[0] == self.told[1]
+        assert self.told == self.told_other()
 
     def check_alerts(self, held: Held) -> None:
         """No budget alerted twice in a period, and none that passed its threshold did not."""
-        alerts = [(row.subject, msgspec.json.decode(row.details)) for row in self.told[0]]
+        alerts = [(row.subject, msgspec.json.decode(row.details)) for row in self.told]
         seen = [(subject, told["metric"], told["span"], told["startMs"], told["amount"]) for subject, told in alerts]
         assert len(seen) == len(set(seen))
         for budget, where in held.places():
@@ -163,7 +160,7 @@ class Play:
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.lists(STEPS, min_size=5, max_size=60))
+@given(st.lists(st.one_of(*STEPS, BACK), min_size=5, max_size=60))
 def test_all_say_the_same_after_any_history(history: list[Step]) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(lmdb_state, "BOOKS_BYTES", 1 << 20)
@@ -171,9 +168,32 @@ def test_all_say_the_same_after_any_history(history: list[Step]) -> None:
         state = LmdbState(Path(folder), 1 << 20, clock, "0:a")
         state.open()
         try:
-            play = Play(state, clock)
-            for name, *arguments in history:
-                getattr(play, name)(*arguments)
-                play.check()
+            rows: list[AuditRow] = []
+            play(history, Play(clock, lambda name: LmdbBudgets(state._desk, clock, name, note(rows)), lambda: rows))
         finally:
             state.close()
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(*STEPS), min_size=5, max_size=40))
+def test_so_does_a_server_for_many_nodes(redis: RedisServer, history: list[Step]) -> None:
+    redis.flush()
+    clock = HandClock(wall=EVE)
+    with connected(redis) as server:
+        play(history, Play(clock, lambda name: budgets_of(server, clock, name), lambda: told(server)))
+
+
+def play(history: list[Step], stage: Play) -> None:
+    for name, *arguments in history:
+        getattr(stage, name)(*arguments)
+        stage.check()
+
+
+def note(rows: list[AuditRow]) -> Callable[[object, AuditRow], None]:
+    return lambda _, row: rows.append(row)

@@ -106,7 +106,7 @@ def test_kills_at_any_moment_pass_no_cap_lose_no_sum_and_hold_nothing_for_long(
         kills += 1
         reported += said(line)
         if turn % 2:
-            LmdbBudgets(state._desk, budgets._clock, f"{slot}:{turn}", budgets._append).release_slot(slot)
+            asyncio.run(LmdbBudgets(state._desk, budgets._clock, f"{slot}:{turn}", budgets._append).release_slot(slot))
         running[slot] = start(roles.spend, f"{slot}:{turn}")
     for process, _ in running:
         kill(process)

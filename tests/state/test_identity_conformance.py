@@ -1,19 +1,19 @@
 """What every directory and every keeper of sessions promises."""
 
-import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.state.redisserver import RedisServer, running
 from tests.state.statefakes import HandClock
+from tests.state.valkeyaccounts import connected, run
 
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.identity import Bounds, Budget, Directory, Edition, Holder, KeyCard, Session, Sessions, Standing
@@ -22,12 +22,11 @@ from askonce.state.lmdb_directory import SLICE, LmdbDirectory
 from askonce.state.lmdb_sessions import PER_USER_MAX, LmdbSessions
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory_identity import MemoryDirectory, MemorySessions
+from askonce.state.valkey.directory import ValkeyDirectory
+from askonce.state.valkey.server import Hour
+from askonce.state.valkey.sessions import ValkeySessions
 
 World = tuple[Directory, Sessions]
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(coroutine)
 
 
 def memory_world(_: Path) -> Iterator[World]:
@@ -41,13 +40,28 @@ def lmdb_world(folder: Path) -> Iterator[World]:
     state.close()
 
 
-WORLDS = {"memory": memory_world, "lmdb": lmdb_world}
+def valkey_world(folder: Path) -> Iterator[World]:
+    with running(folder / "redis") as redis, connected(redis) as server:
+        yield ValkeyDirectory(server, Hour(), HandClock()), ValkeySessions(server)
+
+
+WORLDS: dict[str, Callable[[Path], Iterator[World]]] = {
+    "memory": memory_world,
+    "lmdb": lmdb_world,
+    "valkey": valkey_world,
+}
 
 
 @pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 8 << 20)
     yield from WORLDS[request.param](tmp_path)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -215,10 +229,23 @@ def test_both_directories_know_the_same_after_any_history(history: list[Act]) ->
         patch.setattr(lmdb_state, "BOOKS_BYTES", 1 << 20)
         memory = MemoryDirectory()
         for lmdb, _ in lmdb_world(Path(folder)):
-            for step in history:
-                act(memory, step)
-                act(lmdb, step)
-                assert known(memory) == known(lmdb)
+            compare_directories(memory, lmdb, history)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(ACTS, max_size=10))
+def test_so_does_a_directory_for_many_nodes(redis: RedisServer, history: list[Act]) -> None:
+    redis.flush()
+    with connected(redis) as server:
+        compare_directories(MemoryDirectory(), ValkeyDirectory(server, Hour(), HandClock()), history)
+
+
+def compare_directories(memory: Directory, other: Directory, history: list[Act]) -> None:
+    for step in history:
+        act(memory, step)
+        act(other, step)
+        assert known(memory) == known(other)
+        assert run(memory.has_keys()) == run(other.has_keys())
 
 
 @pytest.mark.process
@@ -350,11 +377,23 @@ def test_both_keep_the_same_sessions_after_any_history(history: list[tuple[str, 
         patch.setattr(lmdb_state, "BOOKS_BYTES", 1 << 20)
         memory = MemorySessions()
         for _, lmdb in lmdb_world(Path(folder)):
-            for minute, step in enumerate(history):
-                now_ms = NOW + minute
-                assert session_act(memory, step, now_ms) == session_act(lmdb, step, now_ms)
-                for user_id in ("u0", "u1"):
-                    assert run(memory.of_user(user_id, now_ms)) == run(lmdb.of_user(user_id, now_ms))
+            compare_sessions(memory, lmdb, history)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(SESSION_ACTS, max_size=15))
+def test_so_does_a_server_for_many_nodes(redis: RedisServer, history: list[tuple[str, int, int]]) -> None:
+    redis.flush()
+    with connected(redis) as server:
+        compare_sessions(MemorySessions(), ValkeySessions(server), history)
+
+
+def compare_sessions(memory: Sessions, other: Sessions, history: list[tuple[str, int, int]]) -> None:
+    for minute, step in enumerate(history):
+        now_ms = NOW + minute
+        assert session_act(memory, step, now_ms) == session_act(other, step, now_ms)
+        for user_id in ("u0", "u1"):
+            assert run(memory.of_user(user_id, now_ms)) == run(other.of_user(user_id, now_ms))
 
 
 def session_act(sessions: Sessions, act: tuple[str, int, int], now_ms: int) -> object:

@@ -64,6 +64,13 @@ async def make_key(folder: Path) -> str:
         await engine.dispose()
 
 
+async def beaten(gateway: Gateway) -> None:
+    """Do what is due every second, and wait until what is in force is known."""
+    gateway.beat()
+    assert gateway._renewal is not None
+    await gateway._renewal
+
+
 async def follow(gateway: Gateway, folder: Path) -> None:
     """Bring the directory up to date, as the worker does twice a second."""
     engine = open_engine("", folder)
@@ -86,10 +93,10 @@ def test_the_first_key_closes_a_running_server(tmp_path: Path) -> None:
         try:
             assert await status_of(gateway, "/llm/models") == 200
             key = await make_key(tmp_path)
-            gateway.beat()
+            await beaten(gateway)
             assert await status_of(gateway, "/llm/models") == 200  # nobody has read it yet
             await follow(gateway, tmp_path)
-            gateway.beat()
+            await beaten(gateway)
             assert await status_of(gateway, "/llm/models") == 401
             assert await status_of(gateway, "/llm/models", key) == 200
             assert await status_of(gateway, "/admin/keys", key) == 403
@@ -113,7 +120,7 @@ def test_a_server_that_cannot_know_whether_it_has_keys_lets_nobody_in_without_on
             assert await status_of(gateway, "/llm/models") == 503
             assert NOT_KNOWN_YET.encode() in (await got(gateway, "/ready"))[1]
             await follow(gateway, tmp_path)
-            gateway.beat()
+            await beaten(gateway)
             assert NOT_KNOWN_YET.encode() not in (await got(gateway, "/ready"))[1]
             assert await status_of(gateway, "/llm/models") == 401
             assert await status_of(gateway, "/llm/models", key) == 200
@@ -128,7 +135,7 @@ def test_a_server_that_requires_keys_is_closed_before_there_is_one(tmp_path: Pat
         gateway = Gateway(config(tmp_path, require_keys=True), 0, 1)
         await gateway.start()
         try:
-            gateway.beat()
+            await beaten(gateway)
             assert await status_of(gateway, "/llm/models") == 401
             assert await status_of(gateway, "/login") == 200
         finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.providers.upstream import Upstream, answer
+from tests.wiring.test_administration import beaten
 from tests.wiring.test_wiring import asked
 
 from askonce.config.paths import prices_path
@@ -12,10 +13,10 @@ from askonce.config.secret import find_secret
 from askonce.config.settings import Config, ProviderSettings
 from askonce.domain.accounts import Revealed, SecretChanged
 from askonce.domain.clock import SystemClock
+from askonce.domain.handover import NEVER
 from askonce.ledger.migrate import migrate
 from askonce.ledger.vault import SqlProviderKeys
 from askonce.providers.prices import PriceTable, encode_table
-from askonce.state.vendor_keys import NEVER
 from askonce.wiring.gateway import Gateway
 from askonce.wiring.vendor_keys import opened, pack, sealer_of, with_keys
 from askonce.wiring.worker import Worker
@@ -72,13 +73,13 @@ def test_the_worker_hands_keys_over_once_for_each_change(tmp_path: Path) -> None
         carried = worker._state.vendor_keys
         vault = SqlProviderKeys(worker._engine, sealer_of(secret), SystemClock())
         await worker._hand_over_keys()
-        assert carried.stamp() == NEVER, "nothing is carried where there never was a key"
+        assert await carried.stamp() == NEVER, "nothing is carried where there never was a key"
         key = await vault.add("openai", "main", "sk-first-secret")
         for secrets in (["sk-first-secret"], ["sk-second-secret"], []):
-            before = carried.stamp()
+            before = await carried.stamp()
             for _ in range(3):
                 await worker._hand_over_keys()
-            stamp, packed = carried.read()
+            stamp, packed = await carried.read()
             assert stamp == before + 1
             assert opened(packed, secret) == [("openai", text) for text in secrets]
             await (vault.rotate(key.id, "sk-second-secret") if secrets == ["sk-first-secret"] else vault.retire(key.id))
@@ -103,14 +104,14 @@ def test_a_gateway_asks_with_the_keys_that_are_in_force_now(tmp_path: Path) -> N
             used = []
             for number, keys in enumerate([None, ("sk-first",), ("sk-second",), ()]):
                 if keys is not None:
-                    carried.put(pack(revealed(*(("mine", key) for key in keys)), sealer))
-                gateway.beat()
+                    await carried.put(pack(revealed(*(("mine", key) for key in keys)), sealer))
+                await beaten(gateway)
                 status, _ = await asked(gateway, f"question {number}")
                 assert status == 200
                 questions = [request for request in up.seen if request.method == "POST"]  # lists of models come late
                 used.append(questions[-1].headers.get("authorization", ""))
-            carried.put(b"\x00 not what anybody sealed")
-            gateway.beat()
+            await carried.put(b"\x00 not what anybody sealed")
+            await beaten(gateway)
             assert (await asked(gateway, "and on it goes"))[0] == 200
             await gateway.stop()
         assert used == ["", "Bearer sk-first", "Bearer sk-second", ""]
@@ -125,8 +126,8 @@ def test_a_vendor_that_had_no_key_can_be_asked_once_it_has_one(tmp_path: Path) -
         gateway = Gateway(Config(data_dir=str(tmp_path), local_model="off", secret=SECRET), 0, 1)
         assert [member.name for member in gateway._works.router.roster.configured] == []
         packed = pack(revealed(("openai", "sk-first")), sealer_of(find_secret(SECRET, tmp_path)))
-        gateway._state.vendor_keys.put(packed)
-        gateway.beat()
+        await gateway._state.vendor_keys.put(packed)
+        await beaten(gateway)
         assert [member.name for member in gateway._works.router.roster.configured] == ["openai"]
         await gateway.stop()
 

@@ -137,6 +137,13 @@ class Budgets(Protocol):
         """Say that this process lives, settle what could not be, let lapse what dead ones reserved; say how many."""
         ...
 
+    async def release_slot(self, slot: int) -> int:
+        """Erase all that earlier processes in this slot reserved; return how many reservations.
+
+        Only before this process reserves: one of its own name may have been before it.
+        """
+        ...
+
     async def statement(self, account: Account) -> Statement:
         """Tell how an account stands now."""
         ...

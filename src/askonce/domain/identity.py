@@ -100,6 +100,10 @@ class Directory(Protocol):
         """Return a number that is another one whenever `find` may answer differently; cheaper than finding."""
         ...
 
+    async def has_keys(self) -> bool | None:
+        """Say whether any key is known, whatever its state; None until first filled."""
+        ...
+
     async def put(self, source: str, *records: KeyCard | Holder) -> None:
         """Put new states in force at once. Nothing happens unless the directory was filled from `source`."""
         ...

@@ -65,7 +65,7 @@ def reserve(store: Store, plan: Plan, estimate: Amounts, reservation: bytes, unt
             if need and row[USED + place] + row[RESERVED + place] + need > amount:
                 full = True
     if full:
-        return _refusal(plan, rows, estimate)
+        return refusal(plan, rows, estimate)
     requests, tokens, nano = estimate if max(estimate) <= ESTIMATE_MAX else _bounded(estimate)
     for meter, (end, u, v, w, r, s, t, a, b, c) in zip(plan.meters, rows, strict=True):
         store.put(meter.key, _pack(end, u, v, w, r + requests, s + tokens, t + nano, a, b, c))
@@ -219,7 +219,7 @@ def _give_back(store: Store, reservation: bytes) -> bool:
     return True
 
 
-def _refusal(plan: Plan, rows: Sequence[tuple[int, ...]], estimate: Amounts) -> Refusal:
+def refusal(plan: Plan, rows: Sequence[tuple[int, ...]], estimate: Amounts) -> Refusal:
     """Name the cap without room whose meter ends last: before that, there is no use in asking."""
     refusals = []
     for meter, row in zip(plan.meters, rows, strict=True):
@@ -229,7 +229,7 @@ def _refusal(plan: Plan, rows: Sequence[tuple[int, ...]], estimate: Amounts) -> 
             if 0 < need > left:
                 held = used + need <= cap.amount
                 refusals.append(Refusal(meter.account.name, cap.budget, need, max(0, left), meter.end_ms, held))
-    return max(refusals, key=lambda refusal: refusal.resets_ms)
+    return max(refusals, key=lambda each: each.resets_ms)
 
 
 def _alerts(meter: Meter, used: Sequence[int], alerted: Sequence[int]) -> tuple[list[Alert], list[int]]:

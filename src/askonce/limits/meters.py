@@ -31,6 +31,8 @@ MOST = (1 << 63) - 1
 ROW = struct.Struct("<10q")
 USED, RESERVED, ALERTED = 1, 4, 7  # where they begin in a row
 _START = struct.Struct(">q")
+_HASH = 16
+KEY_BYTES = len(METER) + _HASH + _START.size
 _METRICS: tuple[Metric, ...] = ("requests", "tokens", "nano_dollars")
 _FOREVER = Period(0, 0)
 
@@ -108,6 +110,11 @@ def is_over(key: bytes, row: bytes, now_ms: int) -> bool:
     return not any(reserved) and end_ms + (end_ms - start_ms) <= now_ms
 
 
+def over_ms(meter: Meter) -> int:
+    """Return from when on a meter may be deleted in which nothing is reserved: a clock may be put back so far."""
+    return 2 * meter.end_ms - meter.start_ms
+
+
 def sums(row: bytes) -> tuple[int, ...]:
     """Return what of a meter must outlive the books: end, used, alerted. Empty for one of calls in flight."""
     values = ROW.unpack(row)
@@ -121,7 +128,7 @@ def row_of(kept: Sequence[int]) -> bytes:
 
 def keys_in(joined: bytes) -> list[bytes]:
     """Take the joined keys of a plan apart."""
-    return [joined[at : at + _KEY] for at in range(0, len(joined), _KEY)]
+    return [joined[at : at + KEY_BYTES] for at in range(0, len(joined), KEY_BYTES)]
 
 
 def _meters(account: Account, at_ms: int) -> list[Meter]:
@@ -142,7 +149,3 @@ def _meter(account: Account, span: str, zone: str, when: Period, caps: list[Cap]
     name = f"{account.name}\0{span}\0{zone}".encode("utf-8", "surrogatepass")
     key = METER + blake2b(name, digest_size=_HASH).digest() + _START.pack(when.start_ms)
     return Meter(key, account, when.start_ms, when.end_ms, tuple(caps))
-
-
-_HASH = 16
-_KEY = len(METER) + _HASH + _START.size

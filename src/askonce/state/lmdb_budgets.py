@@ -117,7 +117,7 @@ class LmdbBudgets:
                 await asyncio.sleep(0)
         return lapsed
 
-    def release_slot(self, slot: int) -> int:
+    async def release_slot(self, slot: int) -> int:
         """Erase all that earlier processes in this slot reserved; return how many reservations.
 
         Only before this process reserves: one of its own name may have been before it.

@@ -57,7 +57,7 @@ class LmdbDirectory:
         stored = self._desk.read(lambda txn: txn.get(CHANGES))
         return 0 if stored is None else int.from_bytes(stored, "big")
 
-    def has_keys(self) -> bool | None:
+    async def has_keys(self) -> bool | None:
         """Say whether any key is known, whatever its state; None until first filled."""
         return self._desk.read(_has_keys)
 

@@ -6,6 +6,7 @@ next opening, by the marks of `lmdb_files`.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from pathlib import Path
@@ -131,7 +132,8 @@ class LmdbState:
     async def release_slot(self, slot: int) -> None:
         """Free what earlier processes in this slot held."""
         self.flights.release_slot(slot)
-        await self.budgets.release_slot(slot)
+        with contextlib.suppress(StoreUnavailable):  # then it lapses
+            await self.budgets.release_slot(slot)
 
     async def end(self) -> None:
         """Close the files."""

@@ -19,10 +19,6 @@ Append: TypeAlias = Callable[[AuditRow], None]
 class Vault(Shelf):
     """Hold meters, reservations and signs of life."""
 
-    def delete(self, key: bytes) -> None:
-        """Delete the value, if there is one."""
-        self.pop(key, None)
-
     def under(self, prefix: bytes) -> list[bytes]:
         """Return the keys with this prefix, in order."""
         return sorted(key for key in self if key.startswith(prefix))
@@ -76,7 +72,7 @@ class MemoryBudgets:
                 del self._vault[owner]
         return lapsed
 
-    def release_slot(self, slot: int) -> int:
+    async def release_slot(self, slot: int) -> int:
         """Erase all that earlier processes in this slot reserved; return how many reservations."""
         erased = 0
         for owner in self._vault.under(rule.owners_in(slot)):

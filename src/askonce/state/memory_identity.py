@@ -38,7 +38,7 @@ class MemoryDirectory:
         """Return how many changes there were."""
         return self._changes
 
-    def has_keys(self) -> bool | None:
+    async def has_keys(self) -> bool | None:
         """Say whether any key is known, whatever its state; None until first filled."""
         return bool(self._cards) or (None if self._edition is None else False)
 

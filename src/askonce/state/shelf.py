@@ -7,3 +7,7 @@ class Shelf(dict[bytes, bytes]):
     def put(self, key: bytes, value: bytes) -> None:
         """Write the value."""
         self[key] = value
+
+    def delete(self, key: bytes) -> None:
+        """Delete the value, if there is one."""
+        self.pop(key, None)

@@ -5,12 +5,12 @@ ov     a number that is another one after each change (8 bytes), then the sealed
 
 import struct
 
+from askonce.domain.handover import NEVER
 from askonce.state.lmdb_desk import Desk
 from askonce.state.lmdb_files import Txn
 
 RECORD = b"ov"
 _STAMP = struct.Struct("<q")
-NEVER = 0
 
 
 class LmdbVendorKeys:
@@ -19,15 +19,15 @@ class LmdbVendorKeys:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def stamp(self) -> int:
+    async def stamp(self) -> int:
         """Return a number that is another one whenever `read` may answer differently; `NEVER` before the first."""
         return self._desk.read(_stamp)
 
-    def read(self) -> tuple[int, bytes]:
+    async def read(self) -> tuple[int, bytes]:
         """Return the stamp, and what was put last."""
         return self._desk.read(_read)
 
-    def put(self, sealed: bytes) -> None:
+    async def put(self, sealed: bytes) -> None:
         """Put keys in the former ones' place."""
         self._desk.write(lambda txn: txn.put(RECORD, _STAMP.pack(_stamp(txn) + 1) + sealed))
 

@@ -105,13 +105,14 @@ class Gateway:
         await self._state.begin()
         await self._state.release_slot(self._slot)
         await self._works.answering.start()
-        self._note_keys()
+        await self._note_keys()
+        await self._works.take_vendor_keys()
         self._works.beat()
         patience = round(KEYS_WAIT_S / KEYS_LOOK_S)
         while patience and not self._knows_keys:
             patience -= 1
             await asyncio.sleep(KEYS_LOOK_S)
-            self._note_keys()
+            await self._note_keys()
 
     async def drain(self) -> None:
         """Refuse new questions and let those in the air land, within the configured bound."""
@@ -137,7 +138,6 @@ class Gateway:
     def beat(self) -> None:
         """Do what is due every second."""
         self._state.beat()
-        self._note_keys()
         self._works.beat()
         self._slow_bodies.sweep()
         self._remark_on_names()
@@ -170,8 +170,11 @@ class Gateway:
         )
 
     async def _renew(self) -> None:
+        """Learn what is in force, and say that this process lives."""
+        await self._note_keys()
         with contextlib.suppress(StoreUnavailable):  # /ready says why
             await self._state.budgets.renew()
+        await self._works.take_vendor_keys()
 
     async def _keep_up(self, beat: int) -> None:
         """Do what takes longer than a moment. Workers take turns in sweeping, so that none of them is needed for it."""
@@ -270,12 +273,12 @@ class Gateway:
     def _find_secret(self) -> Secret:
         return self._secret
 
-    def _note_keys(self) -> None:
+    async def _note_keys(self) -> None:
         """See whether there are keys: the first one that is made closes the server to those without."""
         if self._config.require_keys:
             return  # it is closed, whatever there is
         try:
-            there = self._state.directory.has_keys()
+            there = await self._state.directory.has_keys()
         except StoreUnavailable:
             return  # as before
         if there is None and (self._knows_keys or self._may_have_keys()):

@@ -87,6 +87,7 @@ class Labour:
         """Work until told to stop. If cancelled, or killed, nothing is lost: whoever comes next goes on with it."""
         await self._state.release_slot(self._slot)
         await self._works.answering.start()
+        await self._works.take_vendor_keys()
         self._works.beat()
         taps = WakeListener(Path(self._config.data_dir) / RUN_FOLDER, self._dispatcher.wake)
         try:
@@ -158,6 +159,7 @@ class Labour:
     async def _keep_up(self, beat: int) -> None:
         with contextlib.suppress(StoreUnavailable):  # /ready says why
             await self._state.budgets.renew()
+        await self._works.take_vendor_keys()
         await self._works.discover(beat)
 
     def _report(self, upkeep: asyncio.Task[None]) -> None:

@@ -16,6 +16,7 @@ from askonce.domain.call import Call
 from askonce.domain.clock import SystemClock
 from askonce.domain.content import text_of
 from askonce.domain.errors import StoreUnavailable
+from askonce.domain.handover import NEVER
 from askonce.domain.ports import Flights, Observer
 from askonce.domain.usage import Usage
 from askonce.gate.answering import Answering
@@ -35,7 +36,6 @@ from askonce.routing.router import Router
 from askonce.state.fallback import Fallback
 from askonce.state.memory import MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
-from askonce.state.vendor_keys import NEVER
 from askonce.telemetry import logs
 from askonce.wiring.fleet import berths_of, fleet_of, places_of, providers_of, shapes_of
 from askonce.wiring.state import State
@@ -82,10 +82,16 @@ class Roadworks:
 
     def beat(self) -> None:
         """Do what is due every second."""
-        self._take_vendor_keys()
         self._own_windows.sweep()
         self.prices.refresh()
         self.router.replace(self.fleet.roster())
+
+    async def take_vendor_keys(self) -> None:
+        """Use the keys of providers that the database has now. What cannot be opened, or was lost, changes nothing."""
+        with contextlib.suppress(StoreUnavailable):  # /ready says why
+            if await self._state.vendor_keys.stamp() not in (NEVER, self._keys_stamp):
+                self._keys_stamp, packed = await self._state.vendor_keys.read()
+                self._use(packed)
 
     async def discover(self, beat: int) -> None:
         """Ask endpoints of one's own for their models, when that is due."""
@@ -113,25 +119,20 @@ class Roadworks:
         answering = Answering(relay, flights, dispatch, settlement, site.observer)
         return answering, Road(self.router, policy, self.threshold, answering, clock)
 
-    def _take_vendor_keys(self) -> None:
-        """Use the keys of providers that the database has now. What cannot be opened changes nothing."""
-        with contextlib.suppress(StoreUnavailable):  # /ready says why
-            if self._state.vendor_keys.stamp() == self._keys_stamp:
-                return
-            self._keys_stamp, packed = self._state.vendor_keys.read()
-            # Imported by who has such keys only: cryptography takes 60 ms.
-            from askonce.wiring.vendor_keys import opened, with_keys  # noqa: PLC0415
+    def _use(self, packed: bytes) -> None:
+        # Imported by who has such keys only: cryptography takes 60 ms.
+        from askonce.wiring.vendor_keys import opened, with_keys  # noqa: PLC0415
 
-            try:
-                config = with_keys(self._config, opened(packed, self._secret))
-            except (SecretChanged, msgspec.DecodeError) as error:
-                _log.error(f"the providers' keys in shared state cannot be used: {error}")
-                return
-            made = providers_of(config, self.http)
-            self.providers.clear()  # in place: everybody who asks has this very table
-            self.providers.update(made)
-            self.fleet.refit(berths_of(config, self.providers))
-            self.router.replace(self.fleet.roster())
+        try:
+            config = with_keys(self._config, opened(packed, self._secret))
+        except (SecretChanged, msgspec.DecodeError) as error:
+            _log.error(f"the providers' keys in shared state cannot be used: {error}")
+            return
+        made = providers_of(config, self.http)
+        self.providers.clear()  # in place: everybody who asks has this very table
+        self.providers.update(made)
+        self.fleet.refit(berths_of(config, self.providers))
+        self.router.replace(self.fleet.roster())
 
 
 class _TokenMeter:

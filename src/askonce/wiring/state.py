@@ -4,7 +4,7 @@ import os
 import socket
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from askonce.config.secret import STATE_MARK, Secret
 from askonce.config.settings import Config
@@ -12,9 +12,11 @@ from askonce.domain.clock import Clock
 from askonce.domain.ports import Observer
 from askonce.state import lmdb_files
 from askonce.state.lmdb_state import LmdbState
-from askonce.state.valkey.state import ValkeyState
 
-State: TypeAlias = LmdbState | ValkeyState
+if TYPE_CHECKING:
+    from askonce.state.valkey.state import ValkeyState
+
+State: TypeAlias = "LmdbState | ValkeyState"
 
 _MARK = b"one installation"
 
@@ -23,6 +25,9 @@ def open_state(config: Config, slot: int, incarnation: int, secret: Secret, cloc
     """Open the state as one process of this node; a server is not yet connected. Raises `ConfigError`."""
     owner = f"{slot}:{incarnation}"
     if config.state_url:
+        # Imported by who has such a server only: the client takes 100 ms and 10 MB.
+        from askonce.state.valkey.state import ValkeyState  # noqa: PLC0415
+
         keys = secret.subkeys(STATE_MARK)
         marks = tuple(blake2b(_MARK, key=key, digest_size=16).hexdigest().encode() for key in keys)
         owner = f"{node_name(config.data_dir)}/{owner}"

@@ -25,6 +25,7 @@ from askonce.config.settings import Config
 from askonce.domain.accounts import SecretChanged
 from askonce.domain.clock import SystemClock
 from askonce.domain.errors import AskonceError, ConfigError, StoreUnavailable
+from askonce.domain.handover import NEVER
 from askonce.domain.ledger import AuditRow, Batch, LedgerUnavailable
 from askonce.ledger.alerts import AlertBox, NotingOutbox
 from askonce.ledger.audit import ANCHOR_EVERY_S, Sealer, Watch, check_chain
@@ -43,7 +44,6 @@ from askonce.ledger.worker_status import WRITE_EVERY_S, WorkerStatus, write
 from askonce.ledger.writer import SqlLedger
 from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
-from askonce.state.vendor_keys import NEVER
 from askonce.telemetry.requests import RequestLog
 from askonce.wiring.roadworks import Site
 from askonce.wiring.state import open_state
@@ -88,6 +88,7 @@ class Worker:
         secret = find_secret(config.secret, folder)
         self._sealer = sealer_of(secret)
         self._handed_over = -1  # the version of the providers' keys that gateways have
+        self._carries = False  # did these go into shared state?
         self._peppers, self._seals = secret.subkeys(KEY_HASHES), secret.subkeys(AUDIT_CHAIN)
         self._engine = open_engine(config.database_url, folder, Bounds(CONNECTIONS, name="askonce worker"))
         self._observer = RequestLog()
@@ -223,22 +224,23 @@ class Worker:
         await follow(SqlFeed(self._engine, self._clock), self._state.directory)
 
     async def _hand_over_keys(self) -> None:
-        """Put the providers' keys into shared state, sealed, whenever they changed; and once at every start.
+        """Put the providers' keys into shared state, sealed, whenever they changed or were lost, and at every start.
 
         Keys that another secret sealed stay as they are there, and gateways go on with what they have.
         """
         await self._prepared.wait()
         vault = SqlProviderKeys(self._engine, self._sealer, self._clock)
-        version = await vault.version()
-        if version == self._handed_over:
+        version, stamp = await vault.version(), await self._state.vendor_keys.stamp()
+        if version == self._handed_over and not (self._carries and stamp == NEVER):
             return
         try:
             keys = await vault.reveal()
         except SecretChanged as error:
             _log.error("the providers' keys cannot be opened: %s", error)
         else:
-            if keys or self._state.vendor_keys.stamp() != NEVER:
-                self._state.vendor_keys.put(pack(keys, self._sealer))
+            if keys or stamp != NEVER:
+                await self._state.vendor_keys.put(pack(keys, self._sealer))
+            self._carries = bool(keys)
         self._handed_over = version
 
     async def _roll(self) -> None:

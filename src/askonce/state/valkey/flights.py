@@ -12,6 +12,7 @@ are told by a message to their process (`ear`) that there is something to read, 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -201,8 +202,7 @@ class ValkeyFlights:
         try:
             while True:
                 changed.clear()
-                words = await self._act(_READ, flight, generation, self._owner, seen)
-                records, landing, cut, lost = words
+                records, landing, cut, lost = await self._act(_READ, flight, generation, self._owner, seen)
                 seen += len(records)
                 for record in records:
                     for piece in unpack_pieces(record):
@@ -230,9 +230,8 @@ class ValkeyFlights:
         """Listen no more."""
         await self._ear.close()
 
-    async def _act(self, script: Script, flight: bytes, *words: Word) -> list[bytes]:
-        reply: list[bytes] = await self._server.act(script, [_base(flight)], [self._hour.told(), *words])
-        return reply
+    async def _act(self, script: Script, flight: bytes, *words: Word) -> Any:
+        return await self._server.act(script, [_base(flight)], [self._hour.told(), *words])
 
 
 def _base(flight: bytes) -> bytes:
