@@ -20,6 +20,7 @@ from bench import (
     ledger,
     memory,
     misses,
+    nodes,
     startup,
     streams,
     workflows,
@@ -39,6 +40,7 @@ BENCHES: dict[str, Callable[[Path, Scale], list[Result]]] = {
     "ledger": ledger.run,
     "executions": executions.run,
     "workflows": workflows.run,
+    "nodes": nodes.run,
 }
 QUIET = 0.5  # beyond, others want the two cores as well
 CALM_S = 300.0  # how long to wait for them

@@ -7,6 +7,7 @@ running), so they hold also where the machine is shared; requests per second do 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -155,6 +156,19 @@ def vendor(*arguments: str, core: str = LOAD_CORE) -> Iterator[int]:
     with running(pinned(core, command)) as process:
         wait_for(f"http://127.0.0.1:{port}/calls", process)
         yield port
+
+
+@contextlib.contextmanager
+def valkey(folder: Path, core: str = LOAD_CORE) -> Iterator[tuple[str, int]]:
+    """Run a Valkey or Redis that keeps nothing on the disk; yield its address and process."""
+    program = next((found for name in ("valkey-server", "redis-server") if (found := shutil.which(name))), None)
+    if program is None:
+        raise SystemExit("This benchmark needs redis-server or valkey-server (package redis-server).")
+    port = free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with running(pinned(core, command)) as process:
+        _wait_until_open(port, process)
+        yield f"redis://127.0.0.1:{port}", process.pid
 
 
 @contextlib.contextmanager
