@@ -172,7 +172,6 @@ def test_the_same_key_for_two_tenants_is_refused() -> None:
     [
         ({"ASKONCE_PROT": "1"}, "ASKONCE_PROT (did you mean ASKONCE_PORT?)"),
         ({"ASKONCE_XYZZY": "1"}, "There is no setting ASKONCE_XYZZY;"),
-        ({"STATE_URL": "redis://x"}, "STATE_URL is set, but this version keeps its state in the data folder"),
     ],
 )
 def test_a_variable_that_would_be_ignored_is_refused(environ: dict[str, str], says: str) -> None:
@@ -180,8 +179,8 @@ def test_a_variable_that_would_be_ignored_is_refused(environ: dict[str, str], sa
 
 
 def test_other_programs_variables_are_only_remarked_on() -> None:
-    found = loaded({"SENTRY_DSN": "https://secret@x", "REDIS_URL": "redis://x", "PATH": "/bin"})
-    assert [remark.split()[0] for remark in found.remarks] == ["REDIS_URL", "SENTRY_DSN"]
+    found = loaded({"SENTRY_DSN": "https://secret@x", "PATH": "/bin"})
+    assert [remark.split()[0] for remark in found.remarks] == ["SENTRY_DSN"]
     assert "secret" not in "".join(found.remarks)
 
 
@@ -205,7 +204,7 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("port = 1\nport = = 2", "line 2"),
         ("[port]\nx = 1", "port must be a plain value"),
         ("providers = 3", "providers must be a table"),
-        ('state_url = "redis://x"', "state_url"),
+        ('sentry_dsn = "https://x"', "sentry_dsn"),
         ('[providers.openai]\nbaseurl = "x"', "no setting baseurl (did you mean base_url?)"),
         ("[providers.openai]\napi_key = 3", "api_key: must be text in quotes, not a whole number"),
         ('[providers.opnai]\napi_key = "x"', "not in the catalog"),
@@ -385,3 +384,11 @@ def test_a_provider_may_say_its_models_windows_and_whose_machine_it_is(tmp_path:
     file.write_text(head + "context_windows = { big = 0 }\n")
     with pytest.raises(ConfigError, match="context_windows big = 0"):
         load({}, {"HOME": str(tmp_path)}, file, ())
+
+
+def test_redis_url_counts_where_state_url_is_not_set() -> None:
+    assert loaded({"REDIS_URL": "redis://a"}).config.state_url == "redis://a"
+    found = loaded({"REDIS_URL": "redis://a", "STATE_URL": "redis://b"})
+    assert found.config.state_url == "redis://b"
+    assert found.origins["state_url"] == "environment STATE_URL"
+    assert loaded({"REDIS_URL": "redis://a"}).origins["state_url"] == "environment REDIS_URL"

@@ -37,6 +37,8 @@ from askonce.state.lmdb_flights import LmdbFlights
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory import MemoryState
 from askonce.state.solo import Hangar, SoloFlights
+from askonce.state.valkey.flights import ValkeyFlights
+from askonce.state.valkey.server import Hour
 
 CAPACITY = 2 << 20
 FLIGHT = b"f" * 32
@@ -96,8 +98,7 @@ def lmdb_world(folder: Path) -> Iterator[World]:
 def valkey_world(_: Path, redis: RedisServer) -> Iterator[World]:
     clock = HandClock()
     parts = valkey_parts(redis, clock, CAPACITY)
-    hangar = Hangar(clock)
-    flights, elsewhere = SoloFlights(hangar, "0:a"), SoloFlights(hangar, "1:b")
+    flights, elsewhere = (ValkeyFlights(parts.server, Hour(clock), owner) for owner in ("a/0:1", "b/0:1"))
     yield World(
         clock, parts.answers, parts.windows, parts.books, parts.threshold, flights, elsewhere, parts.answers.beat
     )

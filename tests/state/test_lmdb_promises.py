@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from tests.state.statefakes import HandClock, an_entry, key, noise
+from tests.state.valkeyworld import valkey_parts
 
 from askonce.domain.answer import Entry
 from askonce.domain.outcome import Totals
@@ -27,8 +28,23 @@ def clock() -> HandClock:
     return HandClock()
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "valkey"])
 def state(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[Any]:
+    if request.param == "valkey":
+        yield valkey_parts(request.getfixturevalue("redis"), clock)
+        return
+    if request.param == "memory":
+        yield MemoryState(clock, capacity_bytes=ROOM)
+        return
+    lmdb = LmdbState(tmp_path, ROOM, clock, "0:a")
+    lmdb.open()
+    yield lmdb
+    lmdb.close()
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def bounded(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[Any]:
+    """Give those that have a bound of their own; Valkey and Redis have the server's."""
     if request.param == "memory":
         yield MemoryState(clock, capacity_bytes=ROOM)
         return
@@ -117,18 +133,18 @@ def test_a_promise_is_no_stored_answer_and_no_stored_answer_a_promise(state: Any
     assert found(state, 2) is None
 
 
-def test_promises_keep_to_their_share_and_the_oldest_give_way(state: Any, clock: HandClock) -> None:
+def test_promises_keep_to_their_share_and_the_oldest_give_way(bounded: Any, clock: HandClock) -> None:
     for number in range(60):
-        assert keep(state, kept(number, clock.wall, rendition=noise(number)))
+        assert keep(bounded, kept(number, clock.wall, rendition=noise(number)))
         clock.pass_s(1)
-    there = [number for number in range(60) if found(state, number) is not None]
+    there = [number for number in range(60) if found(bounded, number) is not None]
     assert there == list(range(there[0], 60))
     assert ROOM // SHARE // 2 < len(there) * 20_000 <= ROOM // SHARE
 
 
-def test_what_is_larger_than_all_the_room_is_not_kept(state: Any, clock: HandClock) -> None:
-    assert not keep(state, kept(1, clock.wall, rendition=noise(1, ROOM // SHARE + 1)))
-    assert found(state, 1) is None
+def test_what_is_larger_than_all_the_room_is_not_kept(bounded: Any, clock: HandClock) -> None:
+    assert not keep(bounded, kept(1, clock.wall, rendition=noise(1, ROOM // SHARE + 1)))
+    assert found(bounded, 1) is None
 
 
 def test_on_disk_one_promise_gets_no_more_than_a_part_of_the_share(disk: LmdbState, clock: HandClock) -> None:

@@ -15,8 +15,11 @@ from askonce.state.lmdb_outbox import OUTBOX_BYTES
 from askonce.state.valkey.address import parse
 from askonce.state.valkey.answers import ValkeyAnswers
 from askonce.state.valkey.books import ValkeyBooks
+from askonce.state.valkey.budgets import Telling, ValkeyBudgets
+from askonce.state.valkey.counting import TELL
 from askonce.state.valkey.opening import AnyServer, server_of
 from askonce.state.valkey.outbox import ValkeyOutbox
+from askonce.state.valkey.promises import ValkeyPromises
 from askonce.state.valkey.server import BOOKS, Hour, Script, Word
 from askonce.state.valkey.threshold import ValkeyThreshold
 from askonce.state.valkey.windows import ValkeyWindows
@@ -73,6 +76,7 @@ class Parts(Struct):
     outbox: ValkeyOutbox
     books: ValkeyBooks
     threshold: ValkeyThreshold
+    promises: ValkeyPromises
     lost: list[tuple[CallRow | Spared, StoreUnavailable]]
 
 
@@ -85,6 +89,8 @@ def valkey_parts(redis: RedisServer, clock: Clock, capacity: int = 2 << 20, outb
     windows = ValkeyWindows(server, hour)
     outbox = ValkeyOutbox(server, outbox_bytes)
     lost: list[tuple[CallRow | Spared, StoreUnavailable]] = []
-    books = ValkeyBooks(server, answers, outbox, lambda ending, error: lost.append((ending, error)))
+    budgets = ValkeyBudgets(server, hour, clock, "a/0:1", Telling(TELL, ("source",)))
+    books = ValkeyBooks(server, answers, outbox, budgets, lambda ending, error: lost.append((ending, error)))
     threshold = ValkeyThreshold(server, hour, windows, answers)
-    return Parts(server, answers, windows, outbox, books, threshold, lost)
+    promises = ValkeyPromises(server, hour, clock)
+    return Parts(server, answers, windows, outbox, books, threshold, promises, lost)

@@ -13,7 +13,7 @@ from askonce.config.settings import (
     RoutingSettings,
     StaticKey,
 )
-from askonce.config.table import NOT_YET_REFUSED, NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS, Setting
+from askonce.config.table import NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS, Setting
 from askonce.config.values import size_word
 from askonce.config.vendors import VendorVariables
 
@@ -148,7 +148,6 @@ def _reference(vendors: tuple[VendorVariables, ...]) -> Iterator[str]:
     yield _TABLES
     for name, sentence in OTHER_VARIABLES.items():
         yield f"- `{name}`: {sentence}\n"
-    yield f"- {_names(NOT_YET_REFUSED)}: for a later version; refused now.\n"
     yield f"- {_names(NOT_YET_REMARKED)}: for a later version; remarked on in the log and not used.\n"
 
 

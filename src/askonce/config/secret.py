@@ -27,6 +27,7 @@ PROVIDER_KEYS = "askonce provider keys v1"
 AUDIT_CHAIN = "askonce audit chain v1"
 LOGINS = "askonce logins elsewhere v1"
 WEBHOOKS = "askonce webhook signatures v1"
+STATE_MARK = "askonce shared state v1"
 
 
 class Secret:

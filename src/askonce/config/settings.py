@@ -113,6 +113,9 @@ class Config(Struct, frozen=True):
     keys: tuple[StaticKey, ...] = ()
     secret: str = ""  # what all other secrets are derived from; several, separated by commas
     database_url: str = ""  # "": a file in the data folder
+    state_url: str = ""  # "": files in the data folder
+    state_timeout_s: float = 0.08
+    nodes: int = 1  # that share it
     ledger_worker: bool = True  # does the supervisor run the worker?
     workflows: bool = True  # are workflows and jobs taken, and done by the worker?
     queue_concurrency: int = 8  # executions at once, per queue and worker
@@ -165,4 +168,4 @@ class Config(Struct, frozen=True):
     @property
     def shares_flights(self) -> bool:
         """Say whether several processes ask providers, so that they must know of each other's calls in the air."""
-        return self.askers > 1
+        return self.askers > 1 or bool(self.state_url)

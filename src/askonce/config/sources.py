@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from askonce.config.table import BY_KEY, NOT_YET_REFUSED, NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS
+from askonce.config.table import BY_KEY, NOT_YET_REMARKED, OTHER_VARIABLES, SETTINGS
 from askonce.config.values import Raw
 from askonce.domain.errors import ConfigError
 
@@ -75,8 +75,8 @@ def read_file(path: Path | None) -> Document:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     known = (*BY_KEY, *_TABLES)
     for key in values:
-        if key in {"state_url", "redis_url", "sentry_dsn"}:
-            raise ConfigError(_not_yet(f"{key} in {path}"))
+        if key == "sentry_dsn":
+            raise ConfigError(f"{key} in {path} is set, but this version does not use it; remove it.")
         if key not in known:
             raise ConfigError(f"{path}: there is no setting {key}{nearest(key, known)}; correct or remove it.")
     return Document(str(path), values)
@@ -103,14 +103,15 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Written]:
     for name in environ:
         if name.startswith(_PREFIX) and name not in known:
             raise ConfigError(f"There is no setting {name}{nearest(name, known, _PREFIX)}; correct or unset it.")
-    for name in NOT_YET_REFUSED:
-        if environ.get(name):
-            raise ConfigError(_not_yet(name))
-    return {
+    picked = {
         key: Written(environ[env], f"environment {env}", ".")
         for env, key in by_env.items()
         if environ.get(env, "").strip() or (key == "keys" and environ.get(env))
     }
+    for setting in SETTINGS:
+        if setting.also and setting.key not in picked and environ.get(setting.also, "").strip():
+            picked[setting.key] = Written(environ[setting.also], f"environment {setting.also}", ".")
+    return picked
 
 
 def from_arguments(overrides: Mapping[str, str]) -> dict[str, Written]:
@@ -123,11 +124,7 @@ def from_arguments(overrides: Mapping[str, str]) -> dict[str, Written]:
 
 def remarks(environ: Mapping[str, str]) -> tuple[str, ...]:
     """List what was found and will not be used, in sentences for the log."""
-    return tuple(
-        f"{name} is set, but this version does not use it: state stays in the data folder."
-        for name in NOT_YET_REMARKED
-        if environ.get(name)
-    )
+    return tuple(f"{name} is set, but this version does not use it." for name in NOT_YET_REMARKED if environ.get(name))
 
 
 def understand(key: str, written: Written) -> object:
@@ -151,7 +148,3 @@ def nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
     words = [one.removeprefix(prefix) for one in known]
     found = difflib.get_close_matches(word.removeprefix(prefix), words, n=1)
     return f" (did you mean {prefix}{found[0]}?)" if found else ""
-
-
-def _not_yet(what: str) -> str:
-    return f"{what} is set, but this version keeps its state in the data folder only; remove it."

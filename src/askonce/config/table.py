@@ -25,6 +25,7 @@ class Setting(Struct, frozen=True):
     path: bool = False  # made absolute: from askonce.toml relative to that file, else to the working folder
     shown_default: str = ""  # where the default depends on the machine
     variable: str = ""  # where the environment variable is one that other programs know, too
+    also: str = ""  # another variable that counts where that one is not set
 
     @property
     def env(self) -> str:
@@ -94,6 +95,34 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
         shown_default="`ledger.db` in the data folder (SQLite)",
         variable="DATABASE_URL",
+    ),
+    Setting(
+        "state_url",
+        "state_url",
+        "text",
+        values.text,
+        "Valkey or Redis that all nodes share: `redis://user:password@host:6379/0`, `rediss://…` over TLS, "
+        "`redis+sentinel://host,host/master`, `redis+cluster://host,host`. All keys begin with `askonce:`. "
+        "`REDIS_URL` is read where it is not set.",
+        secret=True,
+        shown_default="files in the data folder, for the processes of one machine",
+        variable="STATE_URL",
+        also="REDIS_URL",
+    ),
+    Setting(
+        "state_timeout",
+        "state_timeout_s",
+        "span",
+        values.duration(0.01, 10),
+        "How long one call to Valkey or Redis may take; one that is later counts as away until it answers again.",
+    ),
+    Setting(
+        "nodes",
+        "nodes",
+        "number",
+        values.whole(1, 10_000),
+        "Nodes that share `state_url`. While it is away each process admits its share of every limit: the limit "
+        "divided by `nodes` and `workers`.",
     ),
     Setting(
         "ledger_worker",
@@ -314,7 +343,5 @@ OTHER_VARIABLES = {
     "ASKONCE_URL": "Server that `askonce ask`, `stats` and `models` talk to.",
     KEY_VARIABLE: "API key that they send.",
 }
-# Promised for later versions. Refused, because running without them is not what was asked for …
-NOT_YET_REFUSED = ("STATE_URL",)
-# … and only remarked on, because other programs' environments have them too.
-NOT_YET_REMARKED = ("REDIS_URL", "SENTRY_DSN")
+# Promised for later versions; only remarked on, because other programs' environments have them too.
+NOT_YET_REMARKED = ("SENTRY_DSN",)

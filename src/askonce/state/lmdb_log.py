@@ -120,9 +120,9 @@ def read_on(txn: Txn, flight: bytes, generation: int, seen: int, now_ns: int) ->
         for key, value in records.walk(cursor, group, group + seen.to_bytes(4, "big")):
             if key.endswith(_LAST) and len(key) == GROUP + len(_LAST):
                 cut = bool(_LANDED.unpack_from(value)[1] & CUT)
-                landing = _parse_landing(value[_LANDED.size :])
+                landing = unpack_landing(value[_LANDED.size :])
             elif len(pieces) < READ_MAX:
-                pieces.extend(_pieces.decode(value))
+                pieces.extend(unpack_pieces(value))
                 seen += 1
             else:
                 return View(tuple(pieces), seen, None, False, False)
@@ -191,7 +191,8 @@ def behind_log(key: bytes) -> bytes:
     return key[:GROUP] + _LAST + b"\0"
 
 
-def _parse_landing(packed: bytes) -> Landing:
+def unpack_landing(packed: bytes) -> Landing:
+    """Read what `pack_landing` wrote."""
     entry, code, message, retry_after_s = msgspec.msgpack.decode(packed, type=_PACKED)
     return Landing(None if entry is None else codec.decode(entry), code, message, retry_after_s)
 
@@ -204,5 +205,5 @@ def _presence(flight: bytes, generation: int) -> bytes:
     return PRESENCE + flight + generation.to_bytes(_GENERATION, "big")
 
 
-_pieces = msgspec.msgpack.Decoder(list[Piece])
+unpack_pieces = msgspec.msgpack.Decoder(list[Piece]).decode
 _PACKED = tuple[bytes | None, str, str, int | None]

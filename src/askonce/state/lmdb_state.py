@@ -6,12 +6,12 @@ next opening, by the marks of `lmdb_files`.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from pathlib import Path
 
 import lmdb
-from msgspec import Struct
 
 from askonce.domain.clock import Clock
 from askonce.domain.errors import ConfigError, StoreUnavailable
@@ -19,6 +19,7 @@ from askonce.state import lmdb_errors
 from askonce.state import lmdb_files as files
 from askonce.state import lmdb_snapshot as snapshots
 from askonce.state.anchors import LmdbAnchors
+from askonce.state.health import Health, crowded
 from askonce.state.lmdb_answers import LmdbAnswers
 from askonce.state.lmdb_books import LmdbBooks, LmdbThreshold, LmdbWindows
 from askonce.state.lmdb_budgets import LmdbBudgets
@@ -33,20 +34,12 @@ from askonce.state.vendor_keys import LmdbVendorKeys
 # Half for windows of some 150,000 identities at once, or a few long flights; a quarter for the outbox (its own bound);
 # a quarter for keys (20,000 take 6 MiB), logins and budgets. Disk space is taken at once, memory only for what is used.
 BOOKS_BYTES = 128 << 20
-CROWDED_OUTBOX = 0.7  # of its bound: from here on counters wait outside of it
 CACHE_BYTES_MIN = 1 << 20
 SNAPSHOT_EVERY_NS = 10_000_000_000  # what a loss of power may cost of the sums
 SWEEP_RECORDS = 2_000  # of each file and second: some milliseconds, and a million entries in under ten minutes
 SWEEP_SLICE = 200  # records looked at before others get their turn: well under a millisecond
 
 _log = logging.getLogger("askonce.state")
-
-
-class Health(Struct, frozen=True):
-    """Say what does not work (part: reason) and what is worth knowing."""
-
-    degraded: dict[str, str]
-    notes: tuple[str, ...] = ()
 
 
 class LmdbState:
@@ -133,6 +126,19 @@ class LmdbState:
         finally:
             self._abandon()
 
+    async def begin(self) -> None:
+        """Begin to be used: nothing is left to do."""
+
+    async def release_slot(self, slot: int) -> None:
+        """Free what earlier processes in this slot held."""
+        self.flights.release_slot(slot)
+        with contextlib.suppress(StoreUnavailable):  # then it lapses
+            await self.budgets.release_slot(slot)
+
+    async def end(self) -> None:
+        """Close the files."""
+        self.close()
+
     def beat(self) -> None:
         """Do each second's upkeep of this process: note uses, forget dead readers, see how full the books are."""
         self.answers.beat()
@@ -189,12 +195,9 @@ class LmdbState:
 
     def _outbox_ailment(self) -> str:
         try:
-            fullness = self.outbox.fullness()
+            return crowded(self.outbox.fullness())
         except StoreUnavailable:
             return ""  # the books say why
-        if fullness < CROWDED_OUTBOX:
-            return ""
-        return f"{fullness:.0%} of its room are taken by what the ledger has not got yet; is the worker running?"
 
     def _save(self, snapshot: snapshots.Snapshot) -> None:
         try:

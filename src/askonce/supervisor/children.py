@@ -18,7 +18,7 @@ from askonce.supervisor.pulse import Beat, Verdict
 _OWN_GROUP = 0
 _PIPE_READ = 65536
 _SECRETS = (
-    {setting.env for setting in SETTINGS if setting.secret}
+    {name for setting in SETTINGS if setting.secret for name in (setting.env, setting.also) if name}
     | {KEY_VARIABLE}
     | {variable for vendor in VENDORS for variable in vendor.key_variables}
 )

@@ -20,8 +20,9 @@ from askonce.localmodel.resolve import resolve
 from askonce.providers.catalog import SCRIPTED, wants_local_model
 from askonce.providers.named import doubt
 from askonce.providers.script import read_script
+from askonce.state.valkey import address as addresses
 
-EMBEDDED, DATABASE, SECRET = "embedded model", "database", "secret"
+EMBEDDED, DATABASE, SECRET, STATE = "embedded model", "database", "secret", "shared state"
 _DEFAULT_CACHE_BYTES = Config().cache_size_bytes  # not asked for, so a disk that is smaller is no mistake
 
 
@@ -42,6 +43,7 @@ def preflight_worker(config: Config) -> None:
     """Raise `ConfigError` for the first problem of the worker alone."""
     _secret(config)
     _database(config)
+    _state(config)
 
 
 def problems(config: Config) -> Iterator[Problem]:
@@ -52,6 +54,7 @@ def problems(config: Config) -> Iterator[Problem]:
         ("cache", _cache),
         (SECRET, _secret),
         (DATABASE, _database),
+        (STATE, _state),
     ):
         try:
             look(config)
@@ -90,8 +93,15 @@ def _database(config: Config) -> None:
     parse(config.database_url, Path(config.data_dir))
 
 
+def _state(config: Config) -> None:
+    if config.state_url:
+        addresses.security(addresses.parse(config.state_url))
+
+
 def _cache(config: Config) -> None:
     """Refuse a cache that its disk can never hold, or that no process can map."""
+    if config.state_url:
+        return
     size = config.cache_size_bytes
     place = next(path for path in (Path(config.data_dir), *Path(config.data_dir).parents) if path.exists())
     total = shutil.disk_usage(place).total

@@ -48,7 +48,6 @@ from askonce.providers import catalog
 from askonce.providers.messages import Counter
 from askonce.providers.named import doubt
 from askonce.routing.wishes import unanswered
-from askonce.state.lmdb_state import LmdbState
 from askonce.telemetry import logs
 from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
@@ -59,6 +58,7 @@ from askonce.wire.responses_door import RESPONSES
 from askonce.wiring.administration import Administration, LateProvider, Premises
 from askonce.wiring.archive import LateArchive
 from askonce.wiring.roadworks import Roadworks, Site
+from askonce.wiring.state import open_state
 from askonce.workflows.wake import Waker
 
 _log = logs.get("askonce.config")
@@ -80,9 +80,8 @@ class Gateway:
         self._names_due = slot == 0  # one of the workers says it
         self._upkeep: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
-        self._state = LmdbState(Path(config.data_dir), config.cache_size_bytes, self._clock, f"{slot}:{incarnation}")
-        self._state.open()
         self._secret = find_secret(config.secret, Path(config.data_dir))
+        self._state = open_state(config, slot, incarnation, self._secret, self._clock, self._observer)
         self._works = Roadworks(Site(config, self._state, self._secret, self._clock, self._observer))
         self._slow_bodies = SlowBodies(config.body_timeout_s)
         self._logins = self._log_in()
@@ -103,9 +102,8 @@ class Gateway:
 
     async def start(self) -> None:
         """Free what a dead predecessor held, and begin to look after flights."""
-        self._state.flights.release_slot(self._slot)
-        with contextlib.suppress(StoreUnavailable):  # then it lapses
-            await self._state.budgets.release_slot(self._slot)
+        await self._state.begin()
+        await self._state.release_slot(self._slot)
         await self._works.answering.start()
         await self._note_keys()
         await self._works.take_vendor_keys()
@@ -135,7 +133,7 @@ class Gateway:
         await self._archive.close()
         self._waker.close()
         await self._works.close()
-        self._state.close()
+        await self._state.end()
 
     def beat(self) -> None:
         """Do what is due every second."""

@@ -85,9 +85,7 @@ class Labour:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop. If cancelled, or killed, nothing is lost: whoever comes next goes on with it."""
-        self._state.flights.release_slot(self._slot)
-        with contextlib.suppress(StoreUnavailable):  # then it lapses
-            await self._state.budgets.release_slot(self._slot)
+        await self._state.release_slot(self._slot)
         await self._works.answering.start()
         await self._works.take_vendor_keys()
         self._works.beat()

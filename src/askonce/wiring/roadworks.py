@@ -34,11 +34,11 @@ from askonce.providers.tokens import estimate
 from askonce.routing.health import Health
 from askonce.routing.router import Router
 from askonce.state.fallback import Fallback
-from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory import MemoryWindows
 from askonce.state.solo import Hangar, SoloFlights
 from askonce.telemetry import logs
 from askonce.wiring.fleet import berths_of, fleet_of, places_of, providers_of, shapes_of
+from askonce.wiring.state import State
 
 # How often endpoints of one's own are asked for their models; beats are seconds.
 DISCOVER_BEATS = 60
@@ -51,7 +51,7 @@ class Site(Struct, frozen=True):
     """Hold what a process brings: its settings, its view of shared state, and the secret that opens what is sealed."""
 
     config: Config
-    state: LmdbState
+    state: State
     secret: Secret
     clock: SystemClock
     observer: Observer
@@ -75,7 +75,9 @@ class Roadworks:
         self.fleet = fleet_of(config, self.providers, self.prices, self.health, clock)
         self.router = Router(self.fleet.roster(), self.fleet, self.health)
         self._own_windows = MemoryWindows(clock)
-        self.threshold = Fallback(site.state.threshold, site.state.windows, self._own_windows, config.workers)
+        self.threshold = Fallback(
+            site.state.threshold, site.state.windows, self._own_windows, config.nodes * config.workers
+        )
         self.answering, self.road = self._build(site)
 
     def beat(self) -> None:

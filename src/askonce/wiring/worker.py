@@ -44,9 +44,9 @@ from askonce.ledger.worker_status import WRITE_EVERY_S, WorkerStatus, write
 from askonce.ledger.writer import SqlLedger
 from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
-from askonce.state.lmdb_state import LmdbState
 from askonce.telemetry.requests import RequestLog
 from askonce.wiring.roadworks import Site
+from askonce.wiring.state import open_state
 from askonce.wiring.vendor_keys import pack, sealer_of
 
 if TYPE_CHECKING:
@@ -91,9 +91,8 @@ class Worker:
         self._carries = False  # did these go into shared state?
         self._peppers, self._seals = secret.subkeys(KEY_HASHES), secret.subkeys(AUDIT_CHAIN)
         self._engine = open_engine(config.database_url, folder, Bounds(CONNECTIONS, name="askonce worker"))
-        self._state = LmdbState(folder, config.cache_size_bytes, self._clock, f"{SLOT}:{incarnation}")
-        self._state.open()
         self._observer = RequestLog()
+        self._state = open_state(config, SLOT, incarnation, secret, self._clock, self._observer)
         self._labour = self._begin_labour(secret)
         self._spool = Spool(folder)
         self._box = AlertBox(folder, self._clock, wanted=bool(config.webhook_url))
@@ -109,6 +108,7 @@ class Worker:
         If cancelled, or killed, nothing is lost: what was begun is done again by the next worker.
         """
         try:
+            await self._state.begin()
             async with asyncio.TaskGroup() as group:
                 draining = group.create_task(self._drained(stop))
                 others = [group.create_task(each) for each in self._tasks()]
@@ -322,7 +322,7 @@ class Worker:
         await self._box.close()
         await self._spool.close()
         await self._engine.dispose()
-        self._state.close()
+        await self._state.end()
 
 
 def _settings_of(config: Config) -> list[str]:

@@ -6,18 +6,22 @@ Where the server is away, or its reply was lost, the ending waits in the process
 the server has it. What still waits when the process ends is told as unbooked, in full.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from os import urandom
 
 from askonce.domain.budget import Settled
+from askonce.domain.credentials import mint_id
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.ledger import CallRow, Tallied
 from askonce.domain.outcome import Spared, Totals
 from askonce.state import counters, tally
 from askonce.state.lmdb_outbox import OutboxFull, full
 from askonce.state.valkey.answers import ValkeyAnswers
-from askonce.state.valkey.counting import ADD, APPEND, append_args
+from askonce.state.valkey.budget_scripts import BASIC, SETTLE
+from askonce.state.valkey.budgets import NOT_SETTLED, ValkeyBudgets
+from askonce.state.valkey.counting import ADD, APPEND, TELL, append_args
 from askonce.state.valkey.outbox import ValkeyOutbox
 from askonce.state.valkey.server import BOOKS, Script, Server, Unsent, Word
 
@@ -29,23 +33,31 @@ _FIELDS = {name: number for number, name in enumerate(tally.Tally._fields)}
 
 Lost = Callable[[CallRow | Spared, StoreUnavailable], None]
 
-# Arguments: the ending's id, the tenant, number of sums, place and addition of each; then either `APPEND`'s arguments,
-# or 0 and minute, name, nano-dollars and tokens of a counter. Returns 0 where the outbox is full.
+# Arguments: nothing, the outbox's name if it has none, the ending's id, the tenant, number of sums, place and addition
+# of each; then either `APPEND`'s arguments, or 0 and minute, name, nano-dollars and tokens of a counter; then those of
+# `settle`. Returns 0 where the outbox is full.
 _BOOK = Script(
-    ADD
+    BASIC
+    + TELL
+    + SETTLE
+    + ADD
     + APPEND
     + """
 local base = KEYS[1]
-if redis.call('EXISTS', base .. 'd' .. ARGV[1]) == 1 then return 1 end
-local behind = 4 + 2 * ARGV[3]
+if redis.call('EXISTS', base .. 'd' .. ARGV[3]) == 1 then return 1 end
+local behind = 6 + 2 * ARGV[5]
+local sums = behind - 1
 if ARGV[behind] ~= '0' then
-  local _, room = append(base, behind)
+  local after, room = append(base, behind)
   if not room then return 0 end
+  behind = after
 else
   count(base, ARGV[behind + 1], ARGV[behind + 2], '1', ARGV[behind + 3], ARGV[behind + 4])
+  behind = behind + 5
 end
-for place = 4, behind - 1, 2 do add(base .. 'c' .. ARGV[2], ARGV[place], ARGV[place + 1]) end
-redis.call('SET', base .. 'd' .. ARGV[1], '', 'PX', MARK_MS)
+for place = 6, sums, 2 do add(base .. 'c' .. ARGV[4], ARGV[place], ARGV[place + 1]) end
+settle(behind)
+redis.call('SET', base .. 'd' .. ARGV[3], '', 'PX', MARK_MS)
 return 1
 """.replace("MARK_MS", str(MARK_MS))
 )
@@ -54,8 +66,12 @@ return 1
 class ValkeyBooks:
     """Count what was paid and what was spared, for all nodes."""
 
-    def __init__(self, server: Server, answers: ValkeyAnswers, outbox: ValkeyOutbox, lost: Lost) -> None:
+    def __init__(
+        self, server: Server, answers: ValkeyAnswers, outbox: ValkeyOutbox, budgets: ValkeyBudgets, lost: Lost
+    ) -> None:
         self._server = server
+        self._budgets = budgets
+        self._source = mint_id()
         self._answers = answers
         self._outbox = outbox
         self._lost = lost
@@ -68,14 +84,23 @@ class ValkeyBooks:
         waits already.
         """
         args = self._args(ending)
+        if settled is None:
+            args += NOT_SETTLED
+        else:
+            args += self._budgets.settling(settled.reservation, settled.actual)
         try:
             await self._send(args)
         except OutboxFull:
+            if settled is not None:
+                self._budgets.defer(settled.reservation, settled.actual)
             raise
         except StoreUnavailable:
             if len(self._late) >= LATE_MAX:
                 raise
             self._late.append((ending, args))
+        except asyncio.CancelledError:
+            self._late.append((ending, args))  # perhaps it was done: a second time changes nothing then
+            raise
 
     async def beat(self) -> None:
         """Send what was late again, in order, until it is away once more."""
@@ -124,7 +149,7 @@ class ValkeyBooks:
     def _args(self, ending: CallRow | Spared) -> list[Word]:
         tenant = tally.tenant_of(ending)
         sums = [(place, more) for place, more in enumerate(tally.worth(ending)) if more]
-        args: list[Word] = [urandom(12), sums_name(tenant), len(sums)]
+        args: list[Word] = [b"", self._source, urandom(12), sums_name(tenant), len(sums)]
         for place, more in sums:
             args += [place, min(more, MOST)]
         if isinstance(ending, CallRow):

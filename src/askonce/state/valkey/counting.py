@@ -15,7 +15,7 @@ from askonce.domain.credentials import mint_id
 from askonce.domain.ledger import AuditRow, CallRow, CountRow, Record, SampleRow, TextRow
 from askonce.state.lmdb_outbox import OVERHEAD, SHARES
 from askonce.state.mending import packed
-from askonce.state.valkey.server import Word
+from askonce.state.valkey.server import BOOKS, Word
 
 UNBOUNDED = 1 << 52  # bytes
 
@@ -62,6 +62,17 @@ local function append(base, from)
   return behind, true
 end
 """.replace("OVERHEAD", str(OVERHEAD))
+
+
+# Appends one record whatever room there is: for what is rare and must not undo the act that it is told in. The
+# outbox's name, if it has none, is ARGV[2].
+TELL = f"""
+local function tell(record)
+  redis.call('HSETNX', '{BOOKS.decode()}oh', 'source', ARGV[2])
+  redis.call('RPUSH', '{BOOKS.decode()}ol', record)
+  redis.call('HINCRBY', '{BOOKS.decode()}oh', 'bytes', #record + {OVERHEAD})
+end
+"""
 
 
 def append_args(records: Sequence[Record], bound: float) -> list[Word]:

@@ -1,0 +1,83 @@
+"""One subscription per process, by which it hears that a flight it follows has changed.
+
+It is opened with the first follower, opened anew whenever it was lost, and never needed: who waits looks by itself
+now and then. Messages are names of flights; what happened is read where it is kept.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from askonce.state.valkey.server import PREFIX, Server
+
+CHANNEL = PREFIX + b"ear:"  # what follows it is the name of a process
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0  # between two tries to subscribe
+QUIET_S = 5.0  # without any message for so long, the connection is tried
+
+_log = logging.getLogger("askonce.state")
+
+
+class Ear:
+    """Wake those who wait for flights."""
+
+    def __init__(self, server: Server, owner: bytes) -> None:
+        self._server = server
+        self._channel = CHANNEL + owner
+        self._waiting: dict[bytes, set[asyncio.Event]] = {}
+        self._listening: asyncio.Task[None] | None = None
+
+    def join(self, flight: bytes) -> asyncio.Event:
+        """Return an event that is set whenever the flight may have changed."""
+        event = asyncio.Event()
+        self._waiting.setdefault(flight, set()).add(event)
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.get_running_loop().create_task(self._listen())
+        return event
+
+    def leave(self, flight: bytes, event: asyncio.Event) -> None:
+        """Wait no more."""
+        waiting = self._waiting.get(flight)
+        if waiting is not None:
+            waiting.discard(event)
+            if not waiting:
+                del self._waiting[flight]
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+            self._listening = None
+
+    async def _listen(self) -> None:
+        wait_s = FIRST_WAIT_S
+        while True:
+            subscription: Any = self._server.subscriber()
+            try:
+                await subscription.subscribe(self._channel)
+                self._wake_all()
+                while True:
+                    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=QUIET_S)
+                    wait_s = FIRST_WAIT_S
+                    if message is None:
+                        await subscription.ping()
+                    elif message["type"] == "message":
+                        self._wake(message["data"])
+            except (RedisError, OSError, TimeoutError) as error:
+                _log.debug("not hearing of flights for a moment: %s", error)
+            finally:
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                    await subscription.aclose()
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    def _wake(self, flight: bytes) -> None:
+        for event in self._waiting.get(flight, ()):
+            event.set()
+
+    def _wake_all(self) -> None:
+        for flight in self._waiting:
+            self._wake(flight)
