@@ -139,10 +139,9 @@ def test_what_a_frozen_server_did_after_all_is_done_once(redis: RedisServer) -> 
         owner = budgets_of(server, clock, "n/0:1")
         held = [run(owner.reserve(BOTH, Amounts(1, 5, 20))) for _ in range(2)]
 
-        async def both() -> list[Any]:
-            return await asyncio.gather(
-                owner.settle(held[0], Amounts(1, 5, 30)), owner.reserve(BOTH, Amounts(1, 5, 20)), return_exceptions=True
-            )
+        async def both() -> tuple[Any, Any]:
+            settling, reserving = owner.settle(held[0], Amounts(1, 5, 30)), owner.reserve(BOTH, Amounts(1, 5, 20))
+            return await asyncio.gather(settling, reserving, return_exceptions=True)
 
         with frozen(redis):
             settled, refused = run(both())
@@ -199,8 +198,8 @@ def test_a_server_without_memory_reserves_nothing_and_settles_all_the_same(tmp_p
         owner = budgets_of(server, HandClock(), "n/0:1")
         held = [run(owner.reserve(BOTH, Amounts(1, 5, 20))) for _ in range(3)]
         redis.ask("CONFIG", "SET", "maxmemory", "1")
-        with pytest.raises(StoreUnavailable):
-            run(owner.reserve(BOTH, Amounts(1, 5, 20)))
+        with pytest.raises(StoreUnavailable, match="no memory left"):
+            run(owner.reserve((TENANT,), Amounts(1, 5, 20)))
         run(owner.settle(held[0], Amounts(1, 5, 90)))
         run(owner.release(held[1]))
         assert stand(owner) == ([(90, 20)], 1)
