@@ -5,11 +5,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
-from askonce.domain.budget import Account, Amounts, Reservation
+from askonce.domain.budget import Account, Amounts, Budgets, Reservation
 from askonce.domain.clock import SystemClock
 from askonce.domain.identity import Budget
 from askonce.state.lmdb_budgets import LmdbBudgets
 from askonce.state.lmdb_state import LmdbState
+from askonce.state.valkey.address import parse
+from askonce.state.valkey.budgets import ValkeyBudgets
+from askonce.state.valkey.server import Hour
+from askonce.state.valkey.single import SingleServer
 
 ESTIMATE = 10
 REQUESTS = Account("tenant:t", (Budget("requests", "month", 500),))
@@ -31,21 +35,36 @@ def opened(folder: Path, owner: str) -> tuple[LmdbState, LmdbBudgets]:
 
 def hammer(folder: Path, owner: str, line: Connection) -> None:
     """Try 1,000 calls as fast as possible; report how many were let in."""
+    state, budgets = opened(folder, owner)
+    asyncio.run(_hammer(budgets, line))
+    state.close()
 
-    async def play(budgets: LmdbBudgets) -> None:
+
+def hammer_server(url: str, owner: str, line: Connection) -> None:
+    """Do the same over a server, eight at once."""
+
+    async def play() -> None:
+        server = SingleServer(parse(url), 10.0)
+        await server.open()
+        await _hammer(ValkeyBudgets(server, Hour(), SystemClock(), owner), line, 8)
+        await server.close()
+
+    asyncio.run(play())
+
+
+async def _hammer(budgets: Budgets, line: Connection, side_by_side: int = 1) -> None:
+    async def some() -> int:
         let_in = 0
-        line.send("ready")
-        line.recv()
-        for _ in range(1_000):
+        for _ in range(1_000 // side_by_side):
             reservation = await budgets.reserve((PLENTY, REQUESTS), Amounts(1, ESTIMATE, ESTIMATE))
             if isinstance(reservation, Reservation):
                 let_in += 1
                 await budgets.settle(reservation, Amounts(1, ESTIMATE, ESTIMATE))
-        line.send(let_in)
+        return let_in
 
-    state, budgets = opened(folder, owner)
-    asyncio.run(play(budgets))
-    state.close()
+    line.send("ready")
+    line.recv()
+    line.send(sum(await asyncio.gather(*(some() for _ in range(side_by_side)))))
 
 
 def spend(folder: Path, owner: str, line: Connection) -> None:

@@ -1,6 +1,6 @@
 """After any history of calls, deaths, limits and clocks, all keepers of budgets say what the plain rule says."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.state.plainbudgets import Held, Plain, place
-from tests.state.redisserver import RedisServer, running
+from tests.state.redisserver import RedisServer
 from tests.state.statefakes import HandClock
 from tests.state.valkeyaccounts import budgets_of, connected, run, told
 
@@ -172,12 +172,6 @@ def test_all_say_the_same_after_any_history(history: list[Step]) -> None:
             play(history, Play(clock, lambda name: LmdbBudgets(state._desk, clock, name, note(rows)), lambda: rows))
         finally:
             state.close()
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with running(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,12 +11,11 @@ from tests.state.redisserver import RedisServer
 from askonce.domain.clock import Clock
 from askonce.domain.ledger import AuditRow, unpack_record
 from askonce.state.valkey.address import parse
-from askonce.state.valkey.budgets import Telling, ValkeyBudgets
+from askonce.state.valkey.budgets import ValkeyBudgets
 from askonce.state.valkey.server import BOOKS, Hour
 from askonce.state.valkey.single import SingleServer
 
-TOLD = BOOKS + b"told"  # where tests have alerts written
-TELLING = Telling("local function tell(record) redis.call('RPUSH', ARGV[2], record) end", (TOLD,))
+OUTBOX = (BOOKS + b"oh", BOOKS + b"ol")
 DEADLINE_S = 5.0  # a busy machine is not what is tested
 
 _runner = asyncio.Runner()
@@ -47,15 +46,15 @@ def connected(redis: RedisServer, deadline_s: float = DEADLINE_S) -> Iterator[Si
 
 def budgets_of(server: SingleServer, clock: Clock, owner: str) -> ValkeyBudgets:
     """Make an owner that lives by a clock set by hand."""
-    return ValkeyBudgets(server, Hour(clock), clock, owner, TELLING)
+    return ValkeyBudgets(server, Hour(clock), clock, owner)
 
 
 def told(server: SingleServer) -> list[AuditRow]:
     """Return the alerts."""
-    return [cast(AuditRow, unpack_record(row)) for row in run(server.call("LRANGE", TOLD, 0, -1))]
+    return [cast(AuditRow, unpack_record(row)) for row in run(server.call("LRANGE", OUTBOX[1], 0, -1))]
 
 
 def keys_of(server: SingleServer) -> int:
-    """Count the keys, but that of the alerts."""
-    count: int = run(server.call("DBSIZE")) - run(server.call("EXISTS", TOLD))
+    """Count the keys, but those of the outbox."""
+    count: int = run(server.call("DBSIZE")) - run(server.call("EXISTS", *OUTBOX))
     return count

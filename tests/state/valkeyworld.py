@@ -15,8 +15,7 @@ from askonce.state.lmdb_outbox import OUTBOX_BYTES
 from askonce.state.valkey.address import parse
 from askonce.state.valkey.answers import ValkeyAnswers
 from askonce.state.valkey.books import ValkeyBooks
-from askonce.state.valkey.budgets import Telling, ValkeyBudgets
-from askonce.state.valkey.counting import TELL
+from askonce.state.valkey.budgets import ValkeyBudgets
 from askonce.state.valkey.opening import AnyServer, server_of
 from askonce.state.valkey.outbox import ValkeyOutbox
 from askonce.state.valkey.promises import ValkeyPromises
@@ -89,7 +88,7 @@ def valkey_parts(redis: RedisServer, clock: Clock, capacity: int = 2 << 20, outb
     windows = ValkeyWindows(server, hour)
     outbox = ValkeyOutbox(server, outbox_bytes)
     lost: list[tuple[CallRow | Spared, StoreUnavailable]] = []
-    budgets = ValkeyBudgets(server, hour, clock, "a/0:1", Telling(TELL, ("source",)))
+    budgets = ValkeyBudgets(server, hour, clock, "a/0:1")
     books = ValkeyBooks(server, answers, outbox, budgets, lambda ending, error: lost.append((ending, error)))
     threshold = ValkeyThreshold(server, hour, windows, answers)
     promises = ValkeyPromises(server, hour, clock)

@@ -38,9 +38,9 @@ Lost = Callable[[CallRow | Spared, StoreUnavailable], None]
 # `settle`. Returns 0 where the outbox is full.
 _BOOK = Script(
     BASIC
+    + ADD
     + TELL
     + SETTLE
-    + ADD
     + APPEND
     + """
 local base = KEYS[1]

@@ -17,7 +17,8 @@ gives back deletes first, and is done even then; what reserves is refused.
 """
 
 from askonce.limits.budget import LEASE_NS, MARK_NS, RENEWED_NS
-from askonce.limits.meters import KEY_BYTES, MOST
+from askonce.limits.meters import KEY_BYTES
+from askonce.state.valkey.counting import ADD, TELL
 from askonce.state.valkey.server import BOOKS, NOW, Script
 
 ROUTE = BOOKS + b"q"  # says which server of a Cluster; all keys of budgets are there
@@ -28,7 +29,7 @@ _POSTPONED_MS = 60_000  # a meter that ended and has something reserved still
 BASIC = f"""
 local HOME = '{BOOKS.decode()}'
 local OWNERS, DUE, ENDS = HOME .. 'qo', HOME .. 'qd', HOME .. 'qe'
-local MOST, PLACES = '{MOST}', {{'0', '1', '2'}}
+local PLACES = {{'0', '1', '2'}}
 
 local function shelf_of(id)
   return HOME .. 'qr' .. string.sub(id, 1, {OWNER_LETTERS})
@@ -75,16 +76,9 @@ local function put_up(meter, ends, over)
 end
 """
 
-# `settle(at)` settles what the words from ARGV[at] on say, which are `ValkeyBudgets.settling`. It calls `tell(record)`
-# for each alert, with a packed row of the audit; whoever uses it defines that before. Needs BASIC.
+# `settle(at)` settles what the words from ARGV[at] on say, which are `ValkeyBudgets.settling`, and tells the outbox of
+# alerts. Stands behind `BASIC`, and `ADD` and `TELL` of `counting`, as a part of other acts.
 SETTLE = """
-local function add(key, field, amount)
-  local reply = redis.pcall('HINCRBY', key, field, amount)
-  if type(reply) ~= 'table' then return end
-  if not string.find(reply.err, 'overflow', 1, true) then error(reply.err) end
-  redis.call('HSET', key, field, MOST)
-end
-
 local function reaches(digits, others)
   return #digits > #others or (#digits == #others and digits >= others)
 end
@@ -137,6 +131,9 @@ local function settle(at)
   end
 end
 """
+
+# Arguments: nothing, the outbox's name if it has none, then those of `settle`.
+SETTLE_ALONE = Script(BASIC + ADD + TELL + SETTLE + "settle(3)")
 
 # Answers with {0, now in ms} where the plan is not of this instant, and {1, now} where it was reserved.
 # Where there is no room, with {2, now, …}: what each meter has used and reserved.
@@ -197,7 +194,7 @@ return {{1, ms}}
 """
 )
 
-TELL = Script(
+STATE = Script(
     BASIC
     + """
 local told = {}

@@ -16,13 +16,14 @@ import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Raw
 from msgspec.structs import replace
 
 from askonce.domain.budget import NOTHING, Account, Alert, Amounts, Refusal, Reservation, Statement
 from askonce.domain.clock import Clock
+from askonce.domain.credentials import mint_id
 from askonce.domain.errors import StoreUnavailable
 from askonce.limits import budget as rule
 from askonce.limits import meters
@@ -30,7 +31,7 @@ from askonce.limits.meters import Plan
 from askonce.state.mending import packed
 from askonce.state.shelf import Shelf
 from askonce.state.valkey import budget_scripts as scripts
-from askonce.state.valkey.server import BOOKS, NOW, Hour, Script, Server, Unsent, Word
+from askonce.state.valkey.server import BOOKS, Hour, Script, Server, Unsent, Word
 
 SLICE = 200  # reservations ended in one act: some milliseconds
 TRIES = 3  # to plan for the period in which the server is; the second is right unless that ended, too
@@ -40,17 +41,10 @@ _USED = b'"used":'
 _EMPTY = b"\xc4\x00"  # no bytes, in MessagePack
 
 
-class Telling(NamedTuple):
-    """Say how alerts get into the outbox: `lua` defines `tell(record)`, and finds `words` from ARGV[2] on."""
-
-    lua: str
-    words: tuple[Word, ...] = ()
-
-
 class ValkeyBudgets:
     """Keep budgets for all processes, as one of them: `owner` is its `node/slot:incarnation`."""
 
-    def __init__(self, server: Server, hour: Hour, clock: Clock, owner: str, telling: Telling) -> None:
+    def __init__(self, server: Server, hour: Hour, clock: Clock, owner: str) -> None:
         self._server = server
         self._hour = hour
         self._clock = clock
@@ -59,8 +53,6 @@ class ValkeyBudgets:
         self._planner = meters.Planner()
         self._number = secrets.randbits(60)  # two that have one name by mistake still name their calls differently
         self._ahead_ms = 0  # the server's clock of ours
-        self._settle = Script(NOW + scripts.BASIC + telling.lua + scripts.SETTLE + f"settle({2 + len(telling.words)})")
-        self._telling = telling.words
         self._was_away = False
         self._judges_at_ns = clock.steady_ns()
         # What could not be settled: no more than was in flight, because nothing is let in meanwhile.
@@ -167,7 +159,7 @@ class ValkeyBudgets:
     async def statement(self, account: Account) -> Statement:
         """Tell how an account stands now."""
         plan = meters.make_plan((account,), self._wall_ms())
-        rows = _rows(plan, await self._act(scripts.TELL, (plan.keys,)))
+        rows = _rows(plan, await self._act(scripts.STATE, (plan.keys,)))
         stored = {meter.key: meters.ROW.pack(*row) for meter, row in zip(plan.meters, rows, strict=True)}
         return rule.tell(Shelf(stored), plan)[0]
 
@@ -177,7 +169,7 @@ class ValkeyBudgets:
         return gone
 
     async def _settle_now(self, reservation: Reservation, actual: Amounts) -> None:
-        await self._act(self._settle, (self._hour.told(), *self._telling, *self.settling(reservation, actual)))
+        await self._act(scripts.SETTLE_ALONE, (b"", mint_id(), *self.settling(reservation, actual)))
 
     async def _end_all(self, script: Script, first: tuple[Word, ...], owner: bytes) -> int:
         """End what a process holds, slice by slice; return how many reservations."""

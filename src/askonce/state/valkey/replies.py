@@ -38,11 +38,15 @@ def meaning(text: str) -> str:
 
 
 def refused(text: str) -> StoreUnavailable:
-    """Make the error of a reply. One that says a call was wrong is a defect, and logged as such."""
+    """Make the error of a reply. One that says a call was wrong is a defect, and logged as such.
+
+    With any other nothing was done: these are said before the first write of a script, or never.
+    """
     means = meaning(text)
-    if not means:
-        _log.error("Valkey/Redis refused a call: %s", text)
-    return away(means or f"it refused a call: {text[:200]}")
+    if means:
+        return away(means, unsent=True)
+    _log.error("Valkey/Redis refused a call: %s", text)
+    return away(f"it refused a call: {text[:200]}")
 
 
 def is_elsewhere(text: str) -> bool:

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Sequence
 
 from askonce.domain.clock import Clock
-from askonce.domain.credentials import mint_id
 from askonce.domain.errors import ConfigError, StoreUnavailable
 from askonce.state.health import Health, crowded
 from askonce.state.valkey import address as addresses
@@ -17,8 +16,7 @@ from askonce.state.valkey import server_health
 from askonce.state.valkey.anchors import ValkeyAnchors
 from askonce.state.valkey.answers import ValkeyAnswers
 from askonce.state.valkey.books import Lost, ValkeyBooks
-from askonce.state.valkey.budgets import Telling, ValkeyBudgets
-from askonce.state.valkey.counting import TELL
+from askonce.state.valkey.budgets import ValkeyBudgets
 from askonce.state.valkey.directory import ValkeyDirectory
 from askonce.state.valkey.flights import ValkeyFlights
 from askonce.state.valkey.opening import server_of
@@ -73,7 +71,7 @@ class ValkeyState:
         self.vendor_keys = ValkeyVendorKeys(server, hour)
         self.directory = ValkeyDirectory(server, hour, clock)
         self.sessions = ValkeySessions(server)
-        self.budgets = ValkeyBudgets(server, hour, clock, owner, Telling(TELL, (mint_id(),)))
+        self.budgets = ValkeyBudgets(server, hour, clock, owner)
         self.books = ValkeyBooks(server, self.answers, self.outbox, self.budgets, lost)
         self.threshold = ValkeyThreshold(server, hour, self.windows, self.answers)
         self.flights = ValkeyFlights(server, hour, owner)
