@@ -82,7 +82,11 @@ def replace_both(key: str) -> Approach:
 
 
 @pytest.mark.parametrize("configured", [(), (("a-configured-key", "acme"),)])
-@pytest.mark.parametrize("key", [OTHER, KEY[:-1], KEY + "x", "ask_", "ask_x", KEY.lower(), "x" + KEY])
+@pytest.mark.parametrize(
+    "key",
+    [OTHER, KEY[:-1], KEY + "x", "ask_", "ask_x", KEY.lower(), "x" + KEY],
+    ids=["another", "shorter", "longer", "empty", "short", "lower case", "with more before it"],
+)
 def test_a_key_that_is_not_known_is_nobody_wherever_there_are_others(
     configured: tuple[tuple[str, str], ...], key: str
 ) -> None:

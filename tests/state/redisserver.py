@@ -17,10 +17,11 @@ READY_S = 10.0
 class RedisServer:
     """Hold a running server; end it by `stop`."""
 
-    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
+    def __init__(self, folder: Path, *options: str, port: int = 0, settings: Path | None = None) -> None:
         self.folder = folder
         self.options = options
         self.port = port or free_port()
+        self.settings = settings  # of a Sentinel, which writes into its file
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.start()
@@ -32,9 +33,12 @@ class RedisServer:
     def start(self) -> None:
         program = next((found for name in PROGRAMS if (found := shutil.which(name))), None)
         assert program is not None, "Redis is missing: apt-get install redis-server"
-        words = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        words = [*words, "--daemonize", "no", *self.options]
+        if self.settings is not None:
+            words = [str(self.settings), "--sentinel"]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*words, "--daemonize", "no", *self.options], stdout=log, stderr=log)
+            self.process = subprocess.Popen([program, *words], stdout=log, stderr=log)
         until = time.monotonic() + READY_S
         while time.monotonic() < until:
             with contextlib.suppress(OSError):
@@ -82,8 +86,8 @@ class RedisServer:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *options: str) -> Iterator[RedisServer]:
-    server = RedisServer(folder, *options)
+def running(folder: Path, *options: str, port: int = 0, settings: Path | None = None) -> Iterator[RedisServer]:
+    server = RedisServer(folder, *options, port=port, settings=settings)
     try:
         yield server
     finally:

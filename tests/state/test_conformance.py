@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.state.rediscluster import RedisCluster
 from tests.state.redisserver import RedisServer
 from tests.state.rows import paid
 from tests.state.statefakes import SECOND, HandClock, key, noise
@@ -95,7 +96,7 @@ def lmdb_world(folder: Path) -> Iterator[World]:
     state.close()
 
 
-def valkey_world(_: Path, redis: RedisServer) -> Iterator[World]:
+def valkey_world(_: Path, redis: RedisServer | RedisCluster) -> Iterator[World]:
     clock = HandClock()
     parts = valkey_parts(redis, clock, CAPACITY)
     flights, elsewhere = (ValkeyFlights(parts.server, Hour(clock), owner) for owner in ("a/0:1", "b/0:1"))
@@ -111,11 +112,13 @@ async def _nothing() -> None:
 WORLDS = {"memory": memory_world, "lmdb": lmdb_world}
 
 
-@pytest.fixture(params=[*WORLDS, "valkey"])
+@pytest.fixture(params=[*WORLDS, "valkey", pytest.param("cluster", marks=pytest.mark.soak)])
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 8 << 20)
     if request.param == "valkey":
         yield from valkey_world(tmp_path, request.getfixturevalue("redis"))
+    elif request.param == "cluster":
+        yield from valkey_world(tmp_path, request.getfixturevalue("cluster"))
     else:
         yield from WORLDS[request.param](tmp_path)
 
@@ -299,6 +302,7 @@ def test_filters_choose_what_is_listed_and_purged(world: World, filters: Filters
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("world", [*WORLDS, "valkey"], indirect=True)  # a Cluster has the room by shards
 def test_room_is_made_by_evicting_and_what_is_too_large_is_refused(world: World) -> None:
     async def play() -> None:
         for number in range(300):  # three times what fits
@@ -315,6 +319,7 @@ def test_room_is_made_by_evicting_and_what_is_too_large_is_refused(world: World)
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("world", [*WORLDS, "valkey"], indirect=True)
 def test_what_was_used_lately_is_evicted_last(world: World) -> None:
     async def play() -> None:
         for number in range(40):

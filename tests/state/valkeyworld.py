@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
+from tests.state.rediscluster import RedisCluster
 from tests.state.redisserver import RedisServer
 
 from askonce.domain.clock import Clock
@@ -79,7 +80,9 @@ class Parts(Struct):
     lost: list[tuple[CallRow | Spared, StoreUnavailable]]
 
 
-def valkey_parts(redis: RedisServer, clock: Clock, capacity: int = 2 << 20, outbox_bytes: int = OUTBOX_BYTES) -> Parts:
+def valkey_parts(
+    redis: RedisServer | RedisCluster, clock: Clock, capacity: int = 2 << 20, outbox_bytes: int = OUTBOX_BYTES
+) -> Parts:
     """Make the parts over an emptied server."""
     redis.flush()
     redis.ask("SET", (BOOKS + b"since").decode(), str(clock.wall_ms()))

@@ -145,8 +145,8 @@ class ValkeyState:
             if beat % LOOK_BEATS == 0:
                 self._full = crowded(await self.outbox.fullness())
                 self._remarks = await server_health.remarks(self._server)
-            else:
-                await self._server.call("EXISTS", BOOKS + b"since")
+            elif not await self._server.call("EXISTS", BOOKS + b"since"):
+                await self._settle_in()  # it was emptied
         except (StoreUnavailable, ConfigError) as error:
             self._away = reason(error)
         else:
