@@ -25,9 +25,10 @@ from askonce.state.valkey.answers import ValkeyAnswers
 from askonce.state.valkey.books import ValkeyBooks
 from askonce.state.valkey.budgets import ValkeyBudgets
 from askonce.state.valkey.directory import ValkeyDirectory
+from askonce.state.valkey.glance import ValkeyGlance
 from askonce.state.valkey.library import LibraryServer
 from askonce.state.valkey.outbox import ValkeyOutbox
-from askonce.state.valkey.server import Hour
+from askonce.state.valkey.server import BOOKS, Hour
 from askonce.state.valkey.sessions import ValkeySessions
 from askonce.state.valkey.single import SingleServer
 from askonce.state.valkey.vendor_keys import ValkeyVendorKeys
@@ -127,3 +128,21 @@ def test_a_cluster_takes_all_acts(cluster: LibraryServer) -> None:
     assert run(keys.read())[1] == b"sealed"
     run(anchors.note(Anchor(1, b"seal")))
     assert run(anchors.read()) == Anchor(1, b"seal")
+
+
+def test_commands_see_and_note_what_all_nodes_share(redis: RedisServer) -> None:
+    redis.flush()
+    clock = HandClock()
+    glance = ValkeyGlance(redis.url, clock)
+    assert run(glance.read()) is None
+    run(glance.note(Anchor(1, b"seal")))
+    with connected(redis) as server:
+        assert run(ValkeyAnchors(server).read()) == Anchor(1, b"seal")
+        run(budgets_of(server, clock, "n/0:1").reserve(BOTH, HALF))
+        assert run(glance.statement(KEY)).in_flight == 1
+        assert run(server.call("ZCARD", BOOKS + b"qo")) == 1, "who looks is no owner"
+
+
+def test_a_glance_at_a_server_that_is_away_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        run(ValkeyGlance(f"redis+unix://{tmp_path}/none", HandClock()).read())
