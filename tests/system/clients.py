@@ -209,8 +209,16 @@ async def at_once(
     port: int, bodies: Iterable[object], source: str = "", headers: Mapping[str, str] | None = None
 ) -> list[Answered]:
     """Ask all together: every connection is there before the first request is sent. `{}` in a header is the number."""
+    return await at_once_on([(port, body) for body in bodies], source, headers)
+
+
+async def at_once_on(
+    where: Iterable[tuple[int, object]], source: str = "", headers: Mapping[str, str] | None = None
+) -> list[Answered]:
+    """Ask all together, each at a port of its own."""
+    ports, bodies = zip(*where, strict=True)
     asked = [json.dumps(body).encode() for body in bodies]
-    lines = await asyncio.gather(*(Line.to(port, source) for _ in asked))
+    lines = await asyncio.gather(*(Line.to(port, source) for port in ports))
     sent = [{name: value.format(at) for name, value in (headers or {}).items()} for at in range(len(asked))]
     try:
         return await asyncio.gather(

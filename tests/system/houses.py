@@ -89,6 +89,10 @@ class House:
     def start(self, *arguments: str, with_prices: bool = False) -> "House":
         """Start, on the port of before if there was one, and wait until every worker serves."""
         self.launch(*arguments)
+        return self.start_up(with_prices=with_prices)
+
+    def start_up(self, *, with_prices: bool = False) -> "House":
+        """Wait until every worker of a server that was launched serves."""
         eventually(self._answers, "the first screen")
         self.port = int(self.screen().rpartition(" answers at ")[2].split()[0].rpartition(":")[2])
         if with_prices:
