@@ -39,7 +39,7 @@ def note(folder: Path, anchor: Anchor) -> None:
 
 
 def tell(folder: Path, account: Account) -> Statement:
-    return Glance(folder, CLOCK, "b").statement(account)
+    return asyncio.run(Glance(folder, CLOCK, "b").statement(account))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_without_books_that_can_be_believed_that_is_said(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
     serving(tmp_path, "former").close()
     with pytest.raises(NoBooks, match="since this machine was started"):
-        Glance(tmp_path, CLOCK, "b").statement(account)
+        asyncio.run(Glance(tmp_path, CLOCK, "b").statement(account))
     assert asyncio.run(Glance(tmp_path, CLOCK, "b").read()) is None
 
 

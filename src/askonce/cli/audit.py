@@ -28,7 +28,8 @@ from askonce.ledger.audit_export import LINE_BYTES, export, verify_export
 from askonce.ledger.audit_table import audit, sealed_of
 from askonce.ledger.audit_verify import verify
 from askonce.ledger.engine import reading
-from askonce.state.lmdb_glance import Glance, NoBooks
+from askonce.state.lmdb_glance import NoBooks
+from askonce.wiring.glances import glance_of
 
 app = new_app("Check, show and export the audit log: who changed or revealed what, sealed row by row.")
 
@@ -137,7 +138,7 @@ def _accept(
 
 async def _take_for_right(office: Office) -> tuple[Anchor | None, Anchor | None]:
     """Record that the log is accepted as it is, and note its end where this machine's server looks for it."""
-    glance = Glance(Path(office.config.data_dir), office.clock)
+    glance = glance_of(office.config, office.clock)
     try:
         former, has_books = await glance.read(), True
     except NoBooks:
@@ -164,7 +165,7 @@ async def _check_database(office: Office, given: Sequence[Anchor]) -> tuple[Repo
 async def _noted(config: Config) -> tuple[Anchor | None, str]:
     """Return the end that this machine noted, read before the rows are; else why there is none."""
     try:
-        return await Glance(Path(config.data_dir), SystemClock()).read(), ""
+        return await glance_of(config, SystemClock()).read(), ""
     except StoreUnavailable as error:
         return None, f"The end that this machine's server noted could not be read: {error.message}"
 

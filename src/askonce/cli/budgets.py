@@ -1,9 +1,9 @@
 """`askonce budgets show`: what of a key's, user's or tenant's budgets is used, reserved and left.
 
-What is used is counted in shared state, by each machine for itself; this reads that of the machine it runs on.
+What is used is counted in shared state: with `STATE_URL` by all nodes together, else by each machine for itself. This
+reads what the machine that it runs on is set to.
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +16,8 @@ from askonce.cli.tables import lay_out, moment, show, show_json
 from askonce.domain.budget import Account, Balance, Statement, accounts_of
 from askonce.domain.budget_text import write_amount, write_budget
 from askonce.domain.identity import Bounds, Holder, Standing
-from askonce.state.lmdb_glance import Glance, NoBooks
+from askonce.state.lmdb_glance import NoBooks
+from askonce.wiring.glances import glance_of
 
 app = new_app("Show how budgets stand.")
 
@@ -33,13 +34,13 @@ def _show(
     config: ConfigOption = None,
     set_: SetOption = [],  # noqa: B006 - typer's way to say: none
 ) -> None:
-    """Show what is used, reserved and left, as this machine's gateway has counted it. Needs no key."""
+    """Show what is used, reserved and left, as this machine's gateway, or all nodes, have counted it. Needs no key."""
 
     async def told(office: Office) -> list[tuple[Account, Statement]]:
-        glance = Glance(Path(office.config.data_dir), office.clock)
+        glance = glance_of(office.config, office.clock)
         accounts = await _accounts(office, holder)
         try:
-            return [(account, glance.statement(account)) for account in accounts]
+            return [(account, await glance.statement(account)) for account in accounts]
         except NoBooks as error:
             raise CommandFailed(f"{error.message} Nothing is counted here before `askonce serve`.") from error
 

@@ -45,7 +45,7 @@ class Glance:
         with self._desk(write=True) as desk:
             await LmdbAnchors(desk).note(anchor)
 
-    def statement(self, account: Account) -> Statement:
+    async def statement(self, account: Account) -> Statement:
         """Tell how an account stands on this machine. Raises `NoBooks`, also for books of an earlier boot."""
         plan = meters.make_plan((account,), self._clock.wall_ms())
         with self._desk(write=False, this_boot=True) as desk:

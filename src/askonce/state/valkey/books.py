@@ -71,11 +71,10 @@ class ValkeyBooks:
     ) -> None:
         self._server = server
         self._budgets = budgets
-        self._source = mint_id()
         self._answers = answers
         self._outbox = outbox
         self._lost = lost
-        self._late: deque[tuple[CallRow | Spared, list[Word]]] = deque()
+        self._late: deque[tuple[CallRow | Spared, Settled | None, list[Word]]] = deque()
 
     async def book(self, ending: CallRow | Spared, settled: Settled | None = None) -> None:
         """Add one ending to its tenant's sums, tell the ledger of it and settle what was reserved for it: one act.
@@ -91,24 +90,25 @@ class ValkeyBooks:
         try:
             await self._send(args)
         except OutboxFull:
-            if settled is not None:
-                self._budgets.defer(settled.reservation, settled.actual)
+            self._defer(settled)
             raise
         except StoreUnavailable:
             if len(self._late) >= LATE_MAX:
+                self._defer(settled)
                 raise
-            self._late.append((ending, args))
+            self._late.append((ending, settled, args))
         except asyncio.CancelledError:
-            self._late.append((ending, args))  # perhaps it was done: a second time changes nothing then
+            self._late.append((ending, settled, args))  # perhaps it was done: a second time changes nothing then
             raise
 
     async def beat(self) -> None:
         """Send what was late again, in order, until it is away once more."""
         while self._late:
-            ending, args = self._late[0]
+            ending, settled, args = self._late[0]
             try:
                 await self._send(args)
             except OutboxFull as error:
+                self._defer(settled)
                 self._lost(ending, error)
             except StoreUnavailable:
                 return
@@ -136,6 +136,10 @@ class ValkeyBooks:
         """Note since when there are sums, the first time."""
         await self._server.call("SET", BOOKS + b"since", now_ms, "NX")
 
+    def _defer(self, settled: Settled | None) -> None:
+        if settled is not None:
+            self._budgets.defer(settled.reservation, settled.actual)
+
     async def _send(self, args: list[Word]) -> None:
         try:
             done = await self._server.act(_BOOK, [BOOKS], args)
@@ -149,7 +153,7 @@ class ValkeyBooks:
     def _args(self, ending: CallRow | Spared) -> list[Word]:
         tenant = tally.tenant_of(ending)
         sums = [(place, more) for place, more in enumerate(tally.worth(ending)) if more]
-        args: list[Word] = [b"", self._source, urandom(12), sums_name(tenant), len(sums)]
+        args: list[Word] = [b"", mint_id(), urandom(12), sums_name(tenant), len(sums)]
         for place, more in sums:
             args += [place, min(more, MOST)]
         if isinstance(ending, CallRow):

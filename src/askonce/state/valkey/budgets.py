@@ -165,7 +165,13 @@ class ValkeyBudgets:
 
     async def sweep(self, budget: int) -> int:
         """End forgotten reservations and delete old periods, at most `budget` of both; return how many."""
-        gone: int = await self._act(scripts.SWEEP, (self._hour.told(), budget))
+        gone = 0
+        while gone < budget:
+            size = min(budget - gone, SLICE)
+            ended = await self._act(scripts.SWEEP, (self._hour.told(), size))
+            gone += ended
+            if ended < size:
+                break
         return gone
 
     async def _settle_now(self, reservation: Reservation, actual: Amounts) -> None:

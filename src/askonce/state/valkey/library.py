@@ -5,7 +5,7 @@ It costs more processor time per call than the one line to a single server, and 
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import redis.asyncio as library
@@ -24,6 +24,7 @@ CONNECT_S = 1.0
 SHARDS = 64  # of a Cluster: what is spread stands under so many hash tags
 RESTS_NS = 500_000_000  # after a call that was late: so long all others fail at once
 CONNECTIONS = 64
+_OWN = ("CLUSTER", "COMMAND", "SENTINEL")  # commands whose replies the library reads for itself
 
 
 class LibraryServer:
@@ -33,6 +34,7 @@ class LibraryServer:
         self._address = address
         self._deadline_s = deadline_s
         self._client = _make(address, deadline_s)
+        _leave_replies_alone(self._client.response_callbacks)
         self._rests_until_ns = 0
         self.shards = SHARDS if address.kind == "cluster" else 1
         self.ailment = ""
@@ -110,6 +112,12 @@ def _make(address: Address, deadline_s: float) -> Any:
     plain = {name: value for name, value in options.items() if name not in ("username", "password", "client_name")}
     sentinel = Sentinel(list(address.hosts), sentinel_kwargs=plain | own)  # type: ignore[no-untyped-call]
     return sentinel.master_for(address.master, db=address.db, retry=retry, max_connections=CONNECTIONS, **options)
+
+
+def _leave_replies_alone(callbacks: MutableMapping[str, Any]) -> None:
+    """Keep the library from reading replies for us, but those that it needs itself."""
+    for name in [name for name in callbacks if not name.upper().startswith(_OWN)]:
+        del callbacks[name]
 
 
 def _options(address: Address, deadline_s: float | None) -> dict[str, Any]:
