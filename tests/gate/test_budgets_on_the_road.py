@@ -292,5 +292,5 @@ def test_a_refusal_says_what_there_is_and_what_is_needed() -> None:
 
 def test_what_was_taken_is_told_in_numbers() -> None:
     hold = Hold(Reservation(b"id", (), 0))
-    hold.add(Answer("", "stop", Usage(1, 2), "acme", "m1", cost_nano=3))
+    hold.add(Answer("", "stop", Usage(1, 2), "acme", "m1", "m1-2026", cost_nano=3))
     assert [type(amount) for amount in hold.settled().actual] == [int] * 3
