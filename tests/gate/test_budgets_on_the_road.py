@@ -21,11 +21,13 @@ from tests.gate.gate_world import (
     start,
 )
 
-from askonce.domain.budget import Account, Statement, accounts_of
+from askonce.domain.answer import Answer
+from askonce.domain.budget import Account, Reservation, Statement, accounts_of
 from askonce.domain.caller import Caller
 from askonce.domain.errors import OverBudget, ProviderBusy, ProviderFailed, StoreUnavailable
 from askonce.domain.identity import Bounds, Budget, Holder, KeyCard, Standing
 from askonce.domain.usage import Usage
+from askonce.gate.treasury import Hold
 from askonce.routing.estimate import likely_usage
 
 ESTIMATE_NANO = PRICE.cost_nano(likely_usage(question().call))
@@ -286,3 +288,9 @@ def test_a_refusal_says_what_there_is_and_what_is_needed() -> None:
         await world.close()
 
     play(main())
+
+
+def test_what_was_taken_is_told_in_numbers() -> None:
+    hold = Hold(Reservation(b"id", (), 0))
+    hold.add(Answer("", "stop", Usage(1, 2), "acme", "m1", "m1-2026", cost_nano=3))
+    assert [type(amount) for amount in hold.settled().actual] == [int] * 3

@@ -69,18 +69,29 @@ async def _hammer(budgets: Budgets, line: Connection, side_by_side: int = 1) -> 
 
 def spend(folder: Path, owner: str, line: Connection) -> None:
     """Keep some calls in flight for ever, each taking at most what was estimated; report each that was settled."""
-
-    async def play(budgets: LmdbBudgets) -> None:
-        dice, held = Random(owner), list[Reservation]()
-        while True:
-            answer = await budgets.reserve((MONEY, PLENTY), Amounts(1, ESTIMATE, ESTIMATE))
-            if isinstance(answer, Reservation):
-                held.append(answer)
-            if held and (len(held) == 4 or not isinstance(answer, Reservation)):
-                took = dice.randint(0, ESTIMATE)
-                await budgets.settle(held.pop(dice.randrange(len(held))), Amounts(1, took, took))
-                line.send(took)
-            await budgets.renew()
-
     _, budgets = opened(folder, owner)
-    asyncio.run(play(budgets))
+    asyncio.run(_spend(budgets, owner, line))
+
+
+def spend_on_server(url: str, owner: str, line: Connection) -> None:
+    """Do the same over a server."""
+
+    async def play() -> None:
+        server = SingleServer(parse(url), 10.0)
+        await server.open()
+        await _spend(ValkeyBudgets(server, Hour(), SystemClock(), owner), owner, line)
+
+    asyncio.run(play())
+
+
+async def _spend(budgets: Budgets, owner: str, line: Connection) -> None:
+    dice, held = Random(owner), list[Reservation]()
+    while True:
+        answer = await budgets.reserve((MONEY, PLENTY), Amounts(1, ESTIMATE, ESTIMATE))
+        if isinstance(answer, Reservation):
+            held.append(answer)
+        if held and (len(held) == 4 or not isinstance(answer, Reservation)):
+            took = dice.randint(0, ESTIMATE)
+            await budgets.settle(held.pop(dice.randrange(len(held))), Amounts(1, took, took))
+            line.send(took)
+        await budgets.renew()

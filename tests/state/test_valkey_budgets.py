@@ -1,7 +1,6 @@
 """Budgets on a real Redis: large amounts, lost answers, servers that freeze or are full, clocks that differ."""
 
 import asyncio
-import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.state import budgetprocesses as roles
 from tests.state.redisserver import RedisServer, running
 from tests.state.statefakes import HandClock
 from tests.state.test_budgets_conformance import BOTH, HALF, KEY, LEASE_S, TENANT, stand
 from tests.state.valkeyaccounts import budgets_of, connected, keys_of, run, told
 
-from askonce.domain.budget import Account, Alert, Amounts, Refusal, Reservation
+from askonce.domain.budget import Account, Alert, Amounts, Reservation
 from askonce.domain.clock import Clock, SystemClock
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.identity import Budget
@@ -273,32 +271,3 @@ def test_periods_are_those_of_the_servers_clock(server: SingleServer) -> None:
     standings = [run(owner.statement(account)) for owner in owners]
     assert standings == [standings[0]] * 4
     assert [balance.used for balance in standings[0].balances] == [4, 12]
-
-
-@pytest.mark.process
-def test_processes_on_many_nodes_let_in_exactly_what_the_budget_allows(
-    redis: RedisServer, server: SingleServer
-) -> None:
-    context = multiprocessing.get_context("spawn")
-    lines, processes = [], []
-    for node in range(3):
-        ours, theirs = context.Pipe()
-        processes.append(
-            context.Process(target=roles.hammer_server, args=(redis.url, f"{node}/0:1", theirs), daemon=True)
-        )
-        lines.append(ours)
-        processes[-1].start()
-    try:
-        for line in lines:
-            assert line.poll(30)
-            assert line.recv() == "ready"
-        for line in lines:
-            line.send("go")
-        assert all(line.poll(30) for line in lines)
-        assert sum(line.recv() for line in lines) == 500
-    finally:
-        for process in processes:
-            process.join(30)
-    owner = budgets_of(server, SystemClock(), "z/0:1")
-    assert isinstance(run(owner.reserve((roles.REQUESTS,), Amounts(1))), Refusal)
-    assert run(owner.statement(roles.PLENTY)).balances[0].used == 500 * roles.ESTIMATE

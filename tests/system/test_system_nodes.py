@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,6 +19,8 @@ COMMON = 'secret = "one secret for all of the nodes and long enough"\nworkers = 
 FREE = 'limit_llm = "off"\nlimit_standard = "off"\n'
 CODE = "```python src/answer.py\nprint(42)\n```\n"
 ASKED = 1_000
+KEY = ("--scope", "use", "--scope", "report", "--budget", "7 requests/month", "--json")
+REVOKED_S = 5.0  # promised is one; the machine that runs tests is busy
 
 
 class Nodes:
@@ -137,3 +140,22 @@ def test_a_node_with_another_secret_is_refused(nodes: MakeNodes, build: Build, r
     stranger = build('secret = "quite another secret that is long enough"', env={"STATE_URL": redis.url})
     stranger.launch()
     eventually(lambda: "another secret" in (stranger.folder / "log").read_text(), "it says why")
+
+
+def test_a_keys_budget_and_its_end_hold_on_all_nodes(nodes: MakeNodes) -> None:
+    two = nodes(FREE, script(f'delay_ms = 200\ntext = "{{prompt}}"\n{USAGE}'), 2).houses
+    made = json.loads(two[0].run_command("keys", "create", "load", *KEY))
+    for house in two:
+        house.key = made["key"]
+        eventually(lambda: all(house.ask("known").status == 200 for _ in range(8)), "all workers know it")  # noqa: B023
+    ports = itertools.cycle(house.port for house in two)
+    replies = run(at_once_on([(next(ports), {"prompt": f"question {at}"}) for at in range(20)], headers=two[0].headers))
+    assert sorted(reply.status for reply in replies) == [200] * 6 + [429] * 14
+    assert {reply.json()["code"] for reply in replies if reply.status == 429} == {"over_budget"}
+    for house in two:
+        (balance,) = json.loads(house.run_command("budgets", "show", made["id"], "--json"))[0]["budgets"]
+        assert (balance["used"], balance["reserved"]) == (7, 0)
+        assert house.ask("known").cache == "hit", "what costs nothing needs no budget"
+
+    two[0].run_command("keys", "revoke", made["id"])
+    eventually(lambda: two[1].ask("known").status == 401, "the other node refuses it", within_s=REVOKED_S)

@@ -34,7 +34,7 @@ class Hold:
         """Add what an attempt took; one that took nothing (the vendor refused) is no request."""
         took, cost = answer.usage.total_tokens, answer.cost_nano
         requests, tokens, nano = self._spent
-        self._spent = Amounts(max(requests, took > 0 or cost > 0), tokens + took, nano + cost)
+        self._spent = Amounts(max(requests, int(took > 0 or cost > 0)), tokens + took, nano + cost)
 
     def settled(self) -> Settled:
         """Return what was taken of what was reserved."""

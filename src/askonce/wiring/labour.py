@@ -71,6 +71,7 @@ class Labour:
         self._slot = slot
         self._beats = 0
         self._upkeep: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
         self._observer = site.observer
         self._rows = open_beside(config.database_url, Path(config.data_dir), FILE, BOUNDS)
         self._store = SqlExecutions(self._rows, site.clock)
@@ -102,6 +103,9 @@ class Labour:
     def beat(self) -> None:
         """Do what is due every second."""
         self._works.beat()
+        if self._renewal is None or self._renewal.done():  # apart from what may take longer than a lease holds
+            self._renewal = asyncio.get_running_loop().create_task(self._renew())
+            self._renewal.add_done_callback(self._report)
         if self._upkeep is None or self._upkeep.done():
             self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(self._beats))
             self._upkeep.add_done_callback(self._report)
@@ -110,9 +114,10 @@ class Labour:
     async def close(self) -> None:
         """Let calls in the air land as far as they do at once, abandon the others, and close everything."""
         await self._works.answering.stop(0.0)
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.gather(self._upkeep, return_exceptions=True)
+        for task in (self._upkeep, self._renewal):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._works.close()
         await self._poster.close()
         await self._rows.dispose()
@@ -156,10 +161,13 @@ class Labour:
             _log.error("executions cannot be done, they wait: %s", reason)
         self.ailment = reason
 
-    async def _keep_up(self, beat: int) -> None:
+    async def _renew(self) -> None:
+        """Say that this process lives, and learn which keys of providers are in force."""
         with contextlib.suppress(StoreUnavailable):  # /ready says why
             await self._state.budgets.renew()
         await self._works.take_vendor_keys()
+
+    async def _keep_up(self, beat: int) -> None:
         await self._works.discover(beat)
 
     def _report(self, upkeep: asyncio.Task[None]) -> None:

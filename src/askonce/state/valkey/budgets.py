@@ -109,7 +109,7 @@ class ValkeyBudgets:
         if not reservation.id:
             return NOT_SETTLED
         plan = self._planner.plan(reservation.accounts, reservation.at_ms)
-        words: list[Word] = [reservation.id, *(min(amount, meters.MOST) for amount in actual), len(plan.meters)]
+        words: list[Word] = [reservation.id, *(min(int(took), meters.MOST) for took in actual), len(plan.meters)]
         at_ms = self._wall_ms()
         for meter in plan.meters:
             alerting = [(cap, cap.budget) for cap in meter.caps if cap.threshold and cap.budget is not None]
