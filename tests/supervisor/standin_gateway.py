@@ -31,6 +31,9 @@ class StandIn:
     async def start(self) -> None:
         pass
 
+    def leave(self) -> None:
+        pass
+
     async def drain(self) -> None:
         pass
 

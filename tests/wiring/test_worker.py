@@ -21,7 +21,7 @@ from askonce.domain.identity import Budget
 from askonce.domain.ledger import Tallied
 from askonce.ledger.engine import open_engine
 from askonce.ledger.users import SqlLoginLinks
-from askonce.ledger.worker_status import trouble
+from askonce.ledger.worker_status import read, trouble
 from askonce.wire.signature import SIGNATURE, sign
 from askonce.wiring.worker import Worker
 
@@ -65,7 +65,7 @@ class Scene:
 
 def told(config: Config) -> str:
     """Return what /ready would say."""
-    return trouble(worker_path(config.data_dir), SystemClock().wall_ms())
+    return trouble(read(worker_path(config.data_dir)), SystemClock().wall_ms())
 
 
 def play(config: Config, act: Callable[[Scene], Awaitable[None]]) -> Scene:

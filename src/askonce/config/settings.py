@@ -147,6 +147,7 @@ class Config(Struct, frozen=True):
     body_limit_bytes: int = 16 << 20
     body_timeout_s: float = 30.0
     drain_s: float = 30.0
+    drain_delay_s: float = 0.0  # before that, while /ready says no already
     default_model: str = ""
     local_model: str = "auto"
     models_dir: str = ""  # where weights are kept; shared by data folders

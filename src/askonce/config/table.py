@@ -270,6 +270,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("body_limit", "body_limit_bytes", "size", values.size(1024, 1 << 30), "Largest request body."),
     _span("body_timeout", "body_timeout_s", 0.1, "How long a request's body may take to arrive."),
     _span("drain", "drain_s", 0, "How long requests in flight may go on after SIGTERM."),
+    _span(
+        "drain_delay",
+        "drain_delay_s",
+        0,
+        "How long after SIGTERM new requests are still taken, while `/ready` says no already and replies say "
+        "`Connection: close`: as long as what stands in front takes to ask others.",
+    ),
     Setting(
         "default_model",
         "default_model",

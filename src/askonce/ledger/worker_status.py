@@ -1,4 +1,4 @@
-"""What the worker is doing, told through one small file: it writes, gateways read for /ready."""
+"""What the worker is doing, told through one small file, or shared state: it writes, gateways read for /ready."""
 
 import os
 from pathlib import Path
@@ -22,35 +22,55 @@ class WorkerStatus(Struct, frozen=True):
     executions: str = ""
 
 
-def write(path: Path, status: WorkerStatus) -> None:
+def pack(status: WorkerStatus) -> bytes:
+    """Write a word as bytes."""
+    return msgspec.json.encode(status)
+
+
+def write(path: Path, packed: bytes) -> None:
     """Replace the file whole. Raises `OSError`."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(msgspec.json.encode(status))
+    fresh.write_bytes(packed)
     os.replace(fresh, path)
 
 
-def trouble(path: Path, now_ms: int) -> str:
-    """Return why what happens does not reach the database, "" where it does."""
-    status = _read(path, now_ms, "what happens waits")
+def read(path: Path) -> bytes | None:
+    """Return what the file holds, None where there is none; what cannot be read is no word at all."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return b""
+
+
+def trouble(packed: bytes | None, now_ms: int | None) -> str:
+    """Return why what happens does not reach the database, "" where it does.
+
+    `packed`: the last word, None where there is none. `now_ms` None: a word that is there is never stale.
+    """
+    status = _read(packed, now_ms, "what happens waits")
     if isinstance(status, str):
         return status
     return f"{status.ailment} {status.waiting} records wait." if status.ailment else ""
 
 
-def trouble_with_executions(path: Path, now_ms: int) -> str:
+def trouble_with_executions(packed: bytes | None, now_ms: int | None) -> str:
     """Return why no executions are done, "" where they are."""
-    status = _read(path, now_ms, "executions wait")
+    status = _read(packed, now_ms, "executions wait")
     return status if isinstance(status, str) else status.executions
 
 
-def _read(path: Path, now_ms: int, waits: str) -> WorkerStatus | str:
+def _read(packed: bytes | None, now_ms: int | None, waits: str) -> WorkerStatus | str:
     """Return the last word, or why there is none."""
-    try:
-        status = msgspec.json.decode(path.read_bytes(), type=WorkerStatus)
-    except FileNotFoundError:
+    if packed is None:
+        if now_ms is None:
+            return f"no worker runs; {waits} for it"
         return f"the worker has not been started; {waits} for it"
-    except (OSError, msgspec.DecodeError):
-        return f"the worker's status file {path} cannot be read"
-    if now_ms - status.updated_ms > STALE_MS:
+    try:
+        status = msgspec.json.decode(packed, type=WorkerStatus)
+    except msgspec.DecodeError:
+        return "the worker's status file cannot be read"
+    if now_ms is not None and now_ms - status.updated_ms > STALE_MS:
         return f"the worker does not run; {waits} for it"
     return status

@@ -168,6 +168,13 @@ class LmdbState:
                 return  # `health` says why
             await asyncio.to_thread(self._save, snapshot)
 
+    async def tell_worker(self, packed: bytes) -> None:
+        """Tell gateways how the worker is: those of this folder read its file."""
+
+    def worker_word(self) -> bytes | None:
+        """Return how the worker is: here nothing, its file tells."""
+        return None
+
     def health(self) -> Health:
         """Say what does not work and why, for /ready."""
         parts = {

@@ -140,8 +140,9 @@ class _House:
             self._ends_s = 0.0
 
     def _drain(self) -> None:
-        log.info("draining", within_s=self._config.drain_s)
-        self._ends_s = time.monotonic() + self._config.drain_s + _LAST_WORDS_S
+        within_s = self._config.drain_delay_s + self._config.drain_s
+        log.info("draining", within_s=within_s)
+        self._ends_s = time.monotonic() + within_s + _LAST_WORDS_S
         for post in (*self._gateways, *self._others):
             post.retire()
         for post in self._gateways:

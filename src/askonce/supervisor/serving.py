@@ -2,8 +2,9 @@
 
     assignment ─▶ build ─▶ start ─▶ serve ─▶ SIGTERM: drain ─▶ stop
 
-SIGTERM stops accepting; what is in flight may end within `drain_s`. The supervisor's death ends everything: on Linux at
-once, by the kernel's SIGKILL; elsewhere within `ORPHAN_S`, once the pipe on stdin has ended.
+SIGTERM makes /ready say no and, after `drain_delay_s`, stops accepting; what is in flight may end within `drain_s`. The
+supervisor's death ends everything: on Linux at once, by the kernel's SIGKILL; elsewhere within `ORPHAN_S`, once the
+pipe on stdin has ended.
 """
 
 import asyncio
@@ -46,6 +47,10 @@ class Gateway(Protocol):
 
     async def start(self) -> None:
         """Open what serving needs."""
+        ...
+
+    def leave(self) -> None:
+        """Say at /ready from now on that others are to be asked; serve as before."""
         ...
 
     async def drain(self) -> None:
@@ -113,7 +118,7 @@ async def _serve(gateway: Gateway, told: Assignment, beats: Pulse) -> None:
     await gateway.start()
     async with asyncio.TaskGroup() as group:
         turning = group.create_task(_turn(gateway, beats))
-        group.create_task(_drain_when_told(stopping, gateway, server, beats))
+        group.create_task(_drain_when_told(stopping, gateway, server, beats, told.config.drain_delay_s))
         await server.serve(sockets=[_listener(told.listener_fd)])
         stopping.set()
         turning.cancel()
@@ -127,8 +132,16 @@ async def _turn(gateway: Gateway, beats: Pulse) -> None:
         await asyncio.sleep(TURN_S)
 
 
-async def _drain_when_told(stopping: asyncio.Event, gateway: Gateway, server: uvicorn.Server, beats: Pulse) -> None:
+async def _drain_when_told(
+    stopping: asyncio.Event, gateway: Gateway, server: uvicorn.Server, beats: Pulse, delay_s: float
+) -> None:
     await stopping.wait()
+    gateway.leave()
+    # Who is served from now on comes back elsewhere; uvicorn makes each second's headers of these.
+    last = (b"connection", b"close")
+    server.config.encoded_headers.append(last)
+    server.server_state.default_headers.append(last)
+    await asyncio.sleep(delay_s)
     beats.enter("draining")
     server.should_exit = True
     await gateway.drain()

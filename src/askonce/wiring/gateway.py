@@ -65,6 +65,7 @@ _log = logs.get("askonce.config")
 
 NANO_PER_S = 1_000_000_000
 # How long a gateway without configured keys waits at its start to hear whether the database has any.
+LEAVING = "shutting down; ask another"
 KEYS_WAIT_S, KEYS_LOOK_S = 3.0, 0.05
 
 
@@ -77,6 +78,7 @@ class Gateway:
         self._clock = SystemClock()
         self._observer = RequestLog()
         self._beats = 0
+        self._is_leaving = False
         self._names_due = slot == 0  # one of the workers says it
         self._upkeep: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
@@ -113,6 +115,10 @@ class Gateway:
             patience -= 1
             await asyncio.sleep(KEYS_LOOK_S)
             await self._note_keys()
+
+    def leave(self) -> None:
+        """Say at /ready from now on that others are to be asked; serve as before."""
+        self._is_leaving = True
 
     async def drain(self) -> None:
         """Refuse new questions and let those in the air land, within the configured bound."""
@@ -162,6 +168,7 @@ class Gateway:
     async def look(self) -> tuple[PartHealth, ...]:
         """Look at every part (port `Parts`)."""
         return (
+            *((PartHealth("server", "down", LEAVING, needed=True),) if self._is_leaving else ()),
             *self._state_parts(),
             self._ledger_part(),
             *self._workflow_parts(),
@@ -310,14 +317,20 @@ class Gateway:
     def _ledger_part(self) -> PartHealth:
         if self._admission.is_unsure:
             return PartHealth("ledger", "down", NOT_KNOWN_YET, needed=True)
-        problem = worker_status.trouble(worker_path(self._config.data_dir), self._clock.wall_ms())
+        problem = worker_status.trouble(*self._worker_word())
         return PartHealth("ledger", "degraded" if problem else "ok", problem)
 
     def _workflow_parts(self) -> list[PartHealth]:
         if not self._config.workflows:
             return []
-        problem = worker_status.trouble_with_executions(worker_path(self._config.data_dir), self._clock.wall_ms())
+        problem = worker_status.trouble_with_executions(*self._worker_word())
         return [PartHealth("workflows", "degraded" if problem else "ok", problem)]
+
+    def _worker_word(self) -> tuple[bytes | None, int | None]:
+        """Return the worker's last word, and the time by which it may be stale; what nodes share goes by itself."""
+        if self._config.state_url:
+            return self._state.worker_word(), None
+        return worker_status.read(worker_path(self._config.data_dir)), self._clock.wall_ms()
 
     def _provider_parts(self) -> list[PartHealth]:
         configured = self._works.router.roster.configured

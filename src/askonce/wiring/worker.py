@@ -27,6 +27,7 @@ from askonce.domain.clock import SystemClock
 from askonce.domain.errors import AskonceError, ConfigError, StoreUnavailable
 from askonce.domain.handover import NEVER
 from askonce.domain.ledger import AuditRow, Batch, LedgerUnavailable
+from askonce.ledger import worker_status
 from askonce.ledger.alerts import AlertBox, NotingOutbox
 from askonce.ledger.audit import ANCHOR_EVERY_S, Sealer, Watch, check_chain
 from askonce.ledger.drain import Drain
@@ -40,7 +41,7 @@ from askonce.ledger.retention import sweep as sweep_old
 from askonce.ledger.spool import Spool
 from askonce.ledger.users import SqlLoginLinks
 from askonce.ledger.vault import SqlProviderKeys
-from askonce.ledger.worker_status import WRITE_EVERY_S, WorkerStatus, write
+from askonce.ledger.worker_status import WRITE_EVERY_S, WorkerStatus
 from askonce.ledger.writer import SqlLedger
 from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
@@ -263,10 +264,12 @@ class Worker:
         ailment = self._drain.ailment if self._prepared.is_set() else self._refusal
         stock = await self._state.outbox.stock()
         waiting = stock.next - stock.first + (await self._spool.count() if ailment else 0)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StoreUnavailable):
             executions = self._labour.ailment if self._labour is not None else ""
             status = WorkerStatus(self._clock.wall_ms(), ailment, waiting, ailment or executions)
-            write(worker_path(self._config.data_dir), status)
+            packed = worker_status.pack(status)
+            worker_status.write(worker_path(self._config.data_dir), packed)
+            await self._state.tell_worker(packed)
 
     async def _every(self, span_s: float, act: Callable[[], Awaitable[None]], first_s: float = 0.0) -> None:
         """Do something again and again; what is away only for a while is tried the next time."""

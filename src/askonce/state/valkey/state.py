@@ -30,6 +30,7 @@ from askonce.state.valkey.windows import ValkeyWindows
 
 SWEEP_RECORDS = 500  # entries looked at each second: some milliseconds of the server
 LOOK_BEATS = 10  # seconds between two looks at the server's memory
+WORKER_MS = 10_000  # how long a worker's word holds
 BEGIN_S, BEGIN_LOOK_S = 5.0, 0.1  # how long a start waits for a server that is away
 
 _log = logging.getLogger("askonce.state")
@@ -62,6 +63,7 @@ class ValkeyState:
         self._away = ""
         self._full = ""
         self._remarks: tuple[str, ...] = ()
+        self._worker: bytes | None = None
         hour = Hour()
         self.answers = ValkeyAnswers(server, hour, clock, cache_bytes)
         self.promises = ValkeyPromises(server, hour, clock)
@@ -125,6 +127,14 @@ class ValkeyState:
         except StoreUnavailable:
             return  # `health` says why
 
+    async def tell_worker(self, packed: bytes) -> None:
+        """Tell gateways of all nodes how a worker is, for some seconds."""
+        await self._server.call("SET", BOOKS + b"worker", packed, "PX", WORKER_MS)
+
+    def worker_word(self) -> bytes | None:
+        """Return what a worker told last, as it was at the last beat; None where none runs."""
+        return self._worker
+
     def health(self) -> Health:
         """Say what does not work and why, as it was at the last beat."""
         late = self.books.late
@@ -142,6 +152,7 @@ class ValkeyState:
                 await self._settle_in()
             await self.answers.beat()
             await self.books.beat()
+            self._worker = await self._server.call("GET", BOOKS + b"worker")
             if beat % LOOK_BEATS == 0:
                 self._full = crowded(await self.outbox.fullness())
                 self._remarks = await server_health.remarks(self._server)
