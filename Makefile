@@ -2,8 +2,10 @@
 # tests need PostgreSQL's programs too, and install them where they may.
 # Arguments: make run ARGS="--port 3002", make test ARGS="-k window". An interpreter: make run PYTHON=python3.13
 
-.PHONY: run test check lint soak bench docs clean
+.PHONY: run test check lint soak cluster bench docs clean
 .DEFAULT_GOAL := run
+# Tests run on two cores, whole files at a time; SPREAD= runs them one after the other.
+SPREAD ?= -n 2 --dist loadfile
 export PYTHON
 
 run:
@@ -13,7 +15,7 @@ run:
 test:
 	@scripts/bootstrap dev
 	@scripts/testbed
-	@exec .venv/bin/pytest -m "not soak" $(ARGS)
+	@exec .venv/bin/pytest -m "not soak" $(SPREAD) $(ARGS)
 
 # What to run before every commit; under two minutes.
 check: lint
@@ -32,6 +34,12 @@ soak:
 	@scripts/bootstrap dev
 	@scripts/testbed
 	@exec .venv/bin/pytest --timeout 3600 -m "soak or process" $(ARGS)
+
+# Three nodes of two gateways, Redis and PostgreSQL on this machine, with the echo of a script for a model; Ctrl-C ends all.
+cluster:
+	@scripts/bootstrap dev
+	@scripts/testbed
+	@exec .venv/bin/python -m tests.system.cluster
 
 bench:
 	@scripts/bootstrap dev
