@@ -8,9 +8,8 @@ from typing import NamedTuple
 import lmdb
 import msgspec
 import pytest
-from tests.state.redisserver import running
 from tests.state.statefakes import HandClock
-from tests.state.valkeyaccounts import budgets_of, connected, keys_of, run, told
+from tests.state.valkeyaccounts import budgets_of, keys_of, over_server, run, told
 
 from askonce.domain.budget import Account, Amounts, Refusal
 from askonce.domain.errors import StoreUnavailable
@@ -24,6 +23,7 @@ from askonce.state.lmdb_files import Txn
 from askonce.state.lmdb_state import LmdbState
 from askonce.state.memory_budgets import MemoryBudgets, Vault
 from askonce.state.valkey.budgets import ValkeyBudgets
+from askonce.state.valkey.server import Server
 
 LEASE_S = LEASE_NS / 1e9
 HALF = Amounts(1, 5, 50)
@@ -65,19 +65,22 @@ def lmdb_world(folder: Path) -> Iterator[World]:
     state.close()
 
 
-def valkey_world(folder: Path) -> Iterator[World]:
-    with running(folder / "redis") as redis, connected(redis) as server:
-        clock = HandClock()
-        yield World(clock, lambda: told(server), lambda name: budgets_of(server, clock, name), lambda: keys_of(server))
+def valkey_world(server: Server) -> Iterator[World]:
+    clock = HandClock()
+    yield World(clock, lambda: told(server), lambda name: budgets_of(server, clock, name), lambda: keys_of(server))
 
 
-WORLDS = {"memory": memory_world, "lmdb": lmdb_world, "valkey": valkey_world}
+WORLDS = {"memory": memory_world, "lmdb": lmdb_world}
 
 
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=[*WORLDS, "valkey", pytest.param("cluster", marks=pytest.mark.soak)])
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 8 << 20)
-    yield from WORLDS[request.param](tmp_path)
+    if request.param in WORLDS:
+        yield from WORLDS[request.param](tmp_path)
+        return
+    with over_server(request) as server:
+        yield from valkey_world(server)
 
 
 def stand(owner: Owner, account: Account = KEY) -> tuple[list[tuple[int, int]], int]:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.state.redisserver import running
+from tests.state.redisserver import RedisServer
 from tests.state.statefakes import HandClock
 from tests.state.test_lmdb_state import opened
-from tests.state.valkeyaccounts import connected, run
+from tests.state.valkeyaccounts import connected, over_server, run
 
 from askonce.domain.handover import NEVER, VendorKeys
 from askonce.domain.ledger import Anchor, Anchors
@@ -27,17 +27,13 @@ def lmdb_world(folder: Path) -> Iterator[World]:
         yield World(state.vendor_keys, state.anchors)
 
 
-def valkey_world(folder: Path) -> Iterator[World]:
-    with running(folder / "redis") as redis, connected(redis) as server:
-        yield World(ValkeyVendorKeys(server, Hour(HandClock())), ValkeyAnchors(server))
-
-
-WORLDS = {"lmdb": lmdb_world, "valkey": valkey_world}
-
-
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=["lmdb", "valkey", pytest.param("cluster", marks=pytest.mark.soak)])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    yield from WORLDS[request.param](tmp_path)
+    if request.param == "lmdb":
+        yield from lmdb_world(tmp_path)
+        return
+    with over_server(request) as server:
+        yield World(ValkeyVendorKeys(server, Hour(HandClock())), ValkeyAnchors(server))
 
 
 def test_the_last_keys_that_were_put_are_read_and_each_has_a_number(world: World) -> None:
@@ -64,8 +60,9 @@ def test_keys_outlive_a_clean_reboot(tmp_path: Path) -> None:
         assert run(state.vendor_keys.read())[1] == b"sealed"
 
 
-def test_after_a_loss_numbers_do_not_come_again(tmp_path: Path) -> None:
-    with running(tmp_path / "redis") as redis, connected(redis) as server:
+def test_after_a_loss_numbers_do_not_come_again(redis: RedisServer) -> None:
+    redis.flush()
+    with connected(redis) as server:
         keys = ValkeyVendorKeys(server, Hour())
         stamps = []
         for sealed in (b"one", b"two"):

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.state.redisserver import RedisServer, running
+from tests.state.redisserver import RedisServer
 from tests.state.statefakes import HandClock
-from tests.state.valkeyaccounts import connected, run
+from tests.state.valkeyaccounts import connected, over_server, run
 
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.identity import Bounds, Budget, Directory, Edition, Holder, KeyCard, Session, Sessions, Standing
@@ -40,22 +40,17 @@ def lmdb_world(folder: Path) -> Iterator[World]:
     state.close()
 
 
-def valkey_world(folder: Path) -> Iterator[World]:
-    with running(folder / "redis") as redis, connected(redis) as server:
-        yield ValkeyDirectory(server, Hour(), HandClock()), ValkeySessions(server)
+WORLDS: dict[str, Callable[[Path], Iterator[World]]] = {"memory": memory_world, "lmdb": lmdb_world}
 
 
-WORLDS: dict[str, Callable[[Path], Iterator[World]]] = {
-    "memory": memory_world,
-    "lmdb": lmdb_world,
-    "valkey": valkey_world,
-}
-
-
-@pytest.fixture(params=WORLDS)
+@pytest.fixture(params=[*WORLDS, "valkey", pytest.param("cluster", marks=pytest.mark.soak)])
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(lmdb_state, "BOOKS_BYTES", 8 << 20)
-    yield from WORLDS[request.param](tmp_path)
+    if request.param in WORLDS:
+        yield from WORLDS[request.param](tmp_path)
+        return
+    with over_server(request) as server:
+        yield ValkeyDirectory(server, Hour(), HandClock()), ValkeySessions(server)
 
 
 @pytest.fixture

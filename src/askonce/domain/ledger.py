@@ -184,6 +184,29 @@ class Outbox(Protocol):
         ...
 
 
+LEASE_MS = 5_000  # so long a worker that died is still held to be on duty
+
+
+class Duty(Protocol):
+    """Let one worker of all that share a state do what is to be done once for all of them.
+
+    `shared`: are there others at all?
+    """
+
+    shared: bool
+
+    async def take(self, ledger: str) -> str:
+        """Take the duty, or keep it, for `LEASE_MS`: return "", or the database of the worker that has it.
+
+        `ledger` names ours. Raises `StoreUnavailable`; if cancelled, it may have been taken.
+        """
+        ...
+
+    async def leave(self) -> None:
+        """Let others have it now. Raises `StoreUnavailable`: then they have it when it lapses."""
+        ...
+
+
 class Stock(Struct, frozen=True):
     """Say how an outbox stands: its oldest and its next number, its bytes, how many samples were dropped.
 

@@ -4,7 +4,8 @@ Each step copies before it deletes: a record leaves the outbox once the database
 the database has it. So a death between two steps leaves it in two places, and whoever comes next finds out by its
 number: the database skips what it has, the spool keeps one of each.
 
-The spool is older than the outbox at any time; while there is anything in it, everything goes through it.
+The spool is older than the outbox at any time; while there is anything in it, everything goes through it. An outbox
+that nodes share has no spool: what one node had in it would come behind what another brings over.
 """
 
 import asyncio
@@ -45,7 +46,10 @@ class Backlog(Protocol):
 
 
 class Drain:
-    """Empty one outbox. `ailment` says why nothing reaches the database, "" while it does."""
+    """Empty one outbox. `ailment` says why nothing reaches the database, "" while it does.
+
+    `spools`: is what the database does not take moved into the spool? What is there already is written all the same.
+    """
 
     def __init__(
         self,
@@ -53,12 +57,14 @@ class Drain:
         ledger: Ledger,
         spool: Backlog,
         *,
+        spools: bool = True,
         dice: Callable[[], float] = random.random,
         wait: Callable[[float, asyncio.Event], Awaitable[None]] | None = None,
     ) -> None:
         self._outbox = outbox
         self._ledger = ledger
         self._spool = spool
+        self._spools = spools
         self._dice = dice
         self._wait = wait or _wait
         self._failures = 0
@@ -80,7 +86,7 @@ class Drain:
         """Bring the oldest batch on its way, and say how far it came.
 
         `spooled`: the database is away, and the outbox was emptied into the spool; `stuck`: shared state or the disk
-        is away as well, and everything stays where it is.
+        is away as well, or there is no spool, and everything stays where it is.
         """
         try:
             return await self._apply()
@@ -88,6 +94,8 @@ class Drain:
             self._suffer(str(error))
         except StoreUnavailable as error:
             self._suffer(f"shared state is away: {error}")
+            return "stuck"
+        if not self._spools:
             return "stuck"
         try:
             for _ in range(MOVED_AT_ONCE):
@@ -104,7 +112,8 @@ class Drain:
         if waiting is not None:
             await self._ledger.apply(waiting)
             await self._spool.settle(waiting)
-            await self._move()  # the outbox must not fill up while the spool is emptied
+            if self._spools:
+                await self._move()  # the outbox must not fill up while the spool is emptied
             self._recover()
             return "applied"
         batch = await self._outbox.head(BATCH)

@@ -61,6 +61,14 @@ def trouble_with_executions(packed: bytes | None, now_ms: int | None) -> str:
     return status if isinstance(status, str) else status.executions
 
 
+def is_stale(packed: bytes, now_ms: int) -> bool:
+    """Say whether a worker that runs would have told something newer; what cannot be read was told by none."""
+    try:
+        return now_ms - msgspec.json.decode(packed, type=WorkerStatus).updated_ms > STALE_MS
+    except msgspec.DecodeError:
+        return True
+
+
 def _read(packed: bytes | None, now_ms: int | None, waits: str) -> WorkerStatus | str:
     """Return the last word, or why there is none."""
     if packed is None:

@@ -19,6 +19,7 @@ from askonce.state import lmdb_errors
 from askonce.state import lmdb_files as files
 from askonce.state import lmdb_snapshot as snapshots
 from askonce.state.anchors import LmdbAnchors
+from askonce.state.duty import AloneDuty
 from askonce.state.health import Health, crowded
 from askonce.state.lmdb_answers import LmdbAnswers
 from askonce.state.lmdb_books import LmdbBooks, LmdbThreshold, LmdbWindows
@@ -54,6 +55,7 @@ class LmdbState:
     books: LmdbBooks
     outbox: LmdbOutbox
     anchors: LmdbAnchors
+    duty: AloneDuty
     vendor_keys: LmdbVendorKeys
     directory: LmdbDirectory
     sessions: LmdbSessions
@@ -104,6 +106,7 @@ class LmdbState:
         self.windows = LmdbWindows(self._desk, self._clock)
         self.outbox = LmdbOutbox(self._desk)
         self.anchors = LmdbAnchors(self._desk)
+        self.duty = AloneDuty()
         self.vendor_keys = LmdbVendorKeys(self._desk)
         self.directory = LmdbDirectory(self._desk)
         self.sessions = LmdbSessions(self._desk)
@@ -168,7 +171,7 @@ class LmdbState:
                 return  # `health` says why
             await asyncio.to_thread(self._save, snapshot)
 
-    async def tell_worker(self, packed: bytes) -> None:
+    async def tell_worker(self, packed: bytes, *, on_duty: bool) -> None:
         """Tell gateways how the worker is: those of this folder read its file."""
 
     def worker_word(self) -> bytes | None:

@@ -5,6 +5,7 @@
     executions ─▶ done (`labour`)
 
 Open: while the database is away, or refused, gateways go on, and what happens is kept in a file; `ailment` says why.
+What nodes share is brought over by one worker of all of them at a time (`shift`); then it waits in shared state.
 """
 
 import asyncio
@@ -47,6 +48,7 @@ from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
 from askonce.telemetry.requests import RequestLog
 from askonce.wiring.roadworks import Site
+from askonce.wiring.shift import LOOK_S, DutyOutbox, Shift
 from askonce.wiring.state import open_state
 from askonce.wiring.vendor_keys import pack, sealer_of
 
@@ -64,6 +66,7 @@ FIRST_LOOK_S = 3.0  # by then what a start tells the audit is in it, and its end
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0  # between two tries at a database that cannot be prepared
 PREPARE_S = 5.0  # so long nothing is drained while the database's tables are made
 FINISH_S = 2.0  # for the batch that is being written, and again for the last rows: the supervisor waits for five
+RELIEF_S = 0.05  # between two tries to do the last rows while another worker is at them
 LINK_MS = 3_600_000  # how long the first administrator's link holds
 CONNECTIONS = 4  # writing, following keys, watching the audit, deleting what is old
 UNREACHED = "The database has not been reached yet."
@@ -85,6 +88,7 @@ class Worker:
         self._greet = greet
         self._clock = SystemClock()
         self._prepared = asyncio.Event()
+        self._ledger_name = ""  # of the database, once it is prepared
         self._refusal = UNREACHED
         secret = find_secret(config.secret, folder)
         self._sealer = sealer_of(secret)
@@ -98,7 +102,10 @@ class Worker:
         self._spool = Spool(folder)
         self._box = AlertBox(folder, self._clock, wanted=bool(config.webhook_url))
         self._ledger = SqlLedger(self._engine, Sealer(self._seals[0], self._clock).seal_rows)
-        self._drain = Drain(NotingOutbox(self._state.outbox, self._box), self, self._spool)
+        duty = self._state.duty
+        self._shift = Shift(duty, self._clock)
+        outbox = NotingOutbox(DutyOutbox(self._state.outbox, self._shift), self._box)
+        self._drain = Drain(outbox, self, self._spool, spools=not duty.shared)
         self._watch = Watch(self._engine, self._seals, self._state.anchors, self._clock)
         self._http = Http(Network.from_environ(os.environ))
         self._herald = Herald(self._box, self._send, secret.subkeys(WEBHOOKS), self._clock)
@@ -138,6 +145,7 @@ class Worker:
     def _tasks(self) -> tuple[Coroutine[None, None, None], ...]:
         return (
             self._prepare(),
+            self._every(LOOK_S, self._look_for_duty),
             self._follow(),
             self._every(HAND_OVER_S, self._hand_over_keys),
             self._every(ROLL_S, self._roll),
@@ -156,6 +164,7 @@ class Worker:
                 await SqlKeys(self._engine, self._state.directory, self._peppers, self._clock).check_secret()
                 async with reading(self._engine) as connection:
                     await check_chain(connection, self._seals)
+                self._ledger_name = (await SqlFeed(self._engine, self._clock).edition()).source
             except (LedgerUnavailable, ConfigError) as error:
                 self._refuse(str(error))
             except SQLAlchemyError as error:
@@ -167,6 +176,7 @@ class Worker:
         self._prepared.set()
         _log.debug("the database is ready", extra={"step": step})
         with contextlib.suppress(StoreUnavailable, LedgerUnavailable):
+            await self._look_for_duty()
             await self._tell()
         await self._welcome()
 
@@ -220,8 +230,14 @@ class Worker:
             for wait in waits:
                 wait.cancel()
 
-    async def _follow(self) -> None:
+    async def _look_for_duty(self) -> None:
         await self._prepared.wait()
+        await self._shift.look(self._ledger_name, ailing=bool(self._drain.ailment))
+
+    async def _follow(self) -> None:
+        """Keep the directory up to date; on duty or not, for revocations must not wait until somebody is."""
+        await self._prepared.wait()
+        await self._shift.agreed.wait()
         await follow(SqlFeed(self._engine, self._clock), self._state.directory)
 
     async def _hand_over_keys(self) -> None:
@@ -230,6 +246,9 @@ class Worker:
         Keys that another secret sealed stay as they are there, and gateways go on with what they have.
         """
         await self._prepared.wait()
+        if not self._shift.on:
+            self._handed_over = -1
+            return
         vault = SqlProviderKeys(self._engine, self._sealer, self._clock)
         version, stamp = await vault.version(), await self._state.vendor_keys.stamp()
         if version == self._handed_over and not (self._carries and stamp == NEVER):
@@ -245,14 +264,18 @@ class Worker:
         self._handed_over = version
 
     async def _roll(self) -> None:
-        await self._state.outbox.roll(self._clock.wall_ms() // MINUTE_MS)
+        if self._shift.on:
+            await self._state.outbox.roll(self._clock.wall_ms() // MINUTE_MS)
 
     async def _look_at_the_audit(self) -> None:
         await self._prepared.wait()
-        await self._watch.round()
+        if self._shift.on:
+            await self._watch.round()
 
     async def _sweep(self) -> None:
         await self._prepared.wait()
+        if not self._shift.on:
+            return
         config = self._config
         ages = Ages(config.keep_calls_days, config.keep_samples_days, config.keep_counts_days, config.keep_texts_days)
         deleted = await sweep_old(self._engine, ages, self._clock.wall_ms())
@@ -261,7 +284,9 @@ class Worker:
 
     async def _tell(self) -> None:
         """Write the status. A disk that takes no such file is no reason to stop working."""
-        ailment = self._drain.ailment if self._prepared.is_set() else self._refusal
+        ailment = self._refusal
+        if self._prepared.is_set():
+            ailment = self._shift.objection or self._drain.ailment
         stock = await self._state.outbox.stock()
         waiting = stock.next - stock.first + (await self._spool.count() if ailment else 0)
         with contextlib.suppress(OSError, StoreUnavailable):
@@ -269,7 +294,7 @@ class Worker:
             status = WorkerStatus(self._clock.wall_ms(), ailment, waiting, ailment or executions)
             packed = worker_status.pack(status)
             worker_status.write(worker_path(self._config.data_dir), packed)
-            await self._state.tell_worker(packed)
+            await self._state.tell_worker(packed, on_duty=self._shift.on)
 
     async def _every(self, span_s: float, act: Callable[[], Awaitable[None]], first_s: float = 0.0) -> None:
         """Do something again and again; what is away only for a while is tried the next time."""
@@ -301,13 +326,25 @@ class Worker:
         try:
             async with asyncio.timeout(FINISH_S):
                 await self._state.outbox.roll(-1)
+                if self._prepared.is_set() and not await self._relieved():
+                    return
                 while await self._drain.step() == "applied":
                     pass
                 await self._tell()
+                await self._shift.leave()
         except TimeoutError:
             _log.warning("what the database has not got yet is kept for the next start")
         except (LedgerUnavailable, StoreUnavailable) as error:
             _log.warning("what the database has not got yet is kept for the next start: %s", error)
+
+    async def _relieved(self) -> bool:
+        """Wait until the duty is ours for a last time; False where nothing is left to do."""
+        while not await self._shift.look(self._ledger_name):
+            stock = await self._state.outbox.stock()
+            if stock.first == stock.next:
+                return False
+            await asyncio.sleep(RELIEF_S)
+        return True
 
     def _begin_labour(self, secret: Secret) -> "Labour | None":
         if not self._config.workflows:

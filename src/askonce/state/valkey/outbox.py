@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from askonce.domain.ledger import Batch, CountRow, Record, Stock, Tallied, unpack_record
 from askonce.state import counters
-from askonce.state.lmdb_outbox import BATCH_BYTES, OUTBOX_BYTES, OVERHEAD, SHARES, full
+from askonce.state.lmdb_outbox import BATCH_BYTES, OVERHEAD, SHARES, full
 from askonce.state.mending import packed
 from askonce.state.valkey.counting import ADD, APPEND, append_args
 from askonce.state.valkey.server import BOOKS, Script, Server, Word
 
+OUTBOX_BYTES = 128 << 20  # some 600,000 records: nothing else keeps them while the database is away
 SLICE = 200  # counters exchanged, or records forgotten, in one act
 
 _APPEND = Script(

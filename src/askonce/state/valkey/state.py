@@ -18,6 +18,7 @@ from askonce.state.valkey.answers import ValkeyAnswers
 from askonce.state.valkey.books import Lost, ValkeyBooks
 from askonce.state.valkey.budgets import ValkeyBudgets
 from askonce.state.valkey.directory import ValkeyDirectory
+from askonce.state.valkey.duty import ValkeyDuty
 from askonce.state.valkey.flights import ValkeyFlights
 from askonce.state.valkey.opening import server_of
 from askonce.state.valkey.outbox import ValkeyOutbox
@@ -70,6 +71,7 @@ class ValkeyState:
         self.windows = ValkeyWindows(server, hour)
         self.outbox = ValkeyOutbox(server)
         self.anchors = ValkeyAnchors(server)
+        self.duty = ValkeyDuty(server, owner)
         self.vendor_keys = ValkeyVendorKeys(server, hour)
         self.directory = ValkeyDirectory(server, hour, clock)
         self.sessions = ValkeySessions(server)
@@ -127,9 +129,9 @@ class ValkeyState:
         except StoreUnavailable:
             return  # `health` says why
 
-    async def tell_worker(self, packed: bytes) -> None:
-        """Tell gateways of all nodes how a worker is, for some seconds."""
-        await self._server.call("SET", BOOKS + b"worker", packed, "PX", WORKER_MS)
+    async def tell_worker(self, packed: bytes, *, on_duty: bool) -> None:
+        """Tell gateways of all nodes how the worker on duty is, for some seconds; how others are only without one."""
+        await self._server.call("SET", BOOKS + b"worker", packed, "PX", WORKER_MS, *(() if on_duty else ("NX",)))
 
     def worker_word(self) -> bytes | None:
         """Return what a worker told last, as it was at the last beat; None where none runs."""
@@ -166,8 +168,9 @@ class ValkeyState:
     async def _settle_in(self) -> None:
         """Note since when there is anything, and compare the mark of the secret."""
         await self.books.begin(self._clock.wall_ms())
+        await self._server.call("SET", BOOKS + b"mark", self._marks[0], "NX")
         mark = await self._server.call("GET", BOOKS + b"mark")
-        if mark is None or mark in self._marks[1:]:
+        if mark in self._marks[1:]:
             await self._server.call("SET", BOOKS + b"mark", self._marks[0])
         elif mark != self._marks[0]:
             raise ConfigError(
