@@ -75,6 +75,11 @@ async def until(reached: Callable[[], Awaitable[Any]]) -> None:
         await asyncio.sleep(0.02)
 
 
+async def subscribed(redis: RedisServer) -> bool:
+    """Say whether the second process listens."""
+    return b"ear:b/0:1" in redis.ask("PUBSUB", "CHANNELS", "*")
+
+
 def a_landing(text: str) -> Landing:
     return Landing(an_entry(1, SystemClock().wall_ms(), text))
 
@@ -215,6 +220,49 @@ def test_what_is_given_back_is_only_what_was_taken_in_doubt(redis: RedisServer) 
     play(redis, scene)
 
 
+def test_a_successor_ends_the_leases_of_the_dead_and_no_others(redis: RedisServer) -> None:
+    async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            others = [
+                await stack.enter_async_context(process(redis, owner, PATIENCE_S))
+                for owner in ("a/0:9", "a/10:1", "b/0:0")
+            ]
+            flying = {key(number): led for number, led in enumerate([one, *others])}
+            leases = {flight: await led.board(flight) for flight, led in flying.items()}
+            pieces = [two.follow(flight, lease.generation) for flight, lease in leases.items()]
+            waiting = [asyncio.ensure_future(anext(each)) for each in pieces]
+            for flight, led in flying.items():
+                await until(lambda led=led, flight=flight: led.followed(flight, leases[flight].generation))  # type: ignore[misc]
+            await until(lambda: subscribed(redis))
+            began = time.monotonic()
+            async with process(redis, "a/0:2", PATIENCE_S) as successor:
+                await successor.release_slot()
+            with pytest.raises(LeaderLost):
+                await waiting[0]
+            assert time.monotonic() - began < 2, "its lease would have run for three seconds"
+            assert (await two.board(key(0))).led
+            for flight, led in list(flying.items())[1:]:
+                assert await led.renew(flight, leases[flight].generation)
+                await led.append(flight, leases[flight].generation, (Delta("on"),))
+            assert await asyncio.gather(*waiting[1:]) == 3 * [Delta("on")]
+            for each in pieces:
+                await each.aclose()  # type: ignore[attr-defined]
+
+    play(redis, scene)
+
+
+def test_what_began_long_ago_says_nothing_of_who_is_dead(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(one: ValkeyFlights, _: ValkeyFlights) -> None:
+        one._ear._note(b"a/0:5")
+        assert [one._ear.is_dead(owner) for owner in (b"a/0:4", b"a/0:5", b"a/1:4", b"")] == [True, False, False, False]
+        monkeypatch.setattr(ear, "LEASE_NS", 0)
+        assert not one._ear.is_dead(b"a/0:4")
+        one._ear._note(b"a/1:5")
+        assert list(one._ear._begun) == [b"a/1"]
+
+    play(redis, scene)
+
+
 def test_a_follower_hears_again_after_the_server_was_killed(own: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flights, "WATCH_S", NEVER_S)
 
@@ -238,9 +286,6 @@ def test_a_follower_hears_again_after_the_server_was_killed(own: RedisServer, mo
             await until(lambda flying=flying: flying._server.call("PING"))  # type: ignore[misc]
         await until(lambda: subscribed(own))
         await heard()
-
-    async def subscribed(redis: RedisServer) -> bool:
-        return b"ear:b/0:1" in redis.ask("PUBSUB", "CHANNELS", "*")
 
     play(own, scene)
 
