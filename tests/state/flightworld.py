@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
+from tests.state.rediscluster import RedisCluster
 from tests.state.redisserver import RedisServer
 from tests.state.statefakes import an_entry, key
 
@@ -13,16 +14,16 @@ from askonce.domain.errors import StoreUnavailable
 from askonce.domain.ports import Landing
 from askonce.state.valkey.address import parse
 from askonce.state.valkey.flights import ValkeyFlights
+from askonce.state.valkey.opening import server_of
 from askonce.state.valkey.server import Hour
-from askonce.state.valkey.single import SingleServer
 
 FLIGHT = key(1)
 PATIENCE_S = 30.0
 
 
 @contextlib.asynccontextmanager
-async def process(redis: RedisServer, owner: str, deadline_s: float) -> AsyncIterator[ValkeyFlights]:
-    server = SingleServer(parse(redis.url), deadline_s)
+async def process(redis: RedisServer | RedisCluster, owner: str, deadline_s: float) -> AsyncIterator[ValkeyFlights]:
+    server = server_of(parse(redis.url), deadline_s)
     await server.open()
     flying = ValkeyFlights(server, Hour(), owner)
     try:
@@ -35,7 +36,7 @@ async def process(redis: RedisServer, owner: str, deadline_s: float) -> AsyncIte
 Scene: TypeAlias = Callable[[ValkeyFlights, ValkeyFlights], Awaitable[None]]
 
 
-def play(redis: RedisServer, scene: Scene, deadline_s: float = PATIENCE_S) -> None:
+def play(redis: RedisServer | RedisCluster, scene: Scene, deadline_s: float = PATIENCE_S) -> None:
     async def main() -> None:
         redis.flush()
         async with process(redis, "a/0:1", deadline_s) as one, process(redis, "b/0:1", deadline_s) as two:
@@ -54,9 +55,10 @@ async def until(reached: Callable[[], Awaitable[Any]]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def subscribed(redis: RedisServer) -> bool:
+async def subscribed(redis: RedisServer | RedisCluster) -> bool:
     """Say whether the second process listens."""
-    return b"ear:b/0:1" in redis.ask("PUBSUB", "CHANNELS", "*")
+    nodes = redis.nodes if isinstance(redis, RedisCluster) else [redis]
+    return any(b"ear:b/0:1" in node.ask("PUBSUB", "CHANNELS", "*") for node in nodes)
 
 
 def a_landing(text: str) -> Landing:

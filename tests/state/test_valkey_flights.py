@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.state import flightprocesses as roles
 from tests.state.flightworld import FLIGHT, PATIENCE_S, a_landing, play, process, rest_of, subscribed, until
+from tests.state.rediscluster import RedisCluster
 from tests.state.redisserver import RedisServer
 from tests.state.statefakes import key
 
@@ -68,11 +69,17 @@ def test_what_is_given_back_is_only_what_was_taken_in_doubt(redis: RedisServer) 
     play(redis, scene)
 
 
-def test_a_successor_ends_the_leases_of_the_dead_and_no_others(redis: RedisServer) -> None:
+@pytest.fixture(params=["redis", pytest.param("cluster", marks=pytest.mark.soak)])
+def either(request: pytest.FixtureRequest) -> RedisServer | RedisCluster:
+    found: RedisServer | RedisCluster = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_successor_ends_the_leases_of_the_dead_and_no_others(either: RedisServer | RedisCluster) -> None:
     async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
         async with contextlib.AsyncExitStack() as stack:
             others = [
-                await stack.enter_async_context(process(redis, owner, PATIENCE_S))
+                await stack.enter_async_context(process(either, owner, PATIENCE_S))
                 for owner in ("a/0:9", "a/10:1", "b/0:0")
             ]
             flying = {key(number): led for number, led in enumerate([one, *others])}
@@ -81,9 +88,9 @@ def test_a_successor_ends_the_leases_of_the_dead_and_no_others(redis: RedisServe
             waiting = [asyncio.ensure_future(anext(each)) for each in pieces]
             for flight, led in flying.items():
                 await until(lambda led=led, flight=flight: led.followed(flight, leases[flight].generation))  # type: ignore[misc]
-            await until(lambda: subscribed(redis))
+            await until(lambda: subscribed(either))
             began = time.monotonic()
-            async with process(redis, "a/0:2", PATIENCE_S) as successor:
+            async with process(either, "a/0:2", PATIENCE_S) as successor:
                 await successor.release_slot()
             with pytest.raises(LeaderLost):
                 await waiting[0]
@@ -96,7 +103,7 @@ def test_a_successor_ends_the_leases_of_the_dead_and_no_others(redis: RedisServe
             for each in pieces:
                 await each.aclose()  # type: ignore[attr-defined]
 
-    play(redis, scene)
+    play(either, scene)
 
 
 def test_what_began_long_ago_says_nothing_of_who_is_dead(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
