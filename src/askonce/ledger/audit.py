@@ -112,7 +112,7 @@ async def check_chain(connection: AsyncConnection, known: Sequence[bytes]) -> No
         raise SecretChanged(
             f"ASKONCE_SECRET: the audit's last row was sealed with another secret ({last}; in force is "
             f"{fingerprint(known[0])}). Set that secret, behind the new one, separated by a comma. If it is lost, "
-            "`askonce audit accept` lets the audit go on with this one."
+            "`askonce audit accept` lets the audit go on with this one. All nodes need the same."
         )
 
 

@@ -315,9 +315,9 @@ class Gateway:
         return list(parts.values())
 
     def _ledger_part(self) -> PartHealth:
-        if self._admission.is_unsure:
-            return PartHealth("ledger", "down", NOT_KNOWN_YET, needed=True)
         problem = worker_status.trouble(*self._worker_word())
+        if self._admission.is_unsure:
+            return PartHealth("ledger", "down", f"{NOT_KNOWN_YET} {problem}".strip(), needed=True)
         return PartHealth("ledger", "degraded" if problem else "ok", problem)
 
     def _workflow_parts(self) -> list[PartHealth]:
