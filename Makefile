@@ -2,7 +2,7 @@
 # tests need PostgreSQL's programs too, and install them where they may.
 # Arguments: make run ARGS="--port 3002", make test ARGS="-k window". An interpreter: make run PYTHON=python3.13
 
-.PHONY: run test check lint soak bench docs clean
+.PHONY: run test check lint soak cluster bench docs clean
 .DEFAULT_GOAL := run
 export PYTHON
 # Two processes test side by side, a file at a time: half of the time is spent waiting for servers to start and die.
@@ -34,6 +34,12 @@ soak:
 	@scripts/bootstrap dev
 	@scripts/testbed
 	@exec .venv/bin/pytest --timeout 3600 -m "soak or process" $(ARGS)
+
+# Three nodes of two gateways, Redis and PostgreSQL on this machine, with the echo of a script for a model; Ctrl-C ends all.
+cluster:
+	@scripts/bootstrap dev
+	@scripts/testbed
+	@exec .venv/bin/python -m tests.system.cluster
 
 bench:
 	@scripts/bootstrap dev

@@ -24,8 +24,12 @@ _span = duration(0, 86_400)
 
 def lint(*command: str | Path) -> str:
     """Run a linter; return what it found, "" for nothing."""
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT, check=False)
+    done = run(*command)
     return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 def manifests() -> list[dict[str, object]]:
@@ -44,7 +48,10 @@ def test_the_composition_by_its_schema() -> None:
 
 def test_the_manifests_by_the_schemas_of_kubernetes() -> None:
     paths = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
-    assert lint(TOOLS / "kubernetes-validate", "--strict", *paths) == ""
+    done = run(TOOLS / "kubernetes-validate", "--strict", *paths)
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "WARN" not in told, "what it has no schema for it lets pass"
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
@@ -55,8 +62,8 @@ def test_the_units_by_systemd(unit: Path, tmp_path: Path) -> None:
     here = unit.read_text().replace("/opt/askonce/bin/askonce", str(TOOLS / "askonce"))
     copy = tmp_path / unit.name
     copy.write_text(here)
-    found = lint(tool, "verify", "--man=no", copy)
-    assert unit.name not in found, found
+    done = run(tool, "verify", "--man=no", copy)
+    assert unit.name not in done.stdout + done.stderr, "it warns of what it does not know, and succeeds"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 START_S = 30.0
@@ -65,6 +66,22 @@ class Postgres:
         self._process.send_signal(signal.SIGQUIT if hard else signal.SIGINT)
         self._process.wait(START_S)
         self._process = None
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def freeze(self) -> None:
+        """Stop all its processes where they are."""
+        self._tell_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._tell_all(signal.SIGCONT)
+
+    def _tell_all(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        master = psutil.Process(self._process.pid)
+        for process in (master, *master.children(recursive=True)):
+            process.send_signal(number)
 
     def start_again(self) -> None:
         """Start it where it was stopped hard: a lock file may stand there for a moment."""

@@ -1,12 +1,16 @@
 """What happened arrives in the database: each once, whoever is killed, and whether the database is there or not."""
 
 import asyncio
+import contextlib
 import json
+import os
 import random
 import shutil
 import signal
 import sqlite3
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +186,65 @@ def test_with_the_database_away_requests_go_on_and_everything_arrives_once(build
     server.start_again()
     eventually(lambda: ledger_part(house)["status"] == "ok", "the database is found again", within_s=90)
     hold_against_ledger(house, Books(house, server.url))
+
+
+def test_with_the_database_frozen_requests_go_on_and_everything_arrives_once(build: Build, server: Postgres) -> None:
+    house = build(FREE, env={"DATABASE_URL": server.url}).start(with_prices=True)
+    eventually(lambda: all(house.ask("first").status == 200 for _ in range(12)), "every gateway knows the keys")
+    server.freeze()
+    try:
+        for number in range(20):
+            began = time.monotonic()
+            assert house.ask(f"question {number % 10}").status == 200
+            assert time.monotonic() - began < 2
+        assert request_now(house.port, "/health").status == 200
+    finally:
+        server.thaw()
+    eventually(lambda: ledger_part(house)["status"] == "ok", "the database is found again", within_s=90)
+    hold_against_ledger(house, Books(house, server.url))
+
+
+def test_with_the_databases_disk_full_requests_go_on_and_everything_arrives_once(build: Build, tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("mounting a tmpfs needs root")
+    tmp_path.chmod(0o755)
+    disk = Path(tempfile.mkdtemp(dir="/tmp"))
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m,mode=0755", "none", disk], capture_output=True)
+    if done.returncode:
+        disk.rmdir()
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode().strip()}")
+    server = Postgres(disk)
+    try:
+        server.start()
+        house = build(FREE, env={"DATABASE_URL": server.url}).start(with_prices=True)
+        eventually(lambda: all(house.ask("first").status == 200 for _ in range(12)), "every gateway knows the keys")
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 65536):
+                pass
+        asyncio.run(exhaust(server))
+        for number in range(20):
+            assert house.ask(f"question {number % 10}").status == 200
+        ballast.unlink()
+        if not server.is_running():
+            server.start_again()
+        eventually(lambda: ledger_part(house)["status"] == "ok", "the database is found again", within_s=90)
+        hold_against_ledger(house, Books(house, server.url))
+    finally:
+        server.stop(hard=True)
+        subprocess.run(["umount", "--lazy", disk], check=True)
+        disk.rmdir()
+
+
+async def exhaust(server: Postgres) -> None:
+    """Write until the server says that its disk is full, or is gone for it."""
+    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection = await asyncpg.connect(server.url)
+        try:
+            await connection.execute("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 1000000)")
+        finally:
+            await connection.close()
+        raise AssertionError("the disk was not full")
 
 
 def test_the_first_administrators_link_is_on_the_screen_only(build: Build) -> None:

@@ -4,14 +4,14 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-import asyncpg  # type: ignore[import-untyped]
 import pytest
 from tests.ledger.postgres import Postgres
 from tests.state.redisserver import RedisServer, running
 from tests.system.clients import Answered, at_once_on, post, run
-from tests.system.houses import COST_NANO, USAGE, Build, House, eventually, script
+from tests.system.cluster import Nodes
+from tests.system.houses import COST_NANO, USAGE, Build, eventually, script
 
 pytestmark = pytest.mark.process
 # A machine that runs tests is busy: what a late server does is tried elsewhere (`test_system_redis`).
@@ -21,42 +21,6 @@ CODE = "```python src/answer.py\nprint(42)\n```\n"
 ASKED = 1_000
 KEY = ("--scope", "use", "--scope", "report", "--budget", "7 requests/month", "--json")
 REVOKED_S = 5.0  # promised is one; the machine that runs tests is busy
-
-
-class Nodes:
-    """Hold several houses that share Redis and PostgreSQL by two settings."""
-
-    def __init__(self, houses: Sequence[House], database: str) -> None:
-        self.houses = houses
-        self.database = database
-
-    def start(self) -> "Nodes":
-        for house in self.houses:
-            house.launch()
-        for house in self.houses:
-            house.start_up(with_prices=True)
-        return self
-
-    def ask_all(self, bodies: list[dict[str, object]]) -> list[Answered]:
-        """Ask everything at once, node after node in turn."""
-        ports = itertools.cycle(house.port for house in self.houses)
-        return run(at_once_on([(next(ports), body) for body in bodies]))
-
-    def calls(self) -> int:
-        """Return how many calls reached the provider."""
-        return sum(len(house.calls()) for house in self.houses)
-
-    def rows(self, statement: str) -> list[tuple[object, ...]]:
-        """Ask the database."""
-
-        async def fetch() -> list[tuple[object, ...]]:
-            connection = await asyncpg.connect(self.database)
-            try:
-                return [tuple(row) for row in await connection.fetch(statement)]
-            finally:
-                await connection.close()
-
-        return asyncio.run(fetch())
 
 
 MakeNodes = Callable[..., Nodes]

@@ -11,7 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -108,9 +109,13 @@ async def _find(connection: AsyncConnection, batch: Batch) -> Mark:
     known = select(sources.c.id, sources.c.last, sources.c.missing).where(sources.c.source == batch.source)
     row = (await connection.execute(known.with_for_update())).one_or_none()
     if row is None:
-        begun = insert(sources).values(source=batch.source, last=batch.first - 1, missing=0, applied_ms=0)
-        await connection.execute(begun)
-        row = (await connection.execute(known)).one()
+        # Another worker may begin with it at this very moment: then its row is the one.
+        begun = {"source": batch.source, "last": batch.first - 1, "missing": 0, "applied_ms": 0}
+        if connection.dialect.name == "postgresql":
+            await connection.execute(postgresql.insert(sources).values(begun).on_conflict_do_nothing())
+        else:
+            await connection.execute(sqlite.insert(sources).values(begun).on_conflict_do_nothing())
+        row = (await connection.execute(known.with_for_update())).one()
     return Mark(*row)
 
 

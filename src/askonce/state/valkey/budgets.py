@@ -12,10 +12,10 @@ nothing of others lapse until each of them had the time to sign again.
 """
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
 from msgspec import Raw
@@ -33,7 +33,7 @@ from askonce.state.shelf import Shelf
 from askonce.state.valkey import budget_scripts as scripts
 from askonce.state.valkey.server import BOOKS, Hour, Script, Server, Unsent, Word
 
-SLICE = 200  # reservations ended in one act: some milliseconds
+SLICE = 200  # reservations ended in one act: some milliseconds; and settled late by one `renew`, which must not last
 TRIES = 3  # to plan for the period in which the server is; the second is right unless that ended, too
 NOT_SETTLED: tuple[Word, ...] = (b"",)  # the words of `settle` where nothing was reserved
 _COLUMNS = 6  # what a script tells of a meter: used and reserved of three metrics each
@@ -138,10 +138,7 @@ class ValkeyBudgets:
         if self._was_away:
             self._was_away = False
             self._judges_at_ns = self._clock.steady_ns() + rule.LEASE_NS
-        with contextlib.suppress(StoreUnavailable):  # what dead ones reserved lapses all the same
-            for reservation, actual in list(self._owed.values()):
-                await self._settle_now(reservation, actual)
-                self._owed.pop(reservation.id, None)
+        await self._settle_owed()
         if self._clock.steady_ns() < self._judges_at_ns:
             return 0
         return sum([await self._end_all(scripts.LAPSE, (self._hour.told(),), owner) for owner in dead])
@@ -173,6 +170,16 @@ class ValkeyBudgets:
             if ended < size:
                 break
         return gone
+
+    async def _settle_owed(self) -> None:
+        """Settle some of what could not be, until it fails again; what failed comes last the next time."""
+        for reservation, actual in list(islice(self._owed.values(), SLICE)):
+            try:
+                await self._settle_now(reservation, actual)
+            except StoreUnavailable:
+                self._owed[reservation.id] = self._owed.pop(reservation.id)
+                return
+            self._owed.pop(reservation.id, None)
 
     async def _settle_now(self, reservation: Reservation, actual: Amounts) -> None:
         await self._act(scripts.SETTLE_ALONE, (b"", mint_id(), *self.settling(reservation, actual)))

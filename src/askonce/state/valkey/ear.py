@@ -2,11 +2,15 @@
 
 It is opened with the first follower, opened anew whenever it was lost, and never needed: who waits looks by itself
 now and then. Messages are names of flights; what happened is read where it is kept.
+
+A connection over which nothing comes is tried now and then: one whose server froze, or whose other end is gone without
+a word, would else be listened to for ever.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -15,7 +19,8 @@ from askonce.state.valkey.server import PREFIX, Server
 
 CHANNEL = PREFIX + b"ear:"  # what follows it is the name of a process
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0  # between two tries to subscribe
-QUIET_S = 5.0  # without any message for so long, the connection is tried
+SUBSCRIBED_S = 1.0  # a try may take so long
+QUIET_S = 5.0  # without any message for so long, the connection is tried; so long again, and it is given up
 
 _log = logging.getLogger("askonce.state")
 
@@ -57,20 +62,19 @@ class Ear:
         while True:
             subscription: Any = self._server.subscriber()
             try:
-                await subscription.subscribe(self._channel)
+                async with asyncio.timeout(SUBSCRIBED_S):
+                    await subscription.subscribe(self._channel)
                 self._wake_all()
-                while True:
-                    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=QUIET_S)
+                async for message in _messages(subscription):
                     wait_s = FIRST_WAIT_S
-                    if message is None:
-                        await subscription.ping()
-                    elif message["type"] == "message":
+                    if message["type"] == "message":
                         self._wake(message["data"])
             except (RedisError, OSError, TimeoutError) as error:
                 _log.debug("not hearing of flights for a moment: %s", error)
             finally:
                 with contextlib.suppress(RedisError, OSError, TimeoutError):
                     await subscription.aclose()
+            self._wake_all()  # what came meanwhile was not heard
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
@@ -81,3 +85,18 @@ class Ear:
     def _wake_all(self) -> None:
         for flight in self._waiting:
             self._wake(flight)
+
+
+async def _messages(subscription: Any) -> AsyncIterator[dict[str, Any]]:
+    """Yield what comes. Raises `TimeoutError` where the other side answers no more."""
+    tried = False
+    while True:
+        message = await subscription.get_message(timeout=QUIET_S)
+        if message is not None:
+            tried = False
+            yield message
+        elif tried:
+            raise TimeoutError("the subscription is not answered any more")
+        else:
+            tried = True
+            await subscription.ping()

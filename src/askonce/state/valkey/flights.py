@@ -1,16 +1,16 @@
 """Flights over Valkey/Redis: a lease and a log per generation, read by followers on any node.
 
-    {f…}c              the generation in the air, or the last that was
-    {f…}h + generation a hash: owner `o`, when the lease runs out `x`, landing `l`, bytes of the log `b`, `cut`
-    {f…}p + generation a list: packed pieces
-    {f…}w + generation a sorted set: owners that follow, by until when
-
 All of it runs out by itself. A generation is the microsecond in which it boarded, so that none comes twice. Followers
 are told by a message to their process (`ear`) that there is something to read, and look by themselves now and then.
+
+What a server that was away for a moment did not get is mended while the lease can still run: a landing is told again,
+and a lease that was perhaps taken, though nobody here knows, is given back. So those who wait elsewhere do not wait for
+it to run out. Who has heard a part already waits such a moment too, rather than throw it away.
 """
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -20,142 +20,15 @@ from askonce.domain.answer import Piece
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.ports import Landing, LeaderLost, Lease
 from askonce.domain.progress import Progress
-from askonce.state.lmdb_log import (
-    LEASE_NS,
-    LINGER_NS,
-    LOG_MAX,
-    READ_MAX,
-    name,
-    pack_landing,
-    unpack_landing,
-    unpack_pieces,
-)
-from askonce.state.valkey.ear import CHANNEL, Ear
-from askonce.state.valkey.server import NOW, PREFIX, Hour, Script, Server, Word, away
+from askonce.state.lmdb_log import LEASE_NS, name, pack_landing, unpack_landing, unpack_pieces
+from askonce.state.valkey import flight_scripts as scripts
+from askonce.state.valkey.ear import Ear
+from askonce.state.valkey.server import PREFIX, Hour, Script, Server, Unsent, Word, away
 
 WATCH_S = 0.25  # how often a follower looks by itself
-_LEASE_US = LEASE_NS // 1000
-_TTL_MS = (LEASE_NS + LINGER_NS) // 1_000_000
-_PIECES_BYTES = 8 << 20  # read at once at the most
-
-_BASIC = f"""
-local LEASE, TTL, base = {_LEASE_US}, {_TTL_MS}, KEYS[1]
-local function led(generation, now)
-  local lease = redis.call('HMGET', base .. 'h' .. generation, 'x', 'l')
-  return lease[1] and not lease[2] and tonumber(lease[1]) > now and redis.call('GET', base .. 'c') == generation
-end
-local function last(generation)
-  for _, kind in ipairs({{'h', 'p', 'w'}}) do redis.call('PEXPIRE', base .. kind .. generation, TTL) end
-  redis.call('PEXPIRE', base .. 'c', TTL)
-end
-local function tell(generation, now, name)
-  for _, owner in ipairs(redis.call('ZRANGEBYSCORE', base .. 'w' .. generation, now, '+inf')) do
-    redis.call('PUBLISH', '{CHANNEL.decode()}' .. owner, name)
-  end
-end
-"""
-# Arguments: now, owner. Returns whether it leads, and the generation.
-_BOARD = Script(
-    NOW
-    + _BASIC
-    + """
-local now = now_us()
-local current = redis.call('GET', base .. 'c')
-if current and led(current, now) then
-  redis.call('ZADD', base .. 'w' .. current, now + LEASE, ARGV[2])
-  last(current)
-  return {0, current}
-end
-local generation = now
-if current and tonumber(current) >= generation then generation = tonumber(current) + 1 end
-generation = string.format('%.0f', generation)
-redis.call('SET', base .. 'c', generation)
-redis.call('HSET', base .. 'h' .. generation, 'o', ARGV[2], 'x', now + LEASE, 'b', 0)
-last(generation)
-return {1, generation}
-"""
-)
-# Arguments: now, generation, name, packed pieces.
-_APPEND = Script(
-    NOW
-    + _BASIC
-    + f"""
-local now, generation = now_us(), ARGV[2]
-if not led(generation, now) then return 0 end
-local head = base .. 'h' .. generation
-if redis.call('HEXISTS', head, 'cut') == 0 then
-  if redis.call('HINCRBY', head, 'b', #ARGV[4]) > {LOG_MAX} then
-    redis.call('HSET', head, 'cut', 1)
-  else
-    redis.call('RPUSH', base .. 'p' .. generation, ARGV[4])
-  end
-end
-redis.call('HSET', head, 'x', now + LEASE)
-last(generation)
-tell(generation, now, ARGV[3])
-return 1
-"""
-)
-# Arguments: now, generation.
-_RENEW = Script(
-    NOW
-    + _BASIC
-    + """
-local now, generation = now_us(), ARGV[2]
-if not led(generation, now) then return 0 end
-redis.call('HSET', base .. 'h' .. generation, 'x', now + LEASE)
-last(generation)
-return 1
-"""
-)
-# Arguments: now, generation, name, packed landing, whether it is cut.
-_LAND = Script(
-    NOW
-    + _BASIC
-    + """
-local now, generation = now_us(), ARGV[2]
-local head = base .. 'h' .. generation
-if redis.call('GET', base .. 'c') ~= generation or redis.call('HEXISTS', head, 'o') == 0 then return 0 end
-if redis.call('HSETNX', head, 'l', ARGV[4]) == 0 then return 0 end
-if ARGV[5] == '1' then redis.call('HSET', head, 'cut', 1) end
-last(generation)
-tell(generation, now, ARGV[3])
-return 1
-"""
-)
-# Arguments: now, generation, owner. Returns whether others follow.
-_FOLLOWED = Script(
-    NOW
-    + """
-for _, owner in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1] .. 'w' .. ARGV[2], '(' .. now_us(), '+inf')) do
-  if owner ~= ARGV[3] then return 1 end
-end
-return 0
-""".replace("'(' .. now_us()", "string.format('(%.0f', now_us())")
-)
-# Arguments: now, generation, owner, records seen. Notes that it follows. Returns records, whether it was all of them,
-# the landing, whether the log was cut, whether the leader is lost.
-_READ = Script(
-    NOW
-    + _BASIC
-    + f"""
-local now, generation, seen = now_us(), ARGV[2], tonumber(ARGV[4])
-local head, list = base .. 'h' .. generation, base .. 'p' .. generation
-local records, size, number = {{}}, 0, redis.call('LLEN', list)
-while seen < number and #records < {READ_MAX} and size < {_PIECES_BYTES} do
-  local record = redis.call('LINDEX', list, seen)
-  records[#records + 1] = record
-  size, seen = size + #record, seen + 1
-end
-local lease = redis.call('HMGET', head, 'l', 'cut', 'o')
-if lease[3] and not lease[1] then
-  redis.call('ZADD', base .. 'w' .. generation, now + LEASE, ARGV[3])
-  redis.call('PEXPIRE', base .. 'w' .. generation, TTL)
-end
-local ended = seen >= number
-return {{records, ended and lease[1] or '', lease[2] and 1 or 0, not lease[1] and not led(generation, now) and 1 or 0}}
-"""
-)
+PATIENCE_S = 1.0  # a follower that has heard a part bears with a server that is away so long
+MEND_S = 0.05  # between two tries
+MENDED_MAX = 256  # at once: whole answers wait for it
 
 
 class ValkeyFlights:
@@ -166,10 +39,19 @@ class ValkeyFlights:
         self._hour = hour
         self._owner = owner.encode()
         self._ear = Ear(server, self._owner)
+        self._tries = itertools.count(1)
+        self._mending: set[asyncio.Task[None]] = set()
 
     async def board(self, flight: bytes) -> Lease:
         """Take the lease if it is free, expired or landed; otherwise say who leads, and count as its follower."""
-        led, generation = await self._act(_BOARD, flight, self._owner)
+        attempt = next(self._tries)
+        try:
+            led, generation = await self._act(scripts.BOARD, flight, self._owner, attempt)
+        except Unsent:
+            raise
+        except StoreUnavailable:
+            self._mend(scripts.GIVE_BACK, flight, self._owner, attempt, name(flight))
+            raise
         return Lease(bool(led), int(generation))
 
     async def append(self, flight: bytes, generation: int, pieces: Sequence[Piece]) -> None:
@@ -177,32 +59,50 @@ class ValkeyFlights:
 
         Where the log is at its bound it is cut: followers get the rest with the landing.
         """
-        await self._act(_APPEND, flight, generation, name(flight), msgspec.msgpack.encode(pieces))
+        await self._act(scripts.APPEND, flight, generation, name(flight), msgspec.msgpack.encode(pieces))
 
     async def renew(self, flight: bytes, generation: int) -> bool:
         """Prolong the lease; False if it was lost."""
-        return bool(await self._act(_RENEW, flight, generation))
+        return bool(await self._act(scripts.RENEW, flight, generation))
 
     async def land(self, flight: bytes, generation: int, landing: Landing) -> None:
-        """End the flight; followers still get everything for a few seconds."""
+        """End the flight; followers still get everything for a few seconds.
+
+        Where this raises `StoreUnavailable` it is tried again for as long as the lease may run.
+        """
         try:
             packed = pack_landing(landing)
         except ValueError as error:
             raise away("this answer is too large to be shared with others who ask the same") from error
-        await self._act(_LAND, flight, generation, name(flight), packed, int(landing.cut))
+        words = (generation, name(flight), packed, int(landing.cut))
+        try:
+            await self._act(scripts.LAND, flight, *words)
+        except StoreUnavailable:
+            self._mend(scripts.LAND, flight, *words)
+            raise
 
     async def followed(self, flight: bytes, generation: int) -> bool:
         """Say whether any other process follows right now."""
-        return bool(await self._act(_FOLLOWED, flight, generation, self._owner))
+        return bool(await self._act(scripts.FOLLOWED, flight, generation, self._owner))
 
     async def follow(self, flight: bytes, generation: int) -> AsyncIterator[Piece | Landing]:
-        """Yield every piece from the first on, then the landing; raises `LeaderLost`. Closing it stops following."""
-        seen, progress = 0, Progress()
+        """Yield every piece from the first on, then the landing; raises `LeaderLost`. Closing it stops following.
+
+        With pieces heard, it bears with a server that is away for up to `PATIENCE_S`.
+        """
+        seen, progress, patience = 0, Progress(), _Patience()
         changed = self._ear.join(name(flight))
         try:
             while True:
                 changed.clear()
-                records, landing, cut, lost = await self._act(_READ, flight, generation, self._owner, seen)
+                try:
+                    records, landing, cut, lost = await self._act(scripts.READ, flight, generation, self._owner, seen)
+                except StoreUnavailable:
+                    if not seen or patience.is_over():
+                        raise
+                    await asyncio.sleep(MEND_S)
+                    continue
+                patience.renew()
                 seen += len(records)
                 for record in records:
                     for piece in unpack_pieces(record):
@@ -227,11 +127,46 @@ class ValkeyFlights:
                 await self._server.call("ZREM", _base(flight) + b"w%d" % generation, self._owner)
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and mend no more."""
+        for task in self._mending:
+            task.cancel()
+        await asyncio.gather(*self._mending, return_exceptions=True)
         await self._ear.close()
+
+    def _mend(self, script: Script, flight: bytes, *words: Word) -> None:
+        """Do again, in the background, what failed. Idempotent scripts only."""
+        if len(self._mending) < MENDED_MAX:
+            task = asyncio.get_running_loop().create_task(self._try_again(script, flight, *words))
+            self._mending.add(task)
+            task.add_done_callback(self._mending.discard)
+
+    async def _try_again(self, script: Script, flight: bytes, *words: Word) -> None:
+        for _ in range(round(LEASE_NS / 1e9 / MEND_S)):
+            await asyncio.sleep(MEND_S)
+            with contextlib.suppress(StoreUnavailable):
+                await self._act(script, flight, *words)
+                return
 
     async def _act(self, script: Script, flight: bytes, *words: Word) -> Any:
         return await self._server.act(script, [_base(flight)], [self._hour.told(), *words])
+
+
+class _Patience:
+    """Know how long a server has been away."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def renew(self) -> None:
+        """Note that it answered."""
+        self._since = None
+
+    def is_over(self) -> bool:
+        """Say whether it has been away for too long."""
+        now = asyncio.get_running_loop().time()
+        if self._since is None:
+            self._since = now
+        return now - self._since >= PATIENCE_S
 
 
 def _base(flight: bytes) -> bytes:

@@ -95,8 +95,8 @@ class LibraryServer:
 
 
 def make_client(address: Address, host: tuple[str, int]) -> Any:
-    """Make a client for one server."""
-    options = _options(address, None) | {"db": address.db}
+    """Make a client for one server, which leaves it to its user to try again."""
+    options = _options(address, None) | {"db": address.db, "retry": Retry(NoBackoff(), 0)}
     if host[0].startswith("/"):
         return library.Redis(unix_socket_path=host[0], **options)
     return library.Redis(host=host[0], port=host[1], **options)

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from askonce.cache import entry as codec
 from askonce.domain.answer import Entry
@@ -116,15 +116,22 @@ class ValkeyPromises:
         """Forget all promises whose answers match; if cancelled, what was removed stays removed."""
         tag = PREFIX + b"{r%s}" % tenant_hash(tenant).hex().encode()
         now_ms = self._clock.wall_ms()
-        digests = await self._server.call("ZRANGE", tag + b"i", 0, -1)
-        for at in range(0, len(digests), LOOKED_AT):
-            some = digests[at : at + LOOKED_AT]
-            records = await self._server.call("MGET", *(tag + digest for digest in some))
-            for digest, record in zip(some, records, strict=True):
-                entry = None if record is None else _decode(record)
-                if entry is None or matches(entry, filters, now_ms):
-                    await self._server.call("DEL", tag + digest)
-                    await self._server.call("ZREM", tag + b"i", digest)
+        cursor = b"0"
+        while True:
+            cursor, members = await self._server.call("ZSCAN", tag + b"i", cursor, "COUNT", LOOKED_AT)
+            digests = members[::2]  # each is followed by when it expires
+            for at in range(0, len(digests), LOOKED_AT):
+                await self._purge(tag, digests[at : at + LOOKED_AT], filters, now_ms)
+            if cursor == b"0":
+                return
+
+    async def _purge(self, tag: bytes, digests: Sequence[bytes], filters: Filters, now_ms: int) -> None:
+        places = [tag + digest for digest in digests]
+        entries = [None if record is None else _decode(record) for record in await self._server.call("MGET", *places)]
+        gone = [at for at, entry in enumerate(entries) if entry is None or matches(entry, filters, now_ms)]
+        if gone:
+            await self._server.call("UNLINK", *(places[at] for at in gone))
+            await self._server.call("ZREM", tag + b"i", *(digests[at] for at in gone))
 
     async def _promise(self, promise: Promise, until_ms: int, place: bytes) -> None:
         former = await self._head(promise.key)
