@@ -237,10 +237,15 @@ class Gateway:
             intake,
             self._trail,
             self._preferred,
-            self._waker.wake,
+            self._wake_workers,
             config.webhook_hosts,
             config.execution_timeout_s,
         )
+
+    def _wake_workers(self) -> None:
+        """Tell the worker of this data folder, and those of other nodes, that there is work."""
+        self._waker.wake()
+        self._state.bell.ring()
 
     def _more_doors(self) -> dict[str, Handler]:
         """Return the handlers of the doors that log in and administer."""
