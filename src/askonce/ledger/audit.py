@@ -24,6 +24,7 @@ from askonce.domain.ledger import Anchor, Anchors, AuditRow
 from askonce.ledger.audit_chain import GENESIS, START, Report, Sealed, make_seal, write_anchor
 from askonce.ledger.audit_table import audit, audit_head, fields_of
 from askonce.ledger.audit_verify import verify
+from askonce.ledger.engine import writing
 from askonce.ledger.words import clean
 
 ANCHOR_EVERY_S = 60.0  # so long may what is deleted from the end stay unnoticed
@@ -103,6 +104,21 @@ class Watch:
     async def _note(self, end: Anchor) -> None:
         await self._anchors.note(replace(end, at_ms=self._clock.wall_ms()))
         _log.info("the audit ends at %s", write_anchor(end))
+
+
+async def claim_chain(engine: AsyncEngine, sealer: Sealer, known: Sequence[bytes], first: AuditRow) -> bool:
+    """Check the last row's seal as `check_chain` does; begin an empty chain with a row, and say whether that was done.
+
+    So of several nodes that begin at once, with different secrets, all but one are refused. Raises `SecretChanged` and
+    `LedgerUnavailable`; if cancelled, it may have begun.
+    """
+    async with writing(engine) as connection:
+        end, strange = await _lock_end(connection)
+        await check_chain(connection, known)
+        is_empty = end == START and not strange
+        if is_empty:
+            await sealer.seal_rows(connection, [first])
+    return is_empty
 
 
 async def check_chain(connection: AsyncConnection, known: Sequence[bytes]) -> None:
