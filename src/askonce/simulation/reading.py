@@ -47,6 +47,16 @@ class Reading(Struct):
     reasons: list[str] = []
 
 
+def took_ms(completion_tokens: int) -> int:
+    """Guess how long an answer of so many tokens took to come."""
+    return FIRST_MS + 1000 * completion_tokens // TOKENS_PER_S
+
+
+def answer_bytes(completion_tokens: int) -> int:
+    """Guess what a stored answer of so many tokens takes of the room."""
+    return ENTRY_BYTES + BYTES_PER_TOKEN * completion_tokens
+
+
 class Unreadable(Exception):
     """Say why a line is no request."""
 
@@ -103,7 +113,7 @@ class Reader:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             took_ms=_duration(logged, usage.completion_tokens),
-            answer_bytes=ENTRY_BYTES + BYTES_PER_TOKEN * usage.completion_tokens,
+            answer_bytes=answer_bytes(usage.completion_tokens),
             cost_nano=None if price is None else price.cost_nano(usage),
             prefixes=_prefixes(ask, usage.prompt_tokens),
         )
@@ -204,7 +214,7 @@ def _duration(logged: dict[str, Any], completion_tokens: int) -> int:
         value = logged.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
             return int(value * factor)
-    return FIRST_MS + 1000 * completion_tokens // TOKENS_PER_S
+    return took_ms(completion_tokens)
 
 
 def _provider(model: str) -> tuple[str, str]:

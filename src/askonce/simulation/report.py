@@ -71,8 +71,8 @@ def _row(plan: Plan, outcome: Outcome) -> tuple[str, ...]:
         f"{outcome.coalesced:,}",
         f"{outcome.refused:,}",
         f"{outcome.hit_rate:.2f} %",
-        dollars(outcome.cost_nano, 2),
-        f"{dollars(saved, 2)}{share}",
+        dollars(outcome.cost_nano, 4),
+        f"{dollars(saved, 4)}{share}",
         f"{outcome.peak_bytes / 1e6:,.1f} MB in {outcome.peak_entries:,}",
         f"{outcome.evicted:,}",
     )
