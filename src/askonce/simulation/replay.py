@@ -134,7 +134,8 @@ class Simulation:
         for prefix in request.prefixes:
             if prefix.tokens < PROMPT_CACHE_MIN:
                 continue
-            if self._prefixes.get(prefix.digest, -1) > since_ms:
+            used_ms = self._prefixes.get(prefix.digest)
+            if used_ms is not None and used_ms > since_ms:
                 known = prefix.tokens
             self._prefixes[prefix.digest] = request.at_ms
         return known
