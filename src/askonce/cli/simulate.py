@@ -36,6 +36,9 @@ def _simulate(
     tenant_field: Annotated[
         str, typer.Option(help="Field of a line that says who shares answers, such as `team` or `metadata.team`.")
     ] = "",
+    ignore: Annotated[
+        list[str], typer.Option(help="Field that the log wrote beside a body's own; may be repeated.")
+    ] = [],  # noqa: B006
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Replay a log of requests through the real cache and say what it would have saved.
@@ -44,7 +47,7 @@ def _simulate(
     time, `usage`, how long it took. Nothing is sent anywhere, no server and no settings are needed.
     """
     plans = _plans(ttl, size, limit)
-    reader = Reader(PriceBook(compile_table(VENDORS, {}, int(time.time())), SystemClock()), tenant_field)
+    reader = Reader(PriceBook(compile_table(VENDORS, {}, int(time.time())), SystemClock()), tenant_field, ignore)
     try:
         with _opened(log) as lines:
             found = simulate(reader.read(lines), plans)

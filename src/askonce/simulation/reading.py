@@ -18,6 +18,7 @@ from askonce.domain.content import text_of
 from askonce.domain.errors import AskonceError
 from askonce.domain.ports import Prices
 from askonce.domain.usage import Usage
+from askonce.providers.catalog import VENDORS
 from askonce.providers.tokens import estimate
 from askonce.simulation.requests import PastRequest, Prefix
 from askonce.wire.codecs import CODECS
@@ -30,12 +31,20 @@ EVERYBODY = "everybody"
 GAP_MS = 1_000  # between requests of a log without times
 TOKENS_PER_S, FIRST_MS = 60, 500  # how fast answers came, where the log does not say
 BYTES_PER_TOKEN, ENTRY_BYTES = 4, 700  # of a stored answer: its text, and what stands around it
+LONGEST_MS = 86_400_000
 SHOWN_REASONS = 5
-_OPENAI_HOSTS = {"claude": "anthropic", "gemini": "gemini", "grok": "xai", "mistral": "mistral", "deepseek": "deepseek"}
+SHOWN_FIELDS = 100
+_LATEST_MS = 253_402_300_799_000  # the last second of the year 9999
+_VENDORS = frozenset(vendor.name for vendor in VENDORS)
+_BY_NAME = {"claude": "anthropic", "gemini": "gemini", "grok": "xai", "mistral": "mistral", "deepseek": "deepseek"}
 
 
 class Reading(Struct):
-    """Tell how the reading went: what lines did not say (a time, an output, a known price), and which were refused."""
+    """Tell how the reading went: what lines did not say (a time, an output, a known price), and which were refused.
+
+    `extra_fields` are those that only a vendor may know, with the number of requests that have them: each of them is
+    part of the question, as it is for the server.
+    """
 
     lines: int = 0
     requests: int = 0
@@ -45,6 +54,17 @@ class Reading(Struct):
     backwards: int = 0
     refused: int = 0
     reasons: list[str] = []
+    extra_fields: dict[str, int] = {}
+
+
+def took_ms(completion_tokens: int) -> int:
+    """Guess how long an answer of so many tokens took to come."""
+    return FIRST_MS + 1000 * completion_tokens // TOKENS_PER_S
+
+
+def answer_bytes(completion_tokens: int) -> int:
+    """Guess what a stored answer of so many tokens takes of the room."""
+    return ENTRY_BYTES + BYTES_PER_TOKEN * completion_tokens
 
 
 class Unreadable(Exception):
@@ -52,11 +72,15 @@ class Unreadable(Exception):
 
 
 class Reader:
-    """Turn lines into requests. `tenant_field` names whose answers are shared, inside the line; "" for one tenant."""
+    """Turn lines into requests. `tenant_field` names whose answers are shared, inside the line; "" for one tenant.
 
-    def __init__(self, prices: Prices, tenant_field: str = "") -> None:
+    `ignored` are fields of a line that are no part of the question, besides those that logs are known to write.
+    """
+
+    def __init__(self, prices: Prices, tenant_field: str = "", ignored: Iterable[str] = ()) -> None:
         self._prices = prices
         self._tenant_field = tenant_field
+        self._beside = _AROUND | {tenant_field, *ignored}
         self._now_ms = 0
         self.told = Reading()
 
@@ -85,7 +109,11 @@ class Reader:
         body = _body(logged)
         at_ms = self._time(logged)
         tenant = str(_inside(logged, self._tenant_field) or EVERYBODY) if self._tenant_field else EVERYBODY
-        ask = _read(_path(logged, body), body, tenant)
+        # Around a body of its own stands the log, inside it nothing of the log does.
+        ask = _read(_path(logged, body), body, tenant, self._beside if body is logged else frozenset())
+        for field, _ in ask.call.extra:
+            if field in self.told.extra_fields or len(self.told.extra_fields) < SHOWN_FIELDS:
+                self.told.extra_fields[field] = self.told.extra_fields.get(field, 0) + 1
         model = ask.routing.model or ask.routing.active_provider or ""
         usage, counted = self._usage(logged, ask)
         provider, name = _provider(model)
@@ -103,7 +131,7 @@ class Reader:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             took_ms=_duration(logged, usage.completion_tokens),
-            answer_bytes=ENTRY_BYTES + BYTES_PER_TOKEN * usage.completion_tokens,
+            answer_bytes=answer_bytes(usage.completion_tokens),
             cost_nano=None if price is None else price.cost_nano(usage),
             prefixes=_prefixes(ask, usage.prompt_tokens),
         )
@@ -122,15 +150,31 @@ class Reader:
 
     def _usage(self, logged: dict[str, Any], ask: Ask) -> tuple[Usage, bool]:
         """Return the tokens of a call, and whether the log tells those of the answer."""
-        told = next((one for one in (_inside(logged, "usage"), _inside(logged, "response.usage"),
-                                     _inside(logged, "response.body.usage")) if isinstance(one, dict)), {})  # fmt: skip
-        prompt = told.get("prompt_tokens", told.get("input_tokens", told.get("promptTokens")))
-        completion = told.get("completion_tokens", told.get("output_tokens", told.get("completionTokens")))
-        if not isinstance(prompt, int):
+        told = next((one for path in _USAGES if isinstance(one := _inside(logged, path), dict)), logged)
+        prompt = _count(told, "prompt_tokens", "input_tokens", "promptTokens")
+        completion = _count(told, "completion_tokens", "output_tokens", "completionTokens")
+        read = _count(told, "cache_read_input_tokens")
+        written = _count(told, "cache_creation_input_tokens") or 0
+        if prompt is None:
             prompt = sum(estimate([text_of(message.content) for message in ask.call.messages]))
-        if isinstance(completion, int):
-            return Usage(prompt, completion), True
-        return Usage(prompt, 0), ask.call.kind == "embedding"
+        elif read is not None:
+            prompt += read + written  # Anthropic counts them apart
+        else:
+            details = told.get("prompt_tokens_details", told.get("input_tokens_details"))
+            read = _count(details, "cached_tokens") if isinstance(details, dict) else 0
+        usage = Usage(prompt, completion or 0, read or 0, written)
+        if not usage.is_possible:
+            raise Unreadable("its usage cannot be: a part is more than the whole, or a count beyond all windows")
+        return usage, completion is not None or ask.call.kind == "embedding"
+
+
+_USAGES = ("usage", "response.usage", "response.body.usage", "metadata.usage", "response.metadata.usage")
+
+
+def _count(told: dict[str, Any], *names: str) -> int | None:
+    """Return the first of these that is a count."""
+    counts = (told.get(name) for name in names)
+    return next((one for one in counts if isinstance(one, int) and not isinstance(one, bool) and one >= 0), None)
 
 
 def _body(logged: dict[str, Any]) -> dict[str, Any]:
@@ -165,12 +209,19 @@ def _path(logged: dict[str, Any], body: dict[str, Any]) -> str:
     return "/llm/generate"
 
 
-_AROUND = {*TIMES, *PATHS, *DURATIONS, "usage", "response", "tenant", "team", "custom_id", "method", "key", "id"}
+# What logs write beside the fields of a body, LiteLLM's spend log among them: no part of any question.
+_AROUND = frozenset(
+    """usage response tenant team custom_id method key id request_id call_type api_key spend response_cost cache_hit
+    cache_key total_tokens prompt_tokens completion_tokens endTime end_time completionStartTime litellm_call_id status
+    status_code error""".split()
+) | {*TIMES, *PATHS, *DURATIONS}
 
 
-def _read(path: str, body: dict[str, Any], tenant: str) -> Ask:
+def _read(path: str, body: dict[str, Any], tenant: str, left_out: frozenset[str]) -> Ask:
     """Read a body as its door does; what a log writes beside the fields of a body is taken out first."""
-    fields = {name: value for name, value in body.items() if name not in _AROUND}
+    fields = {name: value for name, value in body.items() if name not in left_out}
+    if path == "/llm/generate":
+        fields.pop("user", None)  # who asked, in a log: the door itself has no such field
     try:
         return CODECS[path].read(msgspec.json.encode(fields), tenant, CacheWish())
     except AskonceError as error:
@@ -189,30 +240,32 @@ def _moment(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return int(value if value > 1e11 else value * 1000)
+        at_ms = value if value > 1e11 else value * 1000
+        return int(at_ms) if 0 <= at_ms <= _LATEST_MS else None
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             return None
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+        return max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
     return None
 
 
 def _duration(logged: dict[str, Any], completion_tokens: int) -> int:
     for name, factor in DURATIONS.items():
         value = logged.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_MS / factor:
             return int(value * factor)
-    return FIRST_MS + 1000 * completion_tokens // TOKENS_PER_S
+    return took_ms(completion_tokens)
 
 
 def _provider(model: str) -> tuple[str, str]:
     """Return whose prices a model has, by its name."""
-    provider, separator, name = model.partition(":")
-    if separator and "/" not in provider:
-        return provider, name
-    return next((vendor for word, vendor in _OPENAI_HOSTS.items() if model.startswith(word)), "openai"), model
+    for separator in (":", "/"):
+        provider, _, name = model.partition(separator)
+        if name and provider in _VENDORS:
+            return provider, name
+    return next((vendor for word, vendor in _BY_NAME.items() if model.startswith(word)), "openai"), model
 
 
 def _prefixes(ask: Ask, prompt_tokens: int) -> tuple[Prefix, ...]:

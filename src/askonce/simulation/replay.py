@@ -50,6 +50,7 @@ class Outcome(Struct):
     saved_coalesced_nano: int = 0
     peak_bytes: int = 0
     peak_entries: int = 0
+    peak_in_flight: int = 0
 
     @property
     def hit_rate(self) -> float:
@@ -125,6 +126,7 @@ class Simulation:
         lands_ms = request.at_ms + request.took_ms
         self._aloft[request.fingerprint] = lands_ms
         heappush(self._landing, (lands_ms, outcome.paid, request))
+        outcome.peak_in_flight = max(outcome.peak_in_flight, len(self._landing))
 
     def _known(self, request: PastRequest) -> int:
         """Return how many tokens of a prompt an ideal prompt cache of its vendor knows, and tell it the prompt."""

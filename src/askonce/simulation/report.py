@@ -10,6 +10,7 @@ from askonce.domain.money import dollars
 from askonce.simulation.reading import Reading
 from askonce.simulation.replay import Outcome, Plan
 
+SHOWN = 10  # unknown fields, at most
 _COLUMNS = ("kept for", "room", "hits", "joined", "refused", "cost nothing", "paid", "saved", "room used", "evicted")
 
 
@@ -31,9 +32,15 @@ def remarks(told: Reading, found: Sequence[tuple[Plan, Outcome]]) -> list[str]:
     if told.backwards:
         said.append(f"{told.backwards} lines are earlier than the one before: they were taken to come with it.")
     if told.without_output:
-        said.append(f"{told.without_output} lines do not say how long the answer was: what it cost is left out.")
+        said.append(
+            f"{told.without_output} lines do not say how long the answer was: only their prompts are in the costs."
+        )
     if told.unpriced:
         said.append(f"{told.unpriced} requests are to models without a known price: they count as costing nothing.")
+    if told.extra_fields:
+        fields = ", ".join(f"{name} ({count})" for name, count in list(told.extra_fields.items())[:SHOWN])
+        said.append(f"Unknown fields are part of the question, as they are for the server: {fields}.")
+        said.append("Where your log wrote them and not your clients, leave them out with --ignore NAME.")
     outcome = found[0][1] if found else Outcome()
     if outcome.input_tokens and outcome.prompt_cached_tokens:
         share = 100 * outcome.prompt_cached_tokens / outcome.input_tokens
@@ -71,8 +78,8 @@ def _row(plan: Plan, outcome: Outcome) -> tuple[str, ...]:
         f"{outcome.coalesced:,}",
         f"{outcome.refused:,}",
         f"{outcome.hit_rate:.2f} %",
-        dollars(outcome.cost_nano, 2),
-        f"{dollars(saved, 2)}{share}",
+        dollars(outcome.cost_nano, 4),
+        f"{dollars(saved, 4)}{share}",
         f"{outcome.peak_bytes / 1e6:,.1f} MB in {outcome.peak_entries:,}",
         f"{outcome.evicted:,}",
     )
