@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "Run a workflow on a running server, and watch its nodes.",
     "executions": "List, show, resume and cancel executions.",
     "jobs": "List, show and cancel jobs; show, pause and resume queues.",
+    "simulate": "Say what a log of requests would have cost with Askonce.",
     "stats": "Show what the cache did and saved.",
     "usage": "Report what was asked, spent and saved.",
     "requests": "List requests, and follow them as they come.",

@@ -4,7 +4,7 @@ Nothing here outlives the process. `SoloFlights` (solo.py) is also what a single
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from askonce.cache import entry as codec
 from askonce.domain.answer import Entry
@@ -65,13 +65,23 @@ class MemoryWindows:
 
 
 class MemoryAnswers:
-    """Keep entries in order of use; the least recently used goes first when room is needed."""
+    """Keep entries in order of use; the least recently used goes first when room is needed.
 
-    def __init__(self, clock: Clock, capacity_bytes: int) -> None:
+    `weigh` says what an entry and its record take of the room.
+    """
+
+    def __init__(
+        self, clock: Clock, capacity_bytes: int, weigh: Callable[[Entry, bytes], int] = lambda _, record: len(record)
+    ) -> None:
         self._clock = clock
         self._capacity = capacity_bytes
+        self._weigh = weigh
         self._records: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
-        self._size = 0
+        self._weights: dict[tuple[str, bytes], int] = {}
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._records)
 
     async def find(self, tenant: str, keys: Sequence[bytes], fresh_after_ms: int) -> Entry | None:
         """Return the first of the keys that is stored and fresh."""
@@ -91,13 +101,15 @@ class MemoryAnswers:
     async def keep(self, entry: Entry) -> bool:
         """Store an entry; False if it is larger than everything that may be kept."""
         record = codec.encode(entry)
-        if len(record) > self._capacity:
+        weight = self._weigh(entry, record)
+        if weight > self._capacity:
             return False
         self._remove((entry.tenant, entry.key))
-        while self._size + len(record) > self._capacity:
+        while self.size + weight > self._capacity:
             self._remove(next(iter(self._records)))
         self._records[entry.tenant, entry.key] = record
-        self._size += len(record)
+        self._weights[entry.tenant, entry.key] = weight
+        self.size += weight
         return True
 
     async def page(self, tenant: str, filters: Filters, after: bytes, size: int) -> Page:
@@ -125,9 +137,8 @@ class MemoryAnswers:
         return [codec.decode(self._records[tenant, key]) for key in keys]
 
     def _remove(self, place: tuple[str, bytes]) -> bool:
-        record = self._records.pop(place, None)
-        self._size -= len(record or b"")
-        return record is not None
+        self.size -= self._weights.pop(place, 0)
+        return self._records.pop(place, None) is not None
 
 
 def matches(entry: Entry, filters: Filters, now_ms: int) -> bool:

@@ -101,8 +101,9 @@ class ValkeyState:
         _log.warning("beginning without shared state: %s", self._away)
 
     async def release_slot(self, slot: int) -> None:
-        """Free what earlier processes in this slot of the node had reserved; their flights run out in seconds."""
+        """Free what earlier processes in this slot of the node had reserved, and have others lead their flights."""
         try:
+            await self.flights.release_slot()
             await self.budgets.release_slot(slot)
         except StoreUnavailable as error:
             _log.warning("what a former process held runs out by itself: %s", error)

@@ -1,0 +1,1 @@
+"""What Askonce would have done with requests of the past: the real fingerprint, cache and limits, simulated time."""

@@ -1,0 +1,227 @@
+"""Read a log of requests: one JSON object per line, a request's body by itself or inside what was logged around it.
+
+Bodies go through the doors' own codecs, so that two lines are one question exactly where the server would say so. What
+cannot be read is counted, with the first reasons; nothing is skipped silently.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from askonce.cache.fingerprint import fingerprints
+from askonce.domain.call import Ask, CacheWish, Candidate
+from askonce.domain.content import text_of
+from askonce.domain.errors import AskonceError
+from askonce.domain.ports import Prices
+from askonce.domain.usage import Usage
+from askonce.providers.tokens import estimate
+from askonce.simulation.requests import PastRequest, Prefix
+from askonce.wire.codecs import CODECS
+
+TIMES = ("time", "timestamp", "ts", "at", "created_at", "createdAt", "start_time", "startTime", "created")
+BODIES = ("body", "request", "request_body", "requestBody", "input", "payload")
+PATHS = ("path", "url", "endpoint", "door", "route")
+DURATIONS = {"took_ms": 1, "duration_ms": 1, "latency_ms": 1, "latencyMs": 1, "duration": 1000, "response_time": 1000}
+EVERYBODY = "everybody"
+GAP_MS = 1_000  # between requests of a log without times
+TOKENS_PER_S, FIRST_MS = 60, 500  # how fast answers came, where the log does not say
+BYTES_PER_TOKEN, ENTRY_BYTES = 4, 700  # of a stored answer: its text, and what stands around it
+SHOWN_REASONS = 5
+_OPENAI_HOSTS = {"claude": "anthropic", "gemini": "gemini", "grok": "xai", "mistral": "mistral", "deepseek": "deepseek"}
+
+
+class Reading(Struct):
+    """Tell how the reading went: what lines did not say (a time, an output, a known price), and which were refused."""
+
+    lines: int = 0
+    requests: int = 0
+    timeless: int = 0
+    without_output: int = 0
+    unpriced: int = 0
+    backwards: int = 0
+    refused: int = 0
+    reasons: list[str] = []
+
+
+class Unreadable(Exception):
+    """Say why a line is no request."""
+
+
+class Reader:
+    """Turn lines into requests. `tenant_field` names whose answers are shared, inside the line; "" for one tenant."""
+
+    def __init__(self, prices: Prices, tenant_field: str = "") -> None:
+        self._prices = prices
+        self._tenant_field = tenant_field
+        self._now_ms = 0
+        self.told = Reading()
+
+    def read(self, lines: Iterable[bytes]) -> Iterator[PastRequest]:
+        """Yield the requests of a log, one line at a time, in the order in which they stand."""
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            self.told.lines += 1
+            try:
+                yield self._request(line)
+            except Unreadable as error:
+                self.told.refused += 1
+                if len(self.told.reasons) < SHOWN_REASONS:
+                    self.told.reasons.append(f"line {number}: {error}")
+            else:
+                self.told.requests += 1
+
+    def _request(self, line: bytes) -> PastRequest:
+        try:
+            logged = msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Unreadable(f"no JSON: {error}") from None
+        if not isinstance(logged, dict):
+            raise Unreadable("no JSON object")
+        body = _body(logged)
+        at_ms = self._time(logged)
+        tenant = str(_inside(logged, self._tenant_field) or EVERYBODY) if self._tenant_field else EVERYBODY
+        ask = _read(_path(logged, body), body, tenant)
+        model = ask.routing.model or ask.routing.active_provider or ""
+        usage, counted = self._usage(logged, ask)
+        provider, name = _provider(model)
+        price = self._prices.price(provider, name, "")
+        if price is None:
+            self.told.unpriced += 1
+        if not counted:
+            self.told.without_output += 1
+        return PastRequest(
+            at_ms=at_ms,
+            tenant=tenant,
+            caller=str(_inside(logged, "user") or _inside(logged, "key") or tenant),
+            fingerprint=fingerprints(ask.call, (Candidate(provider, name),)).entries[0],
+            model=model,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            took_ms=_duration(logged, usage.completion_tokens),
+            answer_bytes=ENTRY_BYTES + BYTES_PER_TOKEN * usage.completion_tokens,
+            cost_nano=None if price is None else price.cost_nano(usage),
+            prefixes=_prefixes(ask, usage.prompt_tokens),
+        )
+
+    def _time(self, logged: dict[str, Any]) -> int:
+        """Return when a request came; what has no time came a second after the one before, what is earlier with it."""
+        at_ms = next((found for name in TIMES if (found := _moment(logged.get(name))) is not None), None)
+        if at_ms is None:
+            self.told.timeless += 1
+            at_ms = self._now_ms + GAP_MS
+        if at_ms < self._now_ms:
+            self.told.backwards += 1
+            at_ms = self._now_ms
+        self._now_ms = at_ms
+        return at_ms
+
+    def _usage(self, logged: dict[str, Any], ask: Ask) -> tuple[Usage, bool]:
+        """Return the tokens of a call, and whether the log tells those of the answer."""
+        told = next((one for one in (_inside(logged, "usage"), _inside(logged, "response.usage"),
+                                     _inside(logged, "response.body.usage")) if isinstance(one, dict)), {})  # fmt: skip
+        prompt = told.get("prompt_tokens", told.get("input_tokens", told.get("promptTokens")))
+        completion = told.get("completion_tokens", told.get("output_tokens", told.get("completionTokens")))
+        if not isinstance(prompt, int):
+            prompt = sum(estimate([text_of(message.content) for message in ask.call.messages]))
+        if isinstance(completion, int):
+            return Usage(prompt, completion), True
+        return Usage(prompt, 0), ask.call.kind == "embedding"
+
+
+def _body(logged: dict[str, Any]) -> dict[str, Any]:
+    """Return the request's body: the line itself, or what it holds under a usual name."""
+    if any(name in logged for name in ("messages", "prompt")) or ("input" in logged and "model" in logged):
+        return logged
+    for name in BODIES:
+        found = logged.get(name)
+        if isinstance(found, str):
+            try:
+                found = msgspec.json.decode(found)
+            except msgspec.DecodeError:
+                continue
+        if isinstance(found, dict):
+            return found
+    raise Unreadable(f"no request in it: neither `messages`, `prompt` or `input`, nor one of {', '.join(BODIES)}")
+
+
+def _path(logged: dict[str, Any], body: dict[str, Any]) -> str:
+    """Return the door that a body is for: as the line says, else by what it looks like."""
+    for name in PATHS:
+        said = logged.get(name)
+        if isinstance(said, str):
+            for path in CODECS:
+                if said.partition("?")[0].endswith(path):
+                    return path
+    if "messages" in body:
+        is_theirs = "system" in body or str(body.get("model", "")).startswith("claude")
+        return "/v1/messages" if is_theirs and "max_tokens" in body else "/v1/chat/completions"
+    if "input" in body:
+        return "/v1/embeddings" if "embed" in str(body.get("model", "")) else "/v1/responses"
+    return "/llm/generate"
+
+
+_AROUND = {*TIMES, *PATHS, *DURATIONS, "usage", "response", "tenant", "team", "custom_id", "method", "key", "id"}
+
+
+def _read(path: str, body: dict[str, Any], tenant: str) -> Ask:
+    """Read a body as its door does; what a log writes beside the fields of a body is taken out first."""
+    fields = {name: value for name, value in body.items() if name not in _AROUND}
+    try:
+        return CODECS[path].read(msgspec.json.encode(fields), tenant, CacheWish())
+    except AskonceError as error:
+        raise Unreadable(f"{path} would refuse it: {error}") from None
+
+
+def _inside(logged: dict[str, Any], path: str) -> Any:
+    found: Any = logged
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def _moment(value: Any) -> int | None:
+    """Read epoch seconds, milliseconds, or an ISO 8601 time, as epoch milliseconds."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return int(value if value > 1e11 else value * 1000)
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return None
+
+
+def _duration(logged: dict[str, Any], completion_tokens: int) -> int:
+    for name, factor in DURATIONS.items():
+        value = logged.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+            return int(value * factor)
+    return FIRST_MS + 1000 * completion_tokens // TOKENS_PER_S
+
+
+def _provider(model: str) -> tuple[str, str]:
+    """Return whose prices a model has, by its name."""
+    provider, separator, name = model.partition(":")
+    if separator and "/" not in provider:
+        return provider, name
+    return next((vendor for word, vendor in _OPENAI_HOSTS.items() if model.startswith(word)), "openai"), model
+
+
+def _prefixes(ask: Ask, prompt_tokens: int) -> tuple[Prefix, ...]:
+    """Return how the prompt begins after each of its messages, its tokens shared out by length."""
+    lengths = [len(text_of(message.content)) for message in ask.call.messages]
+    whole, read, digest = sum(lengths) or 1, 0, hashlib.sha256(ask.call.tenant.encode())
+    found = []
+    for message, length in zip(ask.call.messages, lengths, strict=True):
+        digest.update(msgspec.msgpack.encode((message.role, text_of(message.content))))
+        read += length
+        found.append(Prefix(digest.digest()[:16], prompt_tokens * read // whole))
+    return tuple(found)
