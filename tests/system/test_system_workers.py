@@ -54,15 +54,15 @@ def server() -> Iterator[Postgres]:
         shutil.rmtree(folder)
 
 
-class Two:
-    """Hold two nodes that share Redis and PostgreSQL."""
+class Nodes:
+    """Hold nodes that share Redis and PostgreSQL."""
 
-    def __init__(self, build: Build, redis: RedisServer, server: Postgres) -> None:
+    def __init__(self, build: Build, redis: RedisServer, server: Postgres, number: int = 2) -> None:
         redis.flush()
         env = {"STATE_URL": redis.url, "DATABASE_URL": server.url, "ASKONCE_SECRET": SECRET}
         self.redis = redis
         self.server = server
-        self.houses = [build(FREE, PLAY, env) for _ in "12"]
+        self.houses = [build(FREE, PLAY, env) for _ in range(number)]
         self.asked = 0
         for house in self.houses:
             house.launch()  # at once: they make the database's tables both
@@ -112,7 +112,7 @@ async def fetched(server: Postgres, statement: str) -> list[tuple[Any, ...]]:
 def test_what_nodes_share_is_brought_over_once_whoever_is_killed_frozen_or_away(
     build: Build, redis: RedisServer, server: Postgres
 ) -> None:
-    two = Two(build, redis, server)
+    two = Nodes(build, redis, server)
     for house in two.houses:
         two.ask(house)
     two.await_all()
@@ -165,12 +165,12 @@ def spooled(house: House) -> int:
 def test_a_node_with_another_database_brings_nothing_over_and_says_why(
     build: Build, redis: RedisServer, server: Postgres
 ) -> None:
-    two = Two(build, redis, server)
-    two.busy()
+    alone = Nodes(build, redis, server, 1)
+    eventually(alone.on_duty, "its worker is on duty")
     stranger = build(FREE, PLAY, {"STATE_URL": redis.url, "ASKONCE_SECRET": SECRET}).start(with_prices=True)
     eventually(lambda: STRANGER in (stranger.folder / "log").read_text(), "it says why")
-    two.ask(stranger)
-    two.await_all()
+    alone.ask(stranger)
+    alone.await_all()
 
 
 def test_a_node_with_another_secret_leaves_a_database_alone_that_is_all_they_share(
