@@ -22,7 +22,7 @@ from askonce.domain.executions import QUEUES, QueueName, Room, WorkerExecutions
 from askonce.workflows.engine.port import Engine, Tenure, Work
 
 IDLE_S = 1.0  # between two looks for work while nothing runs, and nobody says that there is any
-BUSY_S = 0.1  # while something runs: on a server other machines' gateways submit, who cannot wake us
+BUSY_S = 0.1  # while something runs: on a server other machines' gateways submit, who wake us by shared state at most
 GATHER_S = 0.01  # between two claims at least, so that many ends and submissions are one claim's matter
 WISH_S = 0.25  # between two looks for what is to be cancelled
 TEND_S = 1.0  # between two looks at what others hold, and at what is ours and does not run
