@@ -14,8 +14,9 @@ from tests.ledger.auditworld import KEY, a_chain, act, seal, tamper, the_end, to
 from tests.ledger.ledgerworld import Place, batch, call, rows_of
 from tests.state.statefakes import HandClock
 
+from askonce.domain.accounts import SecretChanged
 from askonce.domain.ledger import Anchor
-from askonce.ledger.audit import Sealer, Watch
+from askonce.ledger.audit import Sealer, Watch, claim_chain
 from askonce.ledger.audit_chain import write_anchor
 from askonce.ledger.audit_table import audit
 from askonce.ledger.audit_verify import verify
@@ -71,6 +72,24 @@ def test_batches_of_the_ledger_are_sealed_once_however_often_they_come(place: Pl
         rows = await rows_of(engine, audit)
         assert [(row["number"], row["subject"]) for row in rows] == [(1, "key:1"), (2, "key:2"), (3, "key:3")]
         assert (await verify(engine, [KEY])).sound
+
+    place.play(play)
+
+
+def test_of_nodes_that_begin_at_once_with_several_secrets_one_begins_and_the_others_are_refused(place: Place) -> None:
+    keys = [bytes([number]) * 32 for number in range(5)]
+
+    async def play(engine: AsyncEngine) -> None:
+        async def begin(key: bytes) -> bool:
+            return await claim_chain(engine, Sealer(key, HandClock()), [key], act(1))
+
+        outcomes = await asyncio.gather(*map(begin, keys), return_exceptions=True)
+        assert [outcome for outcome in outcomes if not isinstance(outcome, SecretChanged)] == [True]
+        (winner,) = [key for key, outcome in zip(keys, outcomes, strict=True) if outcome is True]
+        assert not await begin(winner)
+        assert not await claim_chain(engine, Sealer(KEY, HandClock()), [KEY, winner], act(1)), "the former one is known"
+        report = await verify(engine, [winner])
+        assert (report.sound, report.last and report.last.number) == (True, 1)
 
     place.play(play)
 

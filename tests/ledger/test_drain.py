@@ -190,6 +190,30 @@ def test_without_room_for_the_spool_everything_stays_in_the_outbox():
     asyncio.run(whole())
 
 
+def test_what_nodes_share_stays_where_it_is_but_what_a_spool_holds_already_is_written():
+    def away(point: str) -> None:
+        if point.startswith("ledger") and not back:
+            raise LedgerUnavailable("The database is away: gone fishing.")
+
+    back: list[int] = []
+    outbox, ledger, spool, drain = world(away, spools=False)
+    rows = [call(number) for number in range(4)]
+
+    async def whole() -> None:
+        await outbox.append(*rows)
+        spool.records = {1: outbox.records.pop(1)}
+        for _ in range(3):
+            assert await drain.step() == "stuck"
+            assert "fishing" in drain.ailment
+        assert len(outbox.records) == 3
+        back.append(1)
+        assert [await drain.step() for _ in range(3)] == ["applied", "applied", "idle"]
+        assert ledger.written == rows
+        assert not spool.records
+
+    asyncio.run(whole())
+
+
 def test_a_defect_is_not_taken_for_an_absence():
     def broken(point: str) -> None:
         if point == "ledger before":

@@ -1,5 +1,7 @@
 """What is old goes; sums stay."""
 
+import asyncio
+
 import pytest
 from tests.ledger.ledgerworld import DAY, NOON, Place, batch, call, count, no_audit, rows_of
 
@@ -29,6 +31,17 @@ def test_rows_past_their_age_go_to_the_millisecond_and_sums_stay(place: Place, s
         assert [row["minute"] for row in await rows_of(engine, tables.counts)] == [limit // 60_000]
         assert await sweep(engine, Ages(10, 10, 10), NOON) == 0
         assert await SqlReports(engine).usage(EVER) == before
+
+    place.play(act)
+
+
+def test_of_several_workers_one_deletes_at_a_time_and_all_is_deleted_once(place: Place) -> None:
+    async def act(engine):
+        await SqlLedger(engine, no_audit).apply(batch(*(call(1, request_id=f"{number}") for number in range(60))))
+        await SqlLedger(engine, no_audit).apply(batch(*(call(step) for step in range(2, 62)), first=61))
+        deleted = await asyncio.gather(*(sweep(engine, Ages(10, 10, 10), NOON, slice_rows=5) for _ in range(4)))
+        assert sum(deleted) + await sweep(engine, Ages(10, 10, 10), NOON) == 120
+        assert await rows_of(engine, tables.calls) == []
 
     place.play(act)
 

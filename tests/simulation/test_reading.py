@@ -54,6 +54,7 @@ def read(*lines: dict[str, Any] | bytes, by: Reader | None = None) -> list[PastR
             "total_tokens": 7,
         },
         {**CHAT, "stream": True, "user": "somebody", "metadata": {"a": "b"}},
+        {"model": "gpt-4o", "input": "hi"},
         {"model": "gpt-4o", "max_tokens": 5, "messages": HI},
     ],
 )
@@ -131,6 +132,12 @@ def test_usage_is_priced_in_every_vendors_words(usage: dict[str, Any], cost_nano
     by = reader()
     (found,) = read({"usage": usage, "body": CHAT}, by=by)
     assert (found.cost_nano, by.told.without_output) == (cost_nano, 0)
+
+
+@pytest.mark.parametrize("took", [{"duration": 1.5}, {"took_ms": 1500}, {"latencyMs": 1500.4}])
+def test_how_long_it_took_is_read(took: dict[str, Any]) -> None:
+    (found,) = read({**took, "body": CHAT})
+    assert found.took_ms == 1500
 
 
 def test_what_a_line_does_not_say_is_told() -> None:

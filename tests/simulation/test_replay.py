@@ -102,11 +102,20 @@ def test_nothing_costs_nothing() -> None:
 HISTORIES = st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 5)), max_size=60)
 
 
-def _history(steps: list[tuple[str, int]]) -> list[PastRequest]:
+@given(HISTORIES, st.integers(1, 60), st.integers(1, 60))
+def test_every_request_is_of_one_kind_and_no_room_is_exceeded(
+    steps: list[tuple[str, int]], ttl_s: int, limit: int
+) -> None:
+    outcome = played(_history(steps, took_s=3), Plan(ttl_s, 3 * ENTRY, limit))
+    assert outcome.requests == len(steps)
+    assert outcome.peak_bytes <= 3 * ENTRY
+
+
+def _history(steps: list[tuple[str, int]], took_s: float = 0) -> list[PastRequest]:
     now, requests = 0, []
     for name, gap in steps:
         now += gap
-        requests.append(asked(name, now))
+        requests.append(asked(name, now, took_s))
     return requests
 
 

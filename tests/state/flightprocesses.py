@@ -40,7 +40,10 @@ def lead(url: str, owner: str, line: Connection) -> None:
     async def play(flights: ValkeyFlights) -> None:
         lease = await flights.board(FLIGHT)
         line.send(lease.led)
-        await asyncio.to_thread(line.recv)
+        told = asyncio.ensure_future(asyncio.to_thread(line.recv))
+        while not told.done():
+            await flights.renew(FLIGHT, lease.generation)
+            await asyncio.wait([told], timeout=0.5)
         for _ in range(PIECES):
             await flights.append(FLIGHT, lease.generation, (Delta(str(time.monotonic_ns())),))
             await asyncio.sleep(0.03)

@@ -28,10 +28,10 @@ def clock() -> HandClock:
     return HandClock()
 
 
-@pytest.fixture(params=["memory", "lmdb", "valkey"])
+@pytest.fixture(params=["memory", "lmdb", "valkey", pytest.param("cluster", marks=pytest.mark.soak)])
 def state(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> Iterator[Any]:
-    if request.param == "valkey":
-        yield valkey_parts(request.getfixturevalue("redis"), clock)
+    if request.param in ("valkey", "cluster"):
+        yield valkey_parts(request.getfixturevalue("redis" if request.param == "valkey" else "cluster"), clock)
         return
     if request.param == "memory":
         yield MemoryState(clock, capacity_bytes=ROOM)

@@ -1,91 +1,29 @@
-"""What is particular to flights over a real Redis: other nodes, and a server that is away for a moment or for good."""
+"""What is particular to flights over a real Redis: bounds, TTLs, and processes of other nodes, dead ones too."""
 
 import asyncio
 import contextlib
 import multiprocessing
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from tests.state import flightprocesses as roles
-from tests.state.redisserver import RedisServer, running
-from tests.state.statefakes import an_entry, key
+from tests.state.flightworld import FLIGHT, PATIENCE_S, a_landing, play, process, rest_of, subscribed, until
+from tests.state.rediscluster import RedisCluster
+from tests.state.redisserver import RedisServer
+from tests.state.statefakes import key
 
 from askonce.domain.answer import Delta
-from askonce.domain.clock import SystemClock
-from askonce.domain.errors import StoreUnavailable
-from askonce.domain.ports import Landing, LeaderLost
+from askonce.domain.ports import LeaderLost
 from askonce.state.lmdb_log import LOG_MAX
 from askonce.state.valkey import ear, flight_scripts, flights
-from askonce.state.valkey.address import parse
 from askonce.state.valkey.flights import ValkeyFlights
-from askonce.state.valkey.server import Hour, Unsent
-from askonce.state.valkey.single import SingleServer
 
-FLIGHT = key(1)
-DEADLINE_S = 0.5  # where a server is frozen
-PATIENCE_S = 30.0
-NEVER_S = 60.0
 SPAWN = multiprocessing.get_context("spawn")
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RedisServer]:
-    """Return a server that may be frozen and killed."""
-    with running(tmp_path / "redis", "--appendonly", "yes", "--appendfsync", "always") as server:
-        yield server
-
-
-@contextlib.asynccontextmanager
-async def process(redis: RedisServer, owner: str, deadline_s: float) -> AsyncIterator[ValkeyFlights]:
-    server = SingleServer(parse(redis.url), deadline_s)
-    await server.open()
-    flying = ValkeyFlights(server, Hour(), owner)
-    try:
-        yield flying
-    finally:
-        await flying.close()
-        await server.close()
-
-
-Scene: TypeAlias = Callable[[ValkeyFlights, ValkeyFlights], Awaitable[None]]
-
-
-def play(redis: RedisServer, scene: Scene, deadline_s: float = PATIENCE_S) -> None:
-    async def main() -> None:
-        redis.flush()
-        async with process(redis, "a/0:1", deadline_s) as one, process(redis, "b/0:1", deadline_s) as two:
-            async with asyncio.timeout(PATIENCE_S):
-                await scene(one, two)
-
-    asyncio.run(main())
-
-
-async def until(reached: Callable[[], Awaitable[Any]]) -> None:
-    """Wait until something is so, whatever the server does meanwhile."""
-    while True:
-        with contextlib.suppress(StoreUnavailable):
-            if await reached():
-                return
-        await asyncio.sleep(0.02)
-
-
-def a_landing(text: str) -> Landing:
-    return Landing(an_entry(1, SystemClock().wall_ms(), text))
-
-
-async def rest_of(pieces: AsyncIterator[Any]) -> tuple[str, Landing]:
-    text = ""
-    async for piece in pieces:
-        if isinstance(piece, Landing):
-            return text, piece
-        text += piece.text
-    raise AssertionError("ended without a landing")
 
 
 def test_a_log_over_its_bound_is_cut_and_followers_get_the_rest_with_the_landing(redis: RedisServer) -> None:
@@ -119,90 +57,6 @@ def test_everything_of_a_flight_runs_out(redis: RedisServer) -> None:
     play(redis, scene)
 
 
-def test_a_log_that_is_appended_in_doubt_is_not_told_twice(own: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flights, "PATIENCE_S", PATIENCE_S)
-
-    async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
-        lease = await one.board(FLIGHT)
-        await one.append(FLIGHT, lease.generation, (Delta("one "),))
-        pieces = two.follow(FLIGHT, lease.generation)
-        assert await anext(pieces) == Delta("one ")
-        own.freeze()
-        try:
-            began, waiting = time.monotonic(), asyncio.ensure_future(rest_of(pieces))
-            with pytest.raises(StoreUnavailable):
-                await one.append(FLIGHT, lease.generation, (Delta("two "),))
-            with pytest.raises(Unsent):
-                await one.land(FLIGHT, lease.generation, Landing(a_landing("one two three").entry, cut=True))
-            assert time.monotonic() - began < 2 * DEADLINE_S
-            await asyncio.sleep(DEADLINE_S)
-            assert not waiting.done(), "who has heard a part bears with it"
-        finally:
-            own.thaw()
-        assert (await waiting)[0] == "two three"
-
-    play(own, scene, DEADLINE_S)
-
-
-@pytest.mark.parametrize("heard", [False, True])
-def test_a_follower_of_a_killed_server_is_told_soon(own: RedisServer, heard: bool) -> None:
-    async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
-        lease = await one.board(FLIGHT)
-        pieces = two.follow(FLIGHT, lease.generation)
-        if heard:
-            await one.append(FLIGHT, lease.generation, (Delta("half"),))
-            assert await anext(pieces) == Delta("half")
-        waiting = asyncio.ensure_future(anext(pieces))
-        await until(lambda: one.followed(FLIGHT, lease.generation))
-        own.kill()
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable):
-            await waiting
-        assert time.monotonic() - began < (flights.PATIENCE_S if heard else 0) + flights.WATCH_S + 1
-
-    play(own, scene)
-
-
-def test_a_stream_that_is_followed_survives_a_server_that_starts_again(own: RedisServer) -> None:
-    async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
-        lease = await one.board(FLIGHT)
-        await one.append(FLIGHT, lease.generation, (Delta("one "),))
-        pieces = two.follow(FLIGHT, lease.generation)
-        assert await anext(pieces) == Delta("one ")
-        waiting = asyncio.ensure_future(rest_of(pieces))
-        own.kill()
-        own.start()
-        await until(lambda: one.renew(FLIGHT, lease.generation))
-        await one.append(FLIGHT, lease.generation, (Delta("two"),))
-        landing = a_landing("one two")
-        await one.land(FLIGHT, lease.generation, landing)
-        assert await waiting == ("two", landing)
-
-    play(own, scene)
-
-
-def test_a_lease_that_was_taken_in_doubt_is_given_back(own: RedisServer) -> None:
-    async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
-        own.freeze()
-        try:
-            with pytest.raises(StoreUnavailable) as told:
-                await one.board(FLIGHT)
-            assert not isinstance(told.value, Unsent)
-            with pytest.raises(Unsent):
-                await one.board(key(2))
-        finally:
-            own.thaw()
-        began = time.monotonic()
-
-        async def led() -> bool:
-            return (await two.board(FLIGHT)).led
-
-        await until(led)
-        assert time.monotonic() - began < 2, "a lease would have run for three seconds"
-
-    play(own, scene, DEADLINE_S)
-
-
 def test_what_is_given_back_is_only_what_was_taken_in_doubt(redis: RedisServer) -> None:
     async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
         lease = await one.board(FLIGHT)
@@ -215,78 +69,53 @@ def test_what_is_given_back_is_only_what_was_taken_in_doubt(redis: RedisServer) 
     play(redis, scene)
 
 
-def test_a_follower_hears_again_after_the_server_was_killed(own: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flights, "WATCH_S", NEVER_S)
+@pytest.fixture(params=["redis", pytest.param("cluster", marks=pytest.mark.soak)])
+def either(request: pytest.FixtureRequest) -> RedisServer | RedisCluster:
+    found: RedisServer | RedisCluster = request.getfixturevalue(request.param)
+    return found
 
+
+def test_a_successor_ends_the_leases_of_the_dead_and_no_others(either: RedisServer | RedisCluster) -> None:
     async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
-        async def heard() -> None:
-            lease = await one.board(FLIGHT)
-            pieces = two.follow(FLIGHT, lease.generation)
-            for text in ("one", "two", "three"):
-                waiting = asyncio.ensure_future(anext(pieces))
-                await until(lambda: one.followed(FLIGHT, lease.generation))
-                await asyncio.sleep(0.1)
-                await one.append(FLIGHT, lease.generation, (Delta(text),))
-                assert await waiting == Delta(text)
-            await one.land(FLIGHT, lease.generation, Landing(None, "x", "y"))
-            await rest_of(pieces)
+        async with contextlib.AsyncExitStack() as stack:
+            others = [
+                await stack.enter_async_context(process(either, owner, PATIENCE_S))
+                for owner in ("a/0:9", "a/10:1", "b/0:0")
+            ]
+            flying = {key(number): led for number, led in enumerate([one, *others])}
+            leases = {flight: await led.board(flight) for flight, led in flying.items()}
+            pieces = [two.follow(flight, lease.generation) for flight, lease in leases.items()]
+            waiting = [asyncio.ensure_future(anext(each)) for each in pieces]
+            for flight, led in flying.items():
+                await until(lambda led=led, flight=flight: led.followed(flight, leases[flight].generation))  # type: ignore[misc]
+            await until(lambda: subscribed(either))
+            began = time.monotonic()
+            async with process(either, "a/0:2", PATIENCE_S) as successor:
+                await successor.release_slot()
+            with pytest.raises(LeaderLost):
+                await waiting[0]
+            assert time.monotonic() - began < 2, "its lease would have run for three seconds"
+            assert (await two.board(key(0))).led
+            for flight, led in list(flying.items())[1:]:
+                assert await led.renew(flight, leases[flight].generation)
+                await led.append(flight, leases[flight].generation, (Delta("on"),))
+            assert await asyncio.gather(*waiting[1:]) == 3 * [Delta("on")]
+            for each in pieces:
+                await each.aclose()  # type: ignore[attr-defined]
 
-        await heard()
-        own.kill()
-        own.start()
-        for flying in (one, two):
-            await until(lambda flying=flying: flying._server.call("PING"))  # type: ignore[misc]
-        await until(lambda: subscribed(own))
-        await heard()
-
-    async def subscribed(redis: RedisServer) -> bool:
-        return b"ear:b/0:1" in redis.ask("PUBSUB", "CHANNELS", "*")
-
-    play(own, scene)
+    play(either, scene)
 
 
-def test_a_subscription_that_is_not_answered_is_opened_anew(own: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ear, "QUIET_S", 0.1)
-    monkeypatch.setattr(ear, "SUBSCRIBED_S", 0.2)
+def test_what_began_long_ago_says_nothing_of_who_is_dead(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(one: ValkeyFlights, _: ValkeyFlights) -> None:
+        one._ear._note(b"a/0:5")
+        assert [one._ear.is_dead(owner) for owner in (b"a/0:4", b"a/0:5", b"a/1:4", b"")] == [True, False, False, False]
+        monkeypatch.setattr(ear, "LEASE_NS", 0)
+        assert not one._ear.is_dead(b"a/0:4")
+        one._ear._note(b"a/1:5")
+        assert list(one._ear._begun) == [b"a/1"]
 
-    async def main() -> None:
-        server = SingleServer(parse(own.url), DEADLINE_S)
-        opened = 0
-
-        def subscriber() -> Any:
-            nonlocal opened
-            opened += 1
-            return SingleServer.subscriber(server)
-
-        monkeypatch.setattr(server, "subscriber", subscriber)
-        listening = ear.Ear(server, b"a/0:1")
-        changed = listening.join(FLIGHT)
-        await changed.wait()
-        changed.clear()
-        for _ in range(10):
-            await asyncio.sleep(0.05)  # several quiet times: an answered one is kept
-        assert opened == 1
-        own.freeze()
-        try:
-            while opened < 3:
-                await asyncio.sleep(0.02)
-        finally:
-            own.thaw()
-        changed.clear()
-
-        async def told() -> bool:
-            own.ask("PUBLISH", (ear.CHANNEL + b"a/0:1").decode(), FLIGHT.decode("latin-1"))
-            return changed.is_set()
-
-        await until(told)
-        listening.leave(FLIGHT, changed)
-        await listening.close()
-
-    async def bounded() -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            await main()
-
-    asyncio.run(bounded())
+    play(redis, scene)
 
 
 class Crew:
@@ -342,19 +171,3 @@ def test_a_killed_leader_has_one_successor(crew: Crew) -> None:
     assert [hear(line) for line in followers] == ["half"] * 3
     crew.processes[0].kill()
     assert sorted(hear(line) for line in followers) == [False, False, True]
-
-
-def test_a_flight_whose_server_was_emptied_is_lost(redis: RedisServer) -> None:
-    async def scene(one: ValkeyFlights, two: ValkeyFlights) -> None:
-        lease = await one.board(FLIGHT)
-        waiting = asyncio.ensure_future(rest_of(two.follow(FLIGHT, lease.generation)))
-        await until(lambda: one.followed(FLIGHT, lease.generation))
-        redis.flush()
-        with pytest.raises(LeaderLost):
-            await waiting
-        assert not await one.renew(FLIGHT, lease.generation)
-        await one.append(FLIGHT, lease.generation, (Delta("late"),))
-        await one.land(FLIGHT, lease.generation, a_landing("late"))
-        assert await one._server.call("KEYS", b"*") == []
-
-    play(redis, scene)

@@ -24,6 +24,7 @@ from askonce.domain.ledger import Anchor, Anchors, AuditRow
 from askonce.ledger.audit_chain import GENESIS, START, Report, Sealed, make_seal, write_anchor
 from askonce.ledger.audit_table import audit, audit_head, fields_of
 from askonce.ledger.audit_verify import verify
+from askonce.ledger.engine import writing
 from askonce.ledger.words import clean
 
 ANCHOR_EVERY_S = 60.0  # so long may what is deleted from the end stay unnoticed
@@ -105,6 +106,21 @@ class Watch:
         _log.info("the audit ends at %s", write_anchor(end))
 
 
+async def claim_chain(engine: AsyncEngine, sealer: Sealer, known: Sequence[bytes], first: AuditRow) -> bool:
+    """Check the last row's seal as `check_chain` does; begin an empty chain with a row, and say whether that was done.
+
+    So of several nodes that begin at once, with different secrets, all but one are refused. Raises `SecretChanged` and
+    `LedgerUnavailable`; if cancelled, it may have begun.
+    """
+    async with writing(engine) as connection:
+        end, strange = await _lock_end(connection)
+        await check_chain(connection, known)
+        is_empty = end == START and not strange
+        if is_empty:
+            await sealer.seal_rows(connection, [first])
+    return is_empty
+
+
 async def check_chain(connection: AsyncConnection, known: Sequence[bytes]) -> None:
     """Raise `SecretChanged` where none of the `known` keys sealed the last row: nobody could check what follows it."""
     last = await connection.scalar(select(audit.c.key).order_by(audit.c.number.desc()).limit(1))
@@ -112,7 +128,7 @@ async def check_chain(connection: AsyncConnection, known: Sequence[bytes]) -> No
         raise SecretChanged(
             f"ASKONCE_SECRET: the audit's last row was sealed with another secret ({last}; in force is "
             f"{fingerprint(known[0])}). Set that secret, behind the new one, separated by a comma. If it is lost, "
-            "`askonce audit accept` lets the audit go on with this one."
+            "`askonce audit accept` lets the audit go on with this one. All nodes need the same."
         )
 
 

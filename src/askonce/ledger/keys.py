@@ -60,7 +60,7 @@ class SqlKeys:
             raise SecretChanged(
                 f"ASKONCE_SECRET: {sum(strange.values())} keys in the database were made with another secret "
                 f"({', '.join(sorted(strange))}; in force is {fingerprint(self._pepper)}). Add the former secret "
-                "behind the new one, separated by a comma, or revoke those keys."
+                "behind the new one, separated by a comma, or revoke those keys. All nodes need the same."
             )
 
     async def create(self, wish: KeyWish) -> Issued:

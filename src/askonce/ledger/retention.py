@@ -10,7 +10,7 @@ import asyncio
 from typing import NamedTuple
 
 from sqlalchemy import CursorResult, Table, delete, func, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.ledger.cubes import DAY_MS, MINUTE_MS
 from askonce.ledger.engine import writing
@@ -18,6 +18,8 @@ from askonce.ledger.tables import calls, counts, samples, texts
 
 # Rows in one transaction: a fraction of a second, for which SQLite's only writer waits.
 SLICE = 5_000
+# Of PostgreSQL's advisory locks: "old rows" in letters, so that nobody else's is the same.
+_LOCK = int.from_bytes(b"old rows")
 
 
 class Ages(NamedTuple):
@@ -33,7 +35,8 @@ async def sweep(engine: AsyncEngine, ages: Ages, now_ms: int, *, slice_rows: int
     """Delete everything that is too old, and return how many rows that were.
 
     Goes in slices of whole milliseconds (counters: minutes), between which others have their turn. If cancelled, what
-    was deleted is deleted, and the next time goes on. Raises `LedgerUnavailable`.
+    was deleted is deleted, and the next time goes on. What another worker is at is left to it. Raises
+    `LedgerUnavailable`.
     """
     deleted = 0
     tables = ((calls, 1), (samples, 1), (texts, 1), (counts, MINUTE_MS))
@@ -52,8 +55,17 @@ async def _delete_before(engine: AsyncEngine, table: Table, end: int, slice_rows
     deleted = 0
     while True:
         async with writing(engine) as connection:
+            if not await _may(connection):
+                return deleted
             result: CursorResult[tuple[()]] = await connection.execute(delete(table).where(time <= last))
         if not result.rowcount:
             return deleted
         deleted += result.rowcount
         await asyncio.sleep(0)
+
+
+async def _may(connection: AsyncConnection) -> bool:
+    """Say whether nobody else deletes; nobody does until this transaction is over. A file has one writer anyway."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(await connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))))

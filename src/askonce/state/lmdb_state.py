@@ -19,6 +19,7 @@ from askonce.state import lmdb_errors
 from askonce.state import lmdb_files as files
 from askonce.state import lmdb_snapshot as snapshots
 from askonce.state.anchors import LmdbAnchors
+from askonce.state.bell import SilentBell
 from askonce.state.duty import AloneDuty
 from askonce.state.health import Health, crowded
 from askonce.state.lmdb_answers import LmdbAnswers
@@ -56,6 +57,7 @@ class LmdbState:
     outbox: LmdbOutbox
     anchors: LmdbAnchors
     duty: AloneDuty
+    bell: SilentBell
     vendor_keys: LmdbVendorKeys
     directory: LmdbDirectory
     sessions: LmdbSessions
@@ -107,6 +109,7 @@ class LmdbState:
         self.outbox = LmdbOutbox(self._desk)
         self.anchors = LmdbAnchors(self._desk)
         self.duty = AloneDuty()
+        self.bell = SilentBell()
         self.vendor_keys = LmdbVendorKeys(self._desk)
         self.directory = LmdbDirectory(self._desk)
         self.sessions = LmdbSessions(self._desk)

@@ -237,10 +237,15 @@ class Gateway:
             intake,
             self._trail,
             self._preferred,
-            self._waker.wake,
+            self._wake_workers,
             config.webhook_hosts,
             config.execution_timeout_s,
         )
+
+    def _wake_workers(self) -> None:
+        """Tell the worker of this data folder, and those of other nodes, that there is work."""
+        self._waker.wake()
+        self._state.bell.ring()
 
     def _more_doors(self) -> dict[str, Handler]:
         """Return the handlers of the doors that log in and administer."""
@@ -315,9 +320,9 @@ class Gateway:
         return list(parts.values())
 
     def _ledger_part(self) -> PartHealth:
-        if self._admission.is_unsure:
-            return PartHealth("ledger", "down", NOT_KNOWN_YET, needed=True)
         problem = worker_status.trouble(*self._worker_word())
+        if self._admission.is_unsure:
+            return PartHealth("ledger", "down", f"{NOT_KNOWN_YET} {problem}".strip(), needed=True)
         return PartHealth("ledger", "degraded" if problem else "ok", problem)
 
     def _workflow_parts(self) -> list[PartHealth]:

@@ -94,6 +94,7 @@ class Labour:
         try:
             if await self._prepared(stop):
                 taps.open()
+                self._state.bell.listen(self._dispatcher.wake)
                 await self._labours(stop)
         finally:
             taps.close()

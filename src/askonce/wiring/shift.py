@@ -46,11 +46,10 @@ class Shift:
         `ledger` names the database; `ailing`: it cannot be reached. Raises `StoreUnavailable`: then it lapses.
         """
         now_ns = self._clock.steady_ns()
-        if not ailing:
+        if not (ailing and self.on and self._duty.shared):
             self._well_ns = now_ns
-        elif self.on and self._duty.shared and now_ns - self._well_ns >= AILING_NS:
+        elif now_ns - self._well_ns >= AILING_NS:
             _log.warning("the database is not reached from here: workers of other nodes may try")
-            self._well_ns = now_ns
             self._rests_until_ns = now_ns + AILING_NS
             await self.leave()
         if now_ns < self._rests_until_ns:

@@ -30,9 +30,9 @@ from askonce.domain.handover import NEVER
 from askonce.domain.ledger import AuditRow, Batch, LedgerUnavailable
 from askonce.ledger import worker_status
 from askonce.ledger.alerts import AlertBox, NotingOutbox
-from askonce.ledger.audit import ANCHOR_EVERY_S, Sealer, Watch, check_chain
+from askonce.ledger.audit import ANCHOR_EVERY_S, Sealer, Watch, claim_chain
 from askonce.ledger.drain import Drain
-from askonce.ledger.engine import Bounds, open_engine, reading
+from askonce.ledger.engine import Bounds, open_engine
 from askonce.ledger.herald import Herald
 from askonce.ledger.key_feed import SqlFeed, follow
 from askonce.ledger.keys import SqlKeys
@@ -101,7 +101,8 @@ class Worker:
         self._labour = self._begin_labour(secret)
         self._spool = Spool(folder)
         self._box = AlertBox(folder, self._clock, wanted=bool(config.webhook_url))
-        self._ledger = SqlLedger(self._engine, Sealer(self._seals[0], self._clock).seal_rows)
+        self._notary = Sealer(self._seals[0], self._clock)
+        self._ledger = SqlLedger(self._engine, self._notary.seal_rows)
         duty = self._state.duty
         self._shift = Shift(duty, self._clock)
         outbox = NotingOutbox(DutyOutbox(self._state.outbox, self._shift), self._box)
@@ -162,8 +163,7 @@ class Worker:
             try:
                 step = await migrate(self._engine)
                 await SqlKeys(self._engine, self._state.directory, self._peppers, self._clock).check_secret()
-                async with reading(self._engine) as connection:
-                    await check_chain(connection, self._seals)
+                begun = await claim_chain(self._engine, self._notary, self._seals, self._loaded())
                 self._ledger_name = (await SqlFeed(self._engine, self._clock).edition()).source
             except (LedgerUnavailable, ConfigError) as error:
                 self._refuse(str(error))
@@ -178,20 +178,23 @@ class Worker:
         with contextlib.suppress(StoreUnavailable, LedgerUnavailable):
             await self._look_for_duty()
             await self._tell()
-        await self._welcome()
+        await self._welcome(begun)
 
     def _refuse(self, reason: str) -> None:
         if reason != self._refusal:
             _log.error("the ledger cannot be used, what happens is kept here: %s", reason)
         self._refusal = reason
 
-    async def _welcome(self) -> None:
-        """Note which settings are in force, and ask for the first administrator's link where one is needed."""
+    def _loaded(self) -> AuditRow:
+        """Say which settings are in force."""
+        told = Raw(msgspec.json.encode({"set": _settings_of(self._config)}))
+        return AuditRow(self._clock.wall_ms(), "system", "config.loaded", "", details=told)
+
+    async def _welcome(self, noted: bool) -> None:
+        """Note which settings are in force unless `noted`, and ask for the first administrator's link if need be."""
         try:
-            told = Raw(msgspec.json.encode({"set": _settings_of(self._config)}))
-            await self._state.outbox.append(
-                AuditRow(self._clock.wall_ms(), "system", "config.loaded", "", details=told)
-            )
+            if not noted:
+                await self._state.outbox.append(self._loaded())
         except StoreUnavailable as error:
             _log.warning("not in the audit (%s): the settings that are in force", error.message)
         if self._greet is None:

@@ -1,6 +1,6 @@
 """Sums on Valkey/Redis: one act per ending, which is done once however often it is sent.
 
-    d + id    this ending is booked; for a quarter of an hour
+    d + process    which of a process' latest 65,536 endings are booked: two bytes for each, which say in which round
 
 Where the server is away, or its reply was lost, the ending waits in the process and is sent again each second until
 the server has it. What still waits when the process ends is told as unbooked, in full.
@@ -26,7 +26,9 @@ from askonce.state.valkey.outbox import ValkeyOutbox
 from askonce.state.valkey.server import BOOKS, Script, Server, Unsent, Word
 
 MINUTE_MS = 60_000
-MARK_MS = 900_000
+REMEMBERED = 65_536  # endings of a process: far more than wait, and come before those that wait
+ROUNDS = 65_535  # numbers in two bytes, without zero
+MARKS_MS = 86_400_000  # after its last ending what is remembered of a process goes
 LATE_MAX = 10_000  # endings that wait in a process: some 10 MB
 MOST = 2**63 - 1
 _FIELDS = {name: number for number, name in enumerate(tally.Tally._fields)}
@@ -44,7 +46,9 @@ _BOOK = Script(
     + APPEND
     + """
 local base = KEYS[1]
-if redis.call('EXISTS', base .. 'd' .. ARGV[3]) == 1 then return 1 end
+local process, place, round = string.match(ARGV[3], '^(%x+) (%d+) (%d+)$')
+local marks, mark = base .. 'd' .. process, struct.pack('>I2', tonumber(round))
+if redis.call('GETRANGE', marks, place, place + 1) == mark then return 1 end
 local behind = 6 + 2 * ARGV[5]
 local sums = behind - 1
 if ARGV[behind] ~= '0' then
@@ -57,9 +61,10 @@ else
 end
 for place = 6, sums, 2 do add(base .. 'c' .. ARGV[4], ARGV[place], ARGV[place + 1]) end
 settle(behind)
-redis.call('SET', base .. 'd' .. ARGV[3], '', 'PX', MARK_MS)
+redis.call('SETRANGE', marks, place, mark)
+redis.call('PEXPIRE', marks, MARKS_MS)
 return 1
-""".replace("MARK_MS", str(MARK_MS))
+""".replace("MARKS_MS", str(MARKS_MS))
 )
 
 
@@ -71,6 +76,8 @@ class ValkeyBooks:
     ) -> None:
         self._server = server
         self._budgets = budgets
+        self._process = urandom(8).hex()
+        self._endings = 0
         self._answers = answers
         self._outbox = outbox
         self._lost = lost
@@ -150,10 +157,16 @@ class ValkeyBooks:
         if not done:
             raise full()
 
+    def _name(self) -> str:
+        """Name the next ending: the process, the place of its mark in bytes, and the round of places."""
+        round_, place = divmod(self._endings, REMEMBERED)
+        self._endings += 1
+        return f"{self._process} {2 * place} {round_ % ROUNDS + 1}"
+
     def _args(self, ending: CallRow | Spared) -> list[Word]:
         tenant = tally.tenant_of(ending)
         sums = [(place, more) for place, more in enumerate(tally.worth(ending)) if more]
-        args: list[Word] = [b"", mint_id(), urandom(12), sums_name(tenant), len(sums)]
+        args: list[Word] = [b"", mint_id(), self._name(), sums_name(tenant), len(sums)]
         for place, more in sums:
             args += [place, min(more, MOST)]
         if isinstance(ending, CallRow):

@@ -54,7 +54,7 @@ last(generation)
 return {1, generation}
 """
 )
-# Arguments: now, owner, its try, name. Gives a lease back that was taken in this very try.
+# Arguments: now, owner, its try, name. Gives a lease back that was taken in this very try, or in any ("").
 GIVE_BACK = Script(
     NOW
     + _BASIC
@@ -62,7 +62,7 @@ GIVE_BACK = Script(
 local now, generation = now_us(), redis.call('GET', base .. 'c')
 if not generation or not led(generation, now) then return 0 end
 local taken = redis.call('HMGET', base .. 'h' .. generation, 'o', 't')
-if taken[1] ~= ARGV[2] or taken[2] ~= ARGV[3] then return 0 end
+if taken[1] ~= ARGV[2] or (ARGV[3] ~= '' and taken[2] ~= ARGV[3]) then return 0 end
 redis.call('HSET', base .. 'h' .. generation, 'x', now)
 tell(generation, now, ARGV[4])
 return 1
@@ -127,7 +127,7 @@ return 0
 """.replace("'(' .. now_us()", "string.format('(%.0f', now_us())")
 )
 # Arguments: now, generation, owner, records seen. Notes that it follows. Returns records, whether it was all of them,
-# the landing, whether the log was cut, whether the leader is lost.
+# the landing, whether the log was cut, whether the leader is lost, who leads.
 READ = Script(
     NOW
     + _BASIC
@@ -146,6 +146,7 @@ if lease[3] and not lease[1] then
   redis.call('PEXPIRE', base .. 'w' .. generation, TTL)
 end
 local ended = seen >= number
-return {{records, ended and lease[1] or '', lease[2] and 1 or 0, not lease[1] and not led(generation, now) and 1 or 0}}
+local lost = not lease[1] and not led(generation, now)
+return {{records, ended and lease[1] or '', lease[2] and 1 or 0, lost and 1 or 0, lease[3] or ''}}
 """
 )

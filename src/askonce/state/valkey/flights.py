@@ -22,7 +22,7 @@ from askonce.domain.ports import Landing, LeaderLost, Lease
 from askonce.domain.progress import Progress
 from askonce.state.lmdb_log import LEASE_NS, name, pack_landing, unpack_landing, unpack_pieces
 from askonce.state.valkey import flight_scripts as scripts
-from askonce.state.valkey.ear import Ear
+from askonce.state.valkey.ear import BEGUN, Ear
 from askonce.state.valkey.server import PREFIX, Hour, Script, Server, Unsent, Word, away
 
 WATCH_S = 0.25  # how often a follower looks by itself
@@ -96,7 +96,8 @@ class ValkeyFlights:
             while True:
                 changed.clear()
                 try:
-                    records, landing, cut, lost = await self._act(scripts.READ, flight, generation, self._owner, seen)
+                    words = (flight, generation, self._owner, seen)
+                    records, landing, cut, lost, owner = await self._act(scripts.READ, *words)
                 except StoreUnavailable:
                     if not seen or patience.is_over():
                         raise
@@ -115,6 +116,9 @@ class ValkeyFlights:
                             yield piece
                     yield end
                     return
+                if not records and self._ear.is_dead(owner):
+                    await self._act(scripts.GIVE_BACK, flight, owner, "", name(flight))
+                    raise LeaderLost
                 if lost and not records:
                     raise LeaderLost
                 if not records:
@@ -125,6 +129,13 @@ class ValkeyFlights:
             self._ear.leave(name(flight), changed)
             with contextlib.suppress(StoreUnavailable):  # it runs out by itself
                 await self._server.call("ZREM", _base(flight) + b"w%d" % generation, self._owner)
+
+    async def release_slot(self) -> None:
+        """Let followers everywhere know that earlier processes in this slot of the node are dead.
+
+        So they do not wait for leases to run out. Who does not hear it does.
+        """
+        await self._server.call("PUBLISH", BEGUN, self._owner)
 
     async def close(self) -> None:
         """Listen no more, and mend no more."""

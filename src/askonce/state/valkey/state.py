@@ -15,6 +15,7 @@ from askonce.state.valkey import address as addresses
 from askonce.state.valkey import server_health
 from askonce.state.valkey.anchors import ValkeyAnchors
 from askonce.state.valkey.answers import ValkeyAnswers
+from askonce.state.valkey.bell import Bell
 from askonce.state.valkey.books import Lost, ValkeyBooks
 from askonce.state.valkey.budgets import ValkeyBudgets
 from askonce.state.valkey.directory import ValkeyDirectory
@@ -72,6 +73,7 @@ class ValkeyState:
         self.outbox = ValkeyOutbox(server)
         self.anchors = ValkeyAnchors(server)
         self.duty = ValkeyDuty(server, owner)
+        self.bell = Bell(server)
         self.vendor_keys = ValkeyVendorKeys(server, hour)
         self.directory = ValkeyDirectory(server, hour, clock)
         self.sessions = ValkeySessions(server)
@@ -99,8 +101,9 @@ class ValkeyState:
         _log.warning("beginning without shared state: %s", self._away)
 
     async def release_slot(self, slot: int) -> None:
-        """Free what earlier processes in this slot of the node had reserved; their flights run out in seconds."""
+        """Free what earlier processes in this slot of the node had reserved, and have others lead their flights."""
         try:
+            await self.flights.release_slot()
             await self.budgets.release_slot(slot)
         except StoreUnavailable as error:
             _log.warning("what a former process held runs out by itself: %s", error)
@@ -112,6 +115,7 @@ class ValkeyState:
             await asyncio.gather(self._upkeep, return_exceptions=True)
         await self.books.close()
         await self.flights.close()
+        await self.bell.close()
         await self._server.close()
 
     def beat(self) -> None:
