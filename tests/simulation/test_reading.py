@@ -1,4 +1,4 @@
-"""What lines of a log are requests, which of them are one question, and how it is told what was not."""
+"""Each format of a log, and what is said of lines that are none."""
 
 import json
 from typing import Any
@@ -6,99 +6,190 @@ from typing import Any
 import pytest
 
 from askonce.domain.money import Price, Rate
-from askonce.simulation.reading import GAP_MS, Reader
+from askonce.simulation.reading import Reader
 from askonce.simulation.requests import PastRequest
 
-CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
-CLAUDE = {"model": "claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
-USAGE = {"prompt_tokens": 1000, "completion_tokens": 100}
+HI = [{"role": "user", "content": "hi"}]
+CHAT = {"model": "gpt-4o", "messages": HI}
+NEW_YEAR_MS = 1_767_225_600_000  # 1 January 2026, UTC
 
 
-class Tariff:
-    """Charge a dollar per million tokens of any model but those that begin with an x."""
+class OnePrice:
+    """Know one price: a dollar per million tokens of prompts, two of answers; none for `mystery`."""
 
     def price(self, provider: str, model: str, version: str) -> Price | None:
-        return None if model.startswith("x") else Price(Rate(10**9), Rate(10**9))
+        """Return it."""
+        return None if model == "mystery" else Price(Rate(10**9), Rate(2 * 10**9), cache_read=Rate(0))
 
 
-def read(*lines: Any, tenant_field: str = "") -> tuple[list[PastRequest], Reader]:
-    reader = Reader(Tariff(), tenant_field)
-    encoded = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
-    return list(reader.read(encoded)), reader
+def reader(tenant_field: str = "", ignored: tuple[str, ...] = ()) -> Reader:
+    return Reader(OnePrice(), tenant_field, ignored)
+
+
+def read(*lines: dict[str, Any] | bytes, by: Reader | None = None) -> list[PastRequest]:
+    by = by or reader()
+    found = list(by.read(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines))
+    if by.told.refused == 0:
+        assert by.told.reasons == []
+    return found
 
 
 @pytest.mark.parametrize(
     "line",
     [
         CHAT,
-        {"body": CHAT},
-        {"request": json.dumps(CHAT)},
+        {"time": "2026-01-01T00:00:00Z", "tenant": "a", "usage": {"prompt_tokens": 1}, **CHAT},
         {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": CHAT},
-        {"time": 1, "path": "/v1/chat/completions?x=1", "payload": {**CHAT, "stream": True, "user": "me"}},
-        {**CHAT, "timestamp": 5, "usage": USAGE, "took_ms": 3, "response": {}},
-        {"messages": CHAT["messages"], "model": "gpt-4o"},
+        {"request": CHAT, "response": {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}},
+        {"request_body": json.dumps(CHAT), "path": "/openai/v1/chat/completions?x=1"},
+        {
+            **CHAT,
+            "call_type": "acompletion",
+            "startTime": "2026-01-01 00:00:00.123",
+            "endTime": "2026-01-01 00:00:01.5",
+            "request_id": "chatcmpl-1",
+            "spend": 0.1,
+            "prompt_tokens": 3,
+            "completion_tokens": 4,
+            "total_tokens": 7,
+        },
+        {**CHAT, "stream": True, "user": "somebody", "metadata": {"a": "b"}},
         {"model": "gpt-4o", "input": "hi"},
+        {"model": "gpt-4o", "max_tokens": 5, "messages": HI},
     ],
 )
-def test_however_it_was_logged_it_is_the_same_question(line: dict[str, Any]) -> None:
-    (plain, found), reader = read(CHAT, line)
-    assert found.fingerprint == plain.fingerprint
-    assert reader.told.refused == 0
+def test_the_same_question_is_known_however_it_was_logged(line: dict[str, Any]) -> None:
+    plain, logged = read(CHAT, line)
+    assert (plain.fingerprint == logged.fingerprint) is ("max_tokens" not in line)
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "model"),
     [
-        {**CHAT, "temperature": 0.5},
-        {**CHAT, "model": "gpt-4o-mini"},
-        CLAUDE,
-        {"prompt": "hi"},
-        {"model": "text-embedding-3-small", "input": "hi"},
+        ({"model": "claude-x", "max_tokens": 5, "messages": HI, "system": "be brief"}, "claude-x"),
+        ({"prompt": "hi"}, ""),
+        ({"prompt": "hi", "user": "somebody", "time": 1}, ""),
+        ({"prompt": "hi", "model": "openai:gpt-4o", "maxTokens": 5}, "openai:gpt-4o"),
+        ({"model": "gpt-4o", "input": "hi"}, "gpt-4o"),
+        ({"model": "text-embedding-3-small", "input": ["hi"]}, "text-embedding-3-small"),
     ],
 )
-def test_what_is_another_question_has_another_fingerprint(line: dict[str, Any]) -> None:
-    (plain, found), reader = read(CHAT, line)
-    assert found.fingerprint != plain.fingerprint
-    assert reader.told.refused == 0
+def test_all_doors_shapes_are_read(line: dict[str, Any], model: str) -> None:
+    (found,) = read(line)
+    assert found.model == model
 
 
-def test_tenants_do_not_share() -> None:
-    found, _ = read(
-        {"body": CHAT, "meta": {"team": "a"}}, {"body": CHAT, "meta": {"team": "b"}}, tenant_field="meta.team"
+def test_numbers_and_the_order_of_keys_make_no_other_question() -> None:
+    one, same, other = read(
+        b'{"model": "gpt-4o", "temperature": 1, "messages": [{"role": "user", "content": "hi"}]}',
+        b'{"messages":[{"content":"hi","role":"user"}],"temperature":1.0,"model":"gpt-4o"}',
+        b'{"messages":[{"content":"hi","role":"user"}],"temperature":0.5,"model":"gpt-4o"}',
     )
-    assert [one.tenant for one in found] == ["a", "b"]
-    assert found[0].fingerprint != found[1].fingerprint
+    assert one.fingerprint == same.fingerprint != other.fingerprint
 
 
-def test_times_are_read_as_seconds_milliseconds_or_iso_and_missing_ones_told() -> None:
-    found, reader = read(
-        {"time": 1_700_000_000, "body": CHAT},
-        {"ts": 1_700_000_001_500, "body": CHAT},
-        {"timestamp": "2023-11-14T22:13:23Z", "body": CHAT},
-        {"body": CHAT},
-        {"time": 1_600_000_000, "body": CHAT},
-    )
-    base = 1_700_000_000_000
-    assert [one.at_ms - base for one in found] == [0, 1500, 3000, 3000 + GAP_MS, 3000 + GAP_MS]
-    assert (reader.told.timeless, reader.told.backwards) == (1, 1)
+@pytest.mark.parametrize(
+    ("time", "at_ms"),
+    [
+        ({"time": "2026-01-01T00:00:00Z"}, NEW_YEAR_MS),
+        ({"timestamp": "2026-01-01T01:00:00+01:00"}, NEW_YEAR_MS),
+        ({"created_at": "2026-01-01 00:00:00"}, NEW_YEAR_MS),
+        ({"ts": NEW_YEAR_MS // 1000}, NEW_YEAR_MS),
+        ({"ts": NEW_YEAR_MS / 1000 + 0.25}, NEW_YEAR_MS + 250),
+        ({"createdAt": NEW_YEAR_MS}, NEW_YEAR_MS),
+    ],
+)
+def test_times_are_seconds_milliseconds_or_written_out(time: dict[str, Any], at_ms: int) -> None:
+    (found,) = read({**time, "body": CHAT})
+    assert found.at_ms == at_ms
 
 
-def test_what_it_cost_is_by_its_usage_and_what_is_not_known_is_told() -> None:
-    found, reader = read(
-        {"body": CHAT, "usage": USAGE, "duration": 1.5},
-        {"body": CHAT, "response": {"body": {"usage": {"input_tokens": 10, "output_tokens": 10}}}},
-        CHAT,
-        {"body": {**CHAT, "model": "xyz"}, "usage": USAGE},
-    )
-    assert [one.cost_nano for one in found[:2]] == [1_100_000, 20_000]
-    assert found[0].took_ms == 1500
-    assert (reader.told.without_output, reader.told.unpriced) == (1, 1)
-    assert found[3].cost_nano is None
+@pytest.mark.parametrize("time", [None, True, "soon", -5, 1e300, [], {}])
+def test_what_is_no_time_is_told_and_takes_a_second(time: object) -> None:
+    by = reader()
+    first, second = read({"time": 100, "body": CHAT}, {"time": time, "body": CHAT}, by=by)
+    assert (first.at_ms, second.at_ms, by.told.timeless) == (100_000, 101_000, 1)
 
 
-def test_lines_that_are_no_requests_are_counted_with_their_first_reasons() -> None:
-    found, reader = read(b"not json", [1], {"foo": 1}, b"", {**CHAT, "temperature": "hot"}, CHAT)
-    assert len(found) == 1
-    assert (reader.told.lines, reader.told.refused) == (5, 4)
-    assert [reason.partition(":")[0] for reason in reader.told.reasons] == ["line 1", "line 2", "line 3", "line 5"]
-    assert "would refuse it" in reader.told.reasons[-1]
+def test_what_is_earlier_came_with_the_one_before() -> None:
+    by = reader()
+    assert [one.at_ms for one in read({"ts": 9, "body": CHAT}, {"ts": 8, "body": CHAT}, by=by)] == [9000, 9000]
+    assert by.told.backwards == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost_nano"),
+    [
+        ({"prompt_tokens": 1000, "completion_tokens": 10}, 1_020_000),
+        ({"input_tokens": 1000, "output_tokens": 10}, 1_020_000),
+        ({"promptTokens": 1000, "completionTokens": 10}, 1_020_000),
+        ({"prompt_tokens": 1000, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 400}}, 600_000),
+        ({"input_tokens": 600, "output_tokens": 0, "cache_read_input_tokens": 400}, 600_000),
+        ({"input_tokens": 600, "output_tokens": 0, "cache_creation_input_tokens": 0}, 600_000),
+    ],
+)
+def test_usage_is_priced_in_every_vendors_words(usage: dict[str, Any], cost_nano: int) -> None:
+    by = reader()
+    (found,) = read({"usage": usage, "body": CHAT}, by=by)
+    assert (found.cost_nano, by.told.without_output) == (cost_nano, 0)
+
+
+@pytest.mark.parametrize("took", [{"duration": 1.5}, {"took_ms": 1500}, {"latencyMs": 1500.4}])
+def test_how_long_it_took_is_read(took: dict[str, Any]) -> None:
+    (found,) = read({**took, "body": CHAT})
+    assert found.took_ms == 1500
+
+
+def test_what_a_line_does_not_say_is_told() -> None:
+    by = reader()
+    (found,) = read({"body": {**CHAT, "model": "mystery", "sort": 1}}, by=by)
+    assert (by.told.without_output, by.told.unpriced, found.cost_nano) == (1, 1, None)
+    assert by.told.extra_fields == {"sort": 1}
+
+
+def test_unknown_fields_are_part_of_the_question_unless_left_out() -> None:
+    lines: list[dict[str, Any]] = [{**CHAT, "seen": 1}, {**CHAT, "seen": 2}]
+    one, other = read(*lines)
+    assert one.fingerprint != other.fingerprint
+    one, other = read(*lines, by=reader(ignored=("seen",)))
+    assert one.fingerprint == other.fingerprint
+
+
+def test_tenants_share_nothing_and_are_named_by_a_field() -> None:
+    lines: list[dict[str, Any]] = [{**CHAT, "org": "a"}, {**CHAT, "org": "b"}, {"org": "a", "body": CHAT}]
+    a, b, again = read(*lines, by=reader(tenant_field="org"))
+    assert (a.tenant, b.tenant, again.tenant) == ("a", "b", "a")
+    assert a.fingerprint == again.fingerprint != b.fingerprint
+    (inside,) = read({**CHAT, "metadata": {"team": "x"}}, by=reader(tenant_field="metadata.team"))
+    assert inside.tenant == "x"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"nonsense", "no JSON"),
+        (b'{"a":', "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[1]", "no JSON object"),
+        (b"[" * 100_000, "no JSON"),
+        (b"{}", "no request in it"),
+        (b'{"body": 5}', "no request in it"),
+        (b'{"messages": []}', "would refuse it"),
+        (b'{"prompt": "x", "nonsense": 1}', "nonsense"),
+        (b'{"messages": "x", "model": "m"}', "would refuse it"),
+        (b'{"prompt": "x", "usage": {"prompt_tokens": 99999999999, "completion_tokens": 1}}', "usage cannot be"),
+    ],
+)
+def test_bad_lines_are_counted_and_told(line: bytes, reason: str) -> None:
+    by = reader()
+    found = read(json.dumps(CHAT).encode(), b"  ", line, json.dumps(CHAT).encode(), by=by)
+    assert len(found) == 2
+    assert (by.told.lines, by.told.requests, by.told.refused) == (3, 2, 1)
+    assert by.told.reasons[0].startswith("line 3: ")
+    assert reason in by.told.reasons[0]
+
+
+def test_only_the_first_reasons_are_kept() -> None:
+    by = reader()
+    read(*[b"nonsense"] * 100, by=by)
+    assert (by.told.refused, len(by.told.reasons)) == (100, 5)

@@ -1,80 +1,136 @@
-"""What comes of requests of the past, counted by hand; and that more room or time never does worse."""
+"""Small histories with hits counted by hand, and what holds for all of them."""
 
-from hypothesis import given, settings
+import hashlib
+
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from askonce.simulation.replay import Outcome, Plan
 from askonce.simulation.requests import PastRequest, Prefix
 from askonce.simulation.run import simulate
 
-
-def past(at_s: float, question: str, took_s: float = 1.0, **more: object) -> PastRequest:
-    fields: dict[str, object] = {"answer_bytes": 1000, "cost_nano": 500, "caller": "me", "prefixes": (), **more}
-    key = question.encode().ljust(32, b".")
-    return PastRequest(int(at_s * 1000), "team", fingerprint=key, model="m", prompt_tokens=2000, completion_tokens=10,
-                       took_ms=int(took_s * 1000), **fields)  # type: ignore[arg-type]  # fmt: skip
+ENTRY = 1000
 
 
-def outcome(requests: list[PastRequest], plan: Plan = Plan()) -> Outcome:  # noqa: B008
-    return simulate(requests, [plan])[0][1]
+def asked(name: str, at_s: float, took_s: float = 0.0, caller: str = "c", size: int = ENTRY) -> PastRequest:
+    return PastRequest(
+        at_ms=int(at_s * 1000),
+        tenant="t",
+        caller=caller,
+        fingerprint=hashlib.sha256(name.encode()).digest(),
+        model="m",
+        prompt_tokens=2000,
+        completion_tokens=100,
+        took_ms=int(took_s * 1000),
+        answer_bytes=size,
+        cost_nano=7,
+    )
 
 
-def test_hits_joined_and_paid_are_told_apart() -> None:
-    found = outcome([past(0, "a", 2), past(1, "a"), past(1.5, "b"), past(2, "a"), past(3, "a"), past(3, "b")])
-    assert (found.paid, found.coalesced, found.hits) == (2, 1, 3)
-    assert (found.cost_nano, found.saved_exact_nano, found.saved_coalesced_nano) == (1000, 1500, 500)
-    assert found.saved_tokens == 4 * 2010
-    assert round(found.hit_rate, 2) == 66.67
+def played(requests: list[PastRequest], plan: Plan | None = None) -> Outcome:
+    ((_, outcome),) = simulate(requests, [plan or Plan()])
+    assert outcome.requests == outcome.hits + outcome.coalesced + outcome.refused + outcome.paid
+    return outcome
 
 
-def test_an_answer_is_kept_for_its_time_from_when_it_landed() -> None:
-    plan = Plan(ttl_s=10)
-    assert outcome([past(0, "a", 2), past(11.9, "a")], plan).hits == 1
-    assert outcome([past(0, "a", 2), past(12, "a")], plan).paid == 2
+def test_hits_while_it_is_kept_and_not_after() -> None:
+    # Paid at 0, kept from 2 until 12: 11 is a hit, 12 is not; kept again from 14 until 24.
+    requests = [asked("a", at, took_s=2) for at in (0, 11, 12, 23, 24)]
+    outcome = played(requests, Plan(ttl_s=10))
+    assert (outcome.paid, outcome.hits, outcome.coalesced) == (3, 2, 0)
+    assert (outcome.cost_nano, outcome.saved_exact_nano, outcome.saved_tokens) == (21, 14, 4200)
 
 
-def test_where_there_is_no_room_what_was_used_last_stays() -> None:
-    requests = [past(0, "a"), past(2, "b"), past(4, "a"), past(6, "c"), past(8, "a"), past(10, "b")]
-    found = outcome(requests, Plan(capacity_bytes=2000))
-    assert (found.hits, found.paid, found.evicted) == (2, 4, 2)
-    assert (found.peak_bytes, found.peak_entries) == (2000, 2)
+def test_who_asks_while_it_is_in_the_air_joins() -> None:
+    requests = [asked("a", 0, 5), asked("b", 1, 5), asked("a", 1, 5), asked("a", 4.999, 5), asked("a", 5, 5)]
+    outcome = played(requests)
+    assert (outcome.paid, outcome.coalesced, outcome.hits) == (2, 2, 1)
+    assert (outcome.saved_coalesced_nano, outcome.saved_exact_nano, outcome.peak_in_flight) == (14, 7, 2)
 
 
-def test_a_caller_beyond_the_limit_is_refused_and_comes_in_again_when_the_window_moved_on() -> None:
-    requests = [past(at, f"q{at}") for at in (0, 1, 2)] + [past(2, "q9", caller="other"), past(60, "q4")]
-    found = outcome(requests, Plan(limit=2))
-    assert (found.requests, found.refused, found.paid) == (5, 1, 4)
+def test_the_least_recently_used_goes_where_room_ends() -> None:
+    # Room for two: a, b, a again; c pushes b out, which pushes a out.
+    names = ["a", "b", "a", "c", "b", "c", "a"]
+    outcome = played([asked(name, at) for at, name in enumerate(names)], Plan(capacity_bytes=2 * ENTRY))
+    assert (outcome.hits, outcome.paid, outcome.evicted) == (2, 5, 3)
+    assert (outcome.peak_bytes, outcome.peak_entries) == (2 * ENTRY, 2)
 
 
-def test_what_vendors_could_know_is_told_apart() -> None:
-    shared = (Prefix(b"system", 1500),)
-    requests = [past(0, "a", prefixes=shared), past(10, "b", prefixes=shared), past(400, "c", prefixes=shared)]
-    found = outcome([*requests, past(401, "d", prefixes=(Prefix(b"short", 10),))])
-    assert (found.prompt_cached_tokens, found.saved_exact_nano) == (1500, 0)
+def test_what_is_larger_than_all_room_is_not_kept() -> None:
+    outcome = played([asked("a", 0, size=5 * ENTRY), asked("a", 1, size=5 * ENTRY)], Plan(capacity_bytes=2 * ENTRY))
+    assert (outcome.hits, outcome.paid, outcome.evicted, outcome.peak_bytes) == (0, 2, 0, 0)
 
 
-asked = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abcdefgh")), max_size=60)
+def test_the_window_counts_hits_too_and_each_caller_alone() -> None:
+    requests = [asked("a", at, caller="x") for at in range(4)] + [asked("a", 5, caller="y")]
+    outcome = played([*requests, asked("a", 59.9, caller="x"), asked("a", 60, caller="x")], Plan(limit=3, span_s=60))
+    assert (outcome.refused, outcome.paid, outcome.hits) == (2, 1, 4)
+    assert outcome.hit_rate == pytest.approx(80)
 
 
-@given(asked, st.integers(1, 8), st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
-def test_more_room_never_finds_less(steps: list[tuple[int, str]], less: int, more: int) -> None:
-    requests, at = [], 0
-    for pause, question in steps:
-        at += pause
-        requests.append(past(at, question, took_s=0))
-    small, large = sorted((less, less + more))
-    found = simulate(requests, [Plan(10**6, 1000 * small), Plan(10**6, 1000 * large)])
-    assert found[0][1].hits <= found[1][1].hits
+def test_twenty_of_twenty_five_at_once_are_admitted() -> None:
+    assert played([asked(str(number), 0) for number in range(25)], Plan(limit=20)).refused == 5
 
 
-@given(asked, st.integers(1, 60), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
-def test_every_request_is_exactly_one_of_all_kinds(steps: list[tuple[int, str]], ttl_s: int, limit: int) -> None:
-    requests, at = [], 0
-    for pause, question in steps:
-        at += pause
-        requests.append(past(at, question, took_s=3))
-    found = outcome(requests, Plan(ttl_s, 3000, limit))
-    assert found.requests == len(steps) == found.refused + found.hits + found.coalesced + found.paid
-    assert found.peak_bytes <= 3000
+@pytest.mark.parametrize("start_s", [0, 1_700_000_000])
+def test_vendors_know_a_prompts_beginning_for_five_minutes(start_s: int) -> None:
+    begins = (Prefix(b"short", 500), Prefix(b"middle", 1500), Prefix(b"whole", 2000))
+    requests = [
+        PastRequest(
+            at_ms=1000 * (start_s + at_s),
+            tenant="t",
+            caller="c",
+            fingerprint=str(at_s).encode().ljust(32),
+            model="m",
+            prompt_tokens=2000,
+            completion_tokens=1,
+            took_ms=0,
+            answer_bytes=1,
+            prefixes=prefixes,
+        )
+        for at_s, prefixes in [(0, begins), (299, begins[:2]), (598, begins[:2]), (599, begins[:1]), (898, begins)]
+    ]
+    outcome = played(requests)
+    assert (outcome.prompt_cached_tokens, outcome.input_tokens) == (1500 + 1500, 10_000)
+
+
+def test_nothing_costs_nothing() -> None:
+    assert played([]).hit_rate == 0
+
+
+HISTORIES = st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 5)), max_size=60)
+
+
+@given(HISTORIES, st.integers(1, 60), st.integers(1, 60))
+def test_every_request_is_of_one_kind_and_no_room_is_exceeded(
+    steps: list[tuple[str, int]], ttl_s: int, limit: int
+) -> None:
+    outcome = played(_history(steps, took_s=3), Plan(ttl_s, 3 * ENTRY, limit))
+    assert outcome.requests == len(steps)
+    assert outcome.peak_bytes <= 3 * ENTRY
+
+
+def _history(steps: list[tuple[str, int]], took_s: float = 0) -> list[PastRequest]:
+    now, requests = 0, []
+    for name, gap in steps:
+        now += gap
+        requests.append(asked(name, now, took_s))
+    return requests
+
+
+@given(HISTORIES)
+def test_more_room_never_hits_less(steps: list[tuple[str, int]]) -> None:
+    """The least recently used of a small cache are among those of a larger one, where nothing runs out."""
+    plans = [Plan(ttl_s=86_400, capacity_bytes=ENTRY * room) for room in range(1, 9)]
+    hits = [outcome.hits + outcome.coalesced for _, outcome in simulate(_history(steps), plans)]
+    assert hits == sorted(hits)
+    assert hits[-1] == len(steps) - len({name for name, _ in steps})
+
+
+@given(HISTORIES)
+def test_being_kept_longer_never_hits_less(steps: list[tuple[str, int]]) -> None:
+    """Where there is room for all: a payment serves a span, and longer spans need no more of them."""
+    plans = [Plan(ttl_s=ttl_s) for ttl_s in (1, 2, 3, 5, 8, 13, 1000)]
+    hits = [outcome.hits + outcome.coalesced for _, outcome in simulate(_history(steps), plans)]
+    assert hits == sorted(hits)

@@ -3,8 +3,9 @@
 import itertools
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, TypeVar
 
 import typer
 
@@ -25,6 +26,7 @@ app = new_app()
 _span = values.whole_duration(1, 3650 * 86_400)
 _size = values.size(1 << 10, 1 << 50)
 _MOST_PLANS = 24
+_T = TypeVar("_T")
 
 
 @app.command(name="simulate")
@@ -74,12 +76,19 @@ def _opened(log: Path) -> BinaryIO:
 
 
 def _plans(ttl: list[str], size: list[str], limit: str) -> list[Plan]:
-    try:
-        spans, sizes, bound = [_span(word) for word in ttl], [_size(word) for word in size], values.rate(limit)
-    except ValueError as error:
-        raise Misused(f"--ttl, --size and --limit: must be {error}.") from None
+    spans = [_told("--ttl", _span, word) for word in ttl]
+    sizes = [_told("--size", _size, word) for word in size]
+    bound = _told("--limit", values.rate, limit)
     if len(spans) * len(sizes) > _MOST_PLANS:
         raise Misused(f"At most {_MOST_PLANS} combinations of --ttl and --size at once.")
     rate = bound or RateLimit(0, 60)
     pairs = itertools.product(spans, sizes)
     return [Plan(int(str(span)), int(str(room)), rate.requests, rate.span_s) for span, room in pairs]
+
+
+def _told(option: str, read: Callable[[str], _T], word: str) -> _T:
+    """Read an option's word as the setting of its kind is read."""
+    try:
+        return read(word)
+    except ValueError as error:
+        raise Misused(f"{option} {word}: must be {error}.") from None
