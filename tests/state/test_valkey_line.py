@@ -139,6 +139,7 @@ def test_a_full_server_is_told(tmp_path: Path) -> None:
             writes = [server.call("SET", f"k{number}", "x" * 100_000) for number in range(100)]
             refused = [str(reply) for reply in await asyncio.gather(*writes, return_exceptions=True)]
             assert "no memory left" in refused[-1]
+            redis.ask("CONFIG", "SET", "maxmemory", "1")
             with pytest.raises(StoreUnavailable, match="no memory left"):
                 await server.act(Script("return redis.call('SET', KEYS[1], 'x')"), [b"k"])
 

@@ -20,6 +20,7 @@ from askonce.cli.ledger_checks import database_problem, secret_origin
 from askonce.cli.probes import probe
 from askonce.cli.servers import URL_VARIABLE, find_server
 from askonce.cli.settings import load_settings, overrides
+from askonce.cli.state_checks import state_problem
 from askonce.config.load import Loaded
 from askonce.config.paths import status_path
 from askonce.config.settings import Config, ProviderSettings
@@ -28,7 +29,7 @@ from askonce.localmodel.status import read
 from askonce.providers.catalog import vendor_named, wants_local_model
 from askonce.providers.network import Network
 from askonce.supervisor import sockets
-from askonce.supervisor.preflight import DATABASE, EMBEDDED, SECRET, doubts, problems
+from askonce.supervisor.preflight import DATABASE, EMBEDDED, SECRET, STATE, doubts, problems
 from askonce.supervisor.screen import address
 
 _OK = 200
@@ -67,12 +68,19 @@ def examine(config: Path | None, set_: list[str], offline: bool) -> Iterator[Fin
         yield Finding(SECRET, "fine", secret_origin(loaded.config))
     if DATABASE not in broken:
         yield _database(loaded.config)
+    if loaded.config.state_url and STATE not in broken:
+        yield _state(loaded.config)
     yield _named_server() or _server(loaded.config)
     if not any(one.subject == EMBEDDED for one in found):
         yield _local_model(loaded.config)
     way_out = _network()
     yield way_out
     yield from _providers(loaded, offline or way_out.state == "broken")
+
+
+def _state(config: Config) -> Finding:
+    problem, well = state_problem(config)
+    return Finding(STATE, "broken", problem) if problem else Finding(STATE, "fine", well)
 
 
 def _clock() -> Finding:

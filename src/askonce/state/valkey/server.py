@@ -90,4 +90,6 @@ def away(why: str, *, unsent: bool = False) -> StoreUnavailable:
 
 def reason(error: Exception) -> str:
     """Return why a store is away, of an error of `away` or any other."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).removeprefix(_AWAY).removesuffix(".")

@@ -19,10 +19,11 @@ async def remarks(server: Server) -> tuple[str, ...]:
     except StoreUnavailable:
         await server.call("PING")
         return ()
-    return tuple(_remarks(_fields(told)))
+    return tuple(_remarks(fields(told)))
 
 
-def _fields(told: object) -> dict[str, str]:
+def fields(told: object) -> dict[str, str]:
+    """Read what `INFO` tells."""
     if isinstance(told, dict):
         return {str(name): str(value) for name, value in told.items()}
     text = told.decode(errors="replace") if isinstance(told, bytes) else str(told)

@@ -33,7 +33,7 @@ from askonce.state.valkey.windows import ValkeyWindows
 SWEEP_RECORDS = 500  # entries looked at each second: some milliseconds of the server
 LOOK_BEATS = 10  # seconds between two looks at the server's memory
 WORKER_MS = 10_000  # how long a worker's word holds
-BEGIN_S, BEGIN_LOOK_S = 5.0, 0.1  # how long a start waits for a server that is away
+BEGIN_S, BEGIN_LOOK_S = 2.0, 0.1  # how long a start waits for a server that is away
 
 _log = logging.getLogger("askonce.state")
 
@@ -145,7 +145,7 @@ class ValkeyState:
         """Say what does not work and why, as it was at the last beat."""
         late = self.books.late
         parts = {
-            "books": self._away,
+            "books": f"Valkey/Redis is away: {self._away}" if self._away else "",
             "cache": "" if self._away else self.answers.ailment,
             "late": f"{late} endings wait for shared state to come back" if late else "",
             "outbox": self._full,
