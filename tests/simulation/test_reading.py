@@ -79,6 +79,12 @@ def test_all_doors_shapes_are_read(line: dict[str, Any], model: str) -> None:
     assert found.model == model
 
 
+def test_wishes_about_the_cache_are_read() -> None:
+    plain, off = read({"prompt": "hi"}, {"prompt": "hi", "cache": {"mode": "off"}})
+    assert (plain.mode, off.mode) == ("default", "off")
+    assert plain.fingerprint == off.fingerprint
+
+
 def test_numbers_and_the_order_of_keys_make_no_other_question() -> None:
     one, same, other = read(
         b'{"model": "gpt-4o", "temperature": 1, "messages": [{"role": "user", "content": "hi"}]}',

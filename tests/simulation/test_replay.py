@@ -5,6 +5,7 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from askonce.simulation.replay import Outcome, Plan
 from askonce.simulation.requests import PastRequest, Prefix
@@ -71,6 +72,19 @@ def test_the_window_counts_hits_too_and_each_caller_alone() -> None:
 
 def test_twenty_of_twenty_five_at_once_are_admitted() -> None:
     assert played([asked(str(number), 0) for number in range(25)], Plan(limit=20)).refused == 5
+
+
+def test_what_a_request_wished_of_the_cache_counts() -> None:
+    wished = ("default", "off", "off", "refresh", "only", "default")
+    requests = [replace(asked("a", at), mode=mode) for at, mode in enumerate(wished)]
+    outcome = played([*requests, replace(asked("b", 9), mode="off"), replace(asked("b", 10), mode="only")])
+    assert (outcome.paid, outcome.hits, outcome.refused, outcome.evicted) == (5, 2, 1, 0)
+
+
+def test_a_refresh_joins_what_is_in_the_air_and_off_does_not() -> None:
+    requests = [asked("a", 0, 9), replace(asked("a", 1, 9), mode="refresh"), replace(asked("a", 2, 9), mode="off")]
+    outcome = played([*requests, asked("a", 10)])
+    assert (outcome.paid, outcome.coalesced, outcome.hits) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("start_s", [0, 1_700_000_000])

@@ -134,6 +134,7 @@ class Reader:
             answer_bytes=answer_bytes(usage.completion_tokens),
             cost_nano=None if price is None else price.cost_nano(usage),
             prefixes=_prefixes(ask, usage.prompt_tokens),
+            mode=ask.cache.mode,
         )
 
     def _time(self, logged: dict[str, Any]) -> int:

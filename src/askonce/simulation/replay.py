@@ -98,13 +98,16 @@ class Simulation:
                 outcome.refused += 1
                 return
         tokens = request.prompt_tokens + request.completion_tokens
-        entry = await self._answers.find(request.tenant, (request.fingerprint,), 0)
+        reads = request.mode in {"default", "only"}
+        entry = await self._answers.find(request.tenant, (request.fingerprint,), 0) if reads else None
         if entry is not None:
             self._answers.touch(entry)
             outcome.hits += 1
             outcome.saved_exact_nano += entry.cost_nano
             outcome.saved_tokens += tokens
-        elif request.fingerprint in self._aloft:
+        elif request.mode == "only":
+            outcome.refused += 1
+        elif request.mode != "off" and request.fingerprint in self._aloft:
             outcome.coalesced += 1
             outcome.saved_coalesced_nano += request.cost_nano or 0
             outcome.saved_tokens += tokens
@@ -124,7 +127,8 @@ class Simulation:
         outcome.input_tokens += request.prompt_tokens
         outcome.prompt_cached_tokens += self._known(request)
         lands_ms = request.at_ms + request.took_ms
-        self._aloft[request.fingerprint] = lands_ms
+        if request.mode != "off":
+            self._aloft[request.fingerprint] = lands_ms
         heappush(self._landing, (lands_ms, outcome.paid, request))
         outcome.peak_in_flight = max(outcome.peak_in_flight, len(self._landing))
 
@@ -146,8 +150,9 @@ class Simulation:
             lands_ms, _, request = heappop(self._landing)
             self._clock.ms = max(self._clock.ms, lands_ms)
             await self._drop_old()
-            del self._aloft[request.fingerprint]
-            await self._store(request)
+            if request.mode != "off":
+                del self._aloft[request.fingerprint]
+                await self._store(request)
         self._clock.ms = max(self._clock.ms, now_ms)
         await self._drop_old()
 
@@ -166,9 +171,10 @@ class Simulation:
             completion_tokens=request.answer_bytes,  # what `_weight` reads
             answer=_NOTHING,
         )
-        before = len(self._answers)
+        replaces = await self._answers.find(request.tenant, (request.fingerprint,), 0) is not None
+        before = len(self._answers) + (not replaces)
         if await self._answers.keep(entry):
-            self.outcome.evicted += before + 1 - len(self._answers)
+            self.outcome.evicted += before - len(self._answers)
             self._ending.append((expires_ms, request.tenant, request.fingerprint))
         self.outcome.peak_bytes = max(self.outcome.peak_bytes, self._answers.size)
         self.outcome.peak_entries = max(self.outcome.peak_entries, len(self._answers))

@@ -45,8 +45,8 @@ def remarks(told: Reading, found: Sequence[tuple[Plan, Outcome]]) -> list[str]:
     if outcome.input_tokens and outcome.prompt_cached_tokens:
         share = 100 * outcome.prompt_cached_tokens / outcome.input_tokens
         said.append(
-            f"Of the input that is still paid, the vendors' own prompt caches could know {share:.0f} % at best (five "
-            "minutes, beginnings of 1,024 tokens or more); that is not in the savings."
+            f"Of the input that is still paid in the first line, the vendors' own prompt caches could know {share:.0f} "
+            "% at best (five minutes, beginnings of 1,024 tokens or more); that is not in the savings."
         )
     return said
 

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from askonce.domain.call import CacheMode
+
 
 class Prefix(Struct, frozen=True, array_like=True):
     """Name how a prompt begins, up to so many tokens: vendors' own prompt caches know it by that."""
@@ -14,7 +16,7 @@ class PastRequest(Struct, frozen=True):
     """Hold a request: when it came (ms), who asked, its fingerprint, what it cost and how long it took.
 
     `caller` is who is limited, `tenant` who shares answers. `cost_nano` None: nobody knows what it cost. `prefixes`
-    are the beginnings of its prompt, the shortest first.
+    are the beginnings of its prompt, the shortest first. `mode` is what it wished of the cache.
     """
 
     at_ms: int
@@ -28,3 +30,4 @@ class PastRequest(Struct, frozen=True):
     answer_bytes: int
     cost_nano: int | None = None
     prefixes: tuple[Prefix, ...] = ()
+    mode: CacheMode = "default"
