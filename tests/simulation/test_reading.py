@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from askonce.domain.money import Price, Rate
+from askonce.simulation import reading
 from askonce.simulation.reading import Reader
 from askonce.simulation.requests import PastRequest
 
@@ -110,17 +111,49 @@ def test_times_are_seconds_milliseconds_or_written_out(time: dict[str, Any], at_
     assert found.at_ms == at_ms
 
 
-@pytest.mark.parametrize("time", [None, True, "soon", -5, 1e300, [], {}])
-def test_what_is_no_time_is_told_and_takes_a_second(time: object) -> None:
+def test_a_line_without_a_time_came_a_second_after_the_one_before() -> None:
     by = reader()
-    first, second = read({"time": 100, "body": CHAT}, {"time": time, "body": CHAT}, by=by)
+    first, second = read({"time": 100, "body": CHAT}, {"time": None, "body": CHAT}, by=by)
     assert (first.at_ms, second.at_ms, by.told.timeless) == (100_000, 101_000, 1)
 
 
-def test_what_is_earlier_came_with_the_one_before() -> None:
+@pytest.mark.parametrize("time", [True, "soon", "nan", -5, 1e300, [], {}])
+def test_a_time_that_is_none_makes_no_request(time: object) -> None:
     by = reader()
-    assert [one.at_ms for one in read({"ts": 9, "body": CHAT}, {"ts": 8, "body": CHAT}, by=by)] == [9000, 9000]
+    assert read({"time": time, "body": CHAT}, by=by) == []
+    assert "is no time" in by.told.reasons[0]
+
+
+def test_lines_a_little_out_of_order_are_put_in_order() -> None:
+    by = reader()
+    found = read(*({"ts": at, "body": CHAT} for at in (20, 10, 30)), by=by)
+    assert [one.at_ms for one in found] == [10_000, 20_000, 30_000]
+    assert by.told.backwards == 0
+
+
+def test_what_is_out_of_order_by_far_came_with_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "REORDERED", 1)
+    by = reader()
+    found = read(*({"ts": at, "body": CHAT} for at in (20, 30, 40, 10)), by=by)
+    assert [one.at_ms for one in found] == [20_000, 30_000, 30_000, 40_000]
     assert by.told.backwards == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"status": 500},
+        {"status_code": 429},
+        {"error": "overloaded"},
+        {"response": {"status_code": 400}},
+        {"status": "failed"},
+    ],
+)
+def test_calls_that_failed_are_known_by_what_is_said_around_them(more: dict[str, Any]) -> None:
+    by = reader()
+    found = read({"body": CHAT, **more}, {"body": CHAT, "status": 200, "error": None}, by=by)
+    assert [one.failed for one in found] == [True, False]
+    assert by.told.failed == 1
 
 
 @pytest.mark.parametrize(

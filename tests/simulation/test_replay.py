@@ -148,3 +148,8 @@ def test_being_kept_longer_never_hits_less(steps: list[tuple[str, int]]) -> None
     plans = [Plan(ttl_s=ttl_s) for ttl_s in (1, 2, 3, 5, 8, 13, 1000)]
     hits = [outcome.hits + outcome.coalesced for _, outcome in simulate(_history(steps), plans)]
     assert hits == sorted(hits)
+
+
+def test_a_call_that_failed_is_paid_and_nobody_gets_its_answer() -> None:
+    found = played([replace(asked("a", 0, 5), failed=True), asked("a", 1), asked("a", 10)])
+    assert (found.paid, found.coalesced, found.hits) == (2, 0, 1)

@@ -7,10 +7,12 @@ cannot be read is counted, with the first reasons; nothing is skipped silently.
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from askonce.cache.fingerprint import fingerprints
 from askonce.domain.call import Ask, CacheWish, Candidate
@@ -32,6 +34,8 @@ GAP_MS = 1_000  # between requests of a log without times
 TOKENS_PER_S, FIRST_MS = 60, 500  # how fast answers came, where the log does not say
 BYTES_PER_TOKEN, ENTRY_BYTES = 4, 700  # of a stored answer: its text, and what stands around it
 LONGEST_MS = 86_400_000
+REORDERED = 10_000  # lines held back to be put in order: some megabytes
+FAILS_FROM = 400  # HTTP's
 SHOWN_REASONS = 5
 SHOWN_FIELDS = 100
 _LATEST_MS = 253_402_300_799_000  # the last second of the year 9999
@@ -52,6 +56,7 @@ class Reading(Struct):
     without_output: int = 0
     unpriced: int = 0
     backwards: int = 0
+    failed: int = 0
     refused: int = 0
     reasons: list[str] = []
     extra_fields: dict[str, int] = {}
@@ -82,22 +87,40 @@ class Reader:
         self._tenant_field = tenant_field
         self._beside = _AROUND | {tenant_field, *ignored}
         self._now_ms = 0
+        self._passed_ms = 0
         self.told = Reading()
 
     def read(self, lines: Iterable[bytes]) -> Iterator[PastRequest]:
-        """Yield the requests of a log, one line at a time, in the order in which they stand."""
+        """Yield the requests of a log in the order of their times.
+
+        Logs are written when calls end, so a line may be a little out of order: `REORDERED` lines are held back.
+        """
+        held: list[tuple[int, int, PastRequest]] = []
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             self.told.lines += 1
             try:
-                yield self._request(line)
+                request = self._request(line)
             except Unreadable as error:
                 self.told.refused += 1
                 if len(self.told.reasons) < SHOWN_REASONS:
                     self.told.reasons.append(f"line {number}: {error}")
-            else:
-                self.told.requests += 1
+                continue
+            self.told.requests += 1
+            heappush(held, (request.at_ms, number, request))
+            if len(held) > REORDERED:
+                yield self._in_order(heappop(held)[2])
+        while held:
+            yield self._in_order(heappop(held)[2])
+
+    def _in_order(self, request: PastRequest) -> PastRequest:
+        """Return a request as it was, or with the time of the one before where it is earlier all the same."""
+        if request.at_ms < self._passed_ms:
+            self.told.backwards += 1
+            return replace(request, at_ms=self._passed_ms)
+        self._passed_ms = request.at_ms
+        return request
 
     def _request(self, line: bytes) -> PastRequest:
         try:
@@ -120,7 +143,10 @@ class Reader:
         price = self._prices.price(provider, name, "")
         if price is None:
             self.told.unpriced += 1
-        if not counted:
+        failed = _has_failed(logged)
+        if failed:
+            self.told.failed += 1
+        elif not counted:
             self.told.without_output += 1
         return PastRequest(
             at_ms=at_ms,
@@ -135,17 +161,22 @@ class Reader:
             cost_nano=None if price is None else price.cost_nano(usage),
             prefixes=_prefixes(ask, usage.prompt_tokens),
             mode=ask.cache.mode,
+            failed=failed,
         )
 
     def _time(self, logged: dict[str, Any]) -> int:
-        """Return when a request came; what has no time came a second after the one before, what is earlier with it."""
-        at_ms = next((found for name in TIMES if (found := _moment(logged.get(name))) is not None), None)
+        """Return when a request came; what has no time came a second after the line before.
+
+        Raises `Unreadable` for a time that is none.
+        """
+        written = [(name, logged[name]) for name in TIMES if logged.get(name) is not None]
+        at_ms = next((found for _, value in written if (found := _moment(value)) is not None), None)
         if at_ms is None:
+            if written:
+                name, value = written[0]
+                raise Unreadable(f"its {name} is no time: {str(value)[:40]!r}")
             self.told.timeless += 1
             at_ms = self._now_ms + GAP_MS
-        if at_ms < self._now_ms:
-            self.told.backwards += 1
-            at_ms = self._now_ms
         self._now_ms = at_ms
         return at_ms
 
@@ -170,6 +201,17 @@ class Reader:
 
 
 _USAGES = ("usage", "response.usage", "response.body.usage", "metadata.usage", "response.metadata.usage")
+
+
+def _has_failed(logged: dict[str, Any]) -> bool:
+    """Say whether a log tells that a call brought no answer: those are paid as they were, and never stored."""
+    for path in ("status", "status_code", "response.status_code"):
+        status = _inside(logged, path)
+        if isinstance(status, int) and not isinstance(status, bool) and status >= FAILS_FROM:
+            return True
+        if isinstance(status, str) and status.lower() in ("failed", "failure", "error"):
+            return True
+    return any(_inside(logged, path) for path in ("error", "exception", "response.error", "response.body.error"))
 
 
 def _count(told: dict[str, Any], *names: str) -> int | None:

@@ -127,7 +127,7 @@ class Simulation:
         outcome.input_tokens += request.prompt_tokens
         outcome.prompt_cached_tokens += self._known(request)
         lands_ms = request.at_ms + request.took_ms
-        if request.mode != "off":
+        if _is_shared(request):
             self._aloft[request.fingerprint] = lands_ms
         heappush(self._landing, (lands_ms, outcome.paid, request))
         outcome.peak_in_flight = max(outcome.peak_in_flight, len(self._landing))
@@ -150,8 +150,8 @@ class Simulation:
             lands_ms, _, request = heappop(self._landing)
             self._clock.ms = max(self._clock.ms, lands_ms)
             await self._drop_old()
-            if request.mode != "off":
-                del self._aloft[request.fingerprint]
+            if _is_shared(request):
+                self._aloft.pop(request.fingerprint, None)
                 await self._store(request)
         self._clock.ms = max(self._clock.ms, now_ms)
         await self._drop_old()
@@ -192,6 +192,11 @@ class Simulation:
                 del self._prefixes[digest]
             for key in [key for key, value in self._windows.items() if rule.expired(value, self._clock.steady_ns())]:
                 del self._windows[key]
+
+
+def _is_shared(request: PastRequest) -> bool:
+    """Say whether others may have its answer."""
+    return request.mode != "off" and not request.failed
 
 
 def _weight(entry: Entry, _: bytes) -> int:

@@ -7,7 +7,7 @@ import msgspec
 
 from askonce.config.values import size_word, span_word
 from askonce.domain.money import dollars
-from askonce.simulation.reading import Reading
+from askonce.simulation.reading import REORDERED, Reading
 from askonce.simulation.replay import Outcome, Plan
 
 SHOWN = 10  # unknown fields, at most
@@ -30,7 +30,11 @@ def remarks(told: Reading, found: Sequence[tuple[Plan, Outcome]]) -> list[str]:
     if told.timeless:
         said.append(f"{told.timeless} lines have no time: each was taken to come a second after the one before.")
     if told.backwards:
-        said.append(f"{told.backwards} lines are earlier than the one before: they were taken to come with it.")
+        said.append(
+            f"{told.backwards} lines are earlier than {REORDERED:,} lines before them: they were taken to come later."
+        )
+    if told.failed:
+        said.append(f"{told.failed} calls failed: nobody gets their answers.")
     if told.without_output:
         said.append(
             f"{told.without_output} lines do not say how long the answer was: only their prompts are in the costs."

@@ -16,7 +16,8 @@ class PastRequest(Struct, frozen=True):
     """Hold a request: when it came (ms), who asked, its fingerprint, what it cost and how long it took.
 
     `caller` is who is limited, `tenant` who shares answers. `cost_nano` None: nobody knows what it cost. `prefixes`
-    are the beginnings of its prompt, the shortest first. `mode` is what it wished of the cache.
+    are the beginnings of its prompt, the shortest first. `mode` is what it wished of the cache. One that
+    `failed` brought no answer that could be stored or joined.
     """
 
     at_ms: int
@@ -31,3 +32,4 @@ class PastRequest(Struct, frozen=True):
     cost_nano: int | None = None
     prefixes: tuple[Prefix, ...] = ()
     mode: CacheMode = "default"
+    failed: bool = False
