@@ -19,7 +19,11 @@ def run_testbed(tmp_path: Path, user: int, apt: str = "") -> tuple[subprocess.Co
     for name, does in fakes.items():
         (tools / name).write_text(f"#!/bin/sh\n{does}\n")
         (tools / name).chmod(0o755)
-    environ = {"PATH": str(tools), "ASKONCE_TEST_POSTGRES": str(packaged)}
+    environ = {
+        "PATH": str(tools),
+        "ASKONCE_TEST_POSTGRES": str(packaged),
+        "ASKONCE_TEST_FAKETIME": str(tmp_path / "lib"),
+    }
     done = subprocess.run([SCRIPT], env=environ, capture_output=True, text=True)
     return done, asked.read_text() if asked.exists() else ""
 
@@ -27,15 +31,16 @@ def run_testbed(tmp_path: Path, user: int, apt: str = "") -> tuple[subprocess.Co
 def making(folder: Path) -> str:
     """Write an apt-get that installs."""
     binary = folder / "postgresql" / "15" / "bin"
-    made = (binary / "postgres", folder / "bin" / "redis-server")
-    return f"mkdir -p {binary}" + "".join(f" && touch {path} && chmod +x {path}" for path in made)
+    library = folder / "lib" / "any" / "faketime"
+    made = (binary / "postgres", folder / "bin" / "redis-server", library / "libfaketime.so.1")
+    return f"mkdir -p {binary} {library}" + "".join(f" && touch {path} && chmod +x {path}" for path in made)
 
 
 def test_it_is_installed_without_starting_its_own_server(tmp_path: Path) -> None:
     done, asked = run_testbed(tmp_path, 0, making(tmp_path))
     assert done.returncode == 0
     assert asked.splitlines()[0] == "1 update -qq"
-    assert asked.splitlines()[1].endswith("install -y -qq --no-install-recommends postgresql redis-server")
+    assert asked.splitlines()[1].endswith("install -y -qq --no-install-recommends postgresql redis-server libfaketime")
 
 
 def test_where_it_is_nothing_is_done(tmp_path: Path) -> None:
@@ -57,8 +62,8 @@ def test_only_what_is_missing_is_installed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("user", "apt", "says"),
     [
-        (1000, "exit 1", "On Debian and Ubuntu, as root: apt-get install postgresql redis-server"),
-        (0, "", "On Debian and Ubuntu, as root: apt-get install postgresql redis-server"),
+        (1000, "exit 1", "On Debian and Ubuntu, as root: apt-get install postgresql redis-server libfaketime"),
+        (0, "", "On Debian and Ubuntu, as root: apt-get install postgresql redis-server libfaketime"),
         (0, "exit 100", "could not be installed"),
     ],
 )
