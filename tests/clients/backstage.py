@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.providers.upstream import Play, Upstream
+from tests.providers.upstream import Play, Upstream, reply
 from tests.system.houses import House
 
 KEY = "client-key-of-tests"
@@ -63,7 +63,7 @@ def _upstreams() -> Iterator[tuple[Upstream, Upstream]]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    one, other = Upstream(), Upstream()
+    one, other = (Upstream(aside=reply(404, {"error": {"message": "No list here."}})) for _ in range(2))
     try:
         for upstream in (one, other):
             asyncio.run_coroutine_threadsafe(upstream.__aenter__(), loop).result(10)

@@ -178,10 +178,15 @@ def stall(texts: Sequence[str] = ("Hel",)) -> Play:
 
 
 class Upstream:
-    """Serve plays on a loopback port. `seen`: the requests; `hung_up`: set once a peer left during a play."""
+    """Serve plays on a loopback port. `seen`: the requests; `hung_up`: set once a peer left during a play.
 
-    def __init__(self, *plays: Play) -> None:
+    `aside` answers whatever is asked by GET, unseen and without taking a play: a gateway that is run whole looks for
+    its vendors' lists of models whenever it sees fit.
+    """
+
+    def __init__(self, *plays: Play, aside: Play | None = None) -> None:
         self.plays = list(plays) or [answer()]
+        self.aside = aside
         self.seen: list[Seen] = []
         self.connections = 0
         self.open_connections = 0
@@ -218,8 +223,11 @@ class Upstream:
             transport.abort()
         await asyncio.sleep(0)
 
-    def take(self) -> Play:
-        """Return the play for the request that was just seen."""
+    def take(self, seen: Seen) -> Play:
+        """Note a request and return the play for it."""
+        if self.aside is not None and seen.method == "GET":
+            return self.aside
+        self.seen.append(seen)
         return self.plays[min(len(self.seen), len(self.plays)) - 1]
 
 
@@ -260,9 +268,8 @@ class _Connection(asyncio.Protocol):
         self.begin(Seen(method, path, headers, rest[:length]))
 
     def begin(self, seen: Seen) -> None:
-        self.upstream.seen.append(seen)
         self.exchange = Exchange(seen, self.transport)
-        self.task = asyncio.ensure_future(self.perform(self.upstream.take(), self.exchange))
+        self.task = asyncio.ensure_future(self.perform(self.upstream.take(seen), self.exchange))
         self.upstream.tasks.add(self.task)
         self.task.add_done_callback(self.upstream.tasks.discard)
 
