@@ -35,6 +35,7 @@ from askonce.domain.ledger import CallRow
 from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Spared
 from askonce.domain.usage import Usage
+from askonce.domain.watching import Course, Served
 from askonce.gate.admission import Admission, Registry
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
@@ -152,6 +153,7 @@ class World:
         self.unsaid = Unsaid()
         self.shapes: dict[str, str] = {}  # of the providers
         self.records: list[CallRow] = []
+        self.served_all: list[Served] = []
         self.defects: list[BaseException] = []
         self.failures: list[AskonceError] = []
         self.slow_bodies = SlowBodies(30.0)
@@ -278,7 +280,11 @@ class World:
         """Guess."""
         return Usage(1, len(text), estimated=True)
 
-    def paid(self, row: CallRow) -> None:
+    def served(self, served: Served) -> None:
+        """Remember."""
+        self.served_all.append(served)
+
+    def paid(self, row: CallRow, course: Course) -> None:
         """Remember."""
         self.records.append(row)
 

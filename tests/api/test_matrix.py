@@ -29,6 +29,7 @@ from tests.api.vendorscenes import KEY as VENDOR_KEY
 
 from askonce.domain.errors import AskonceError
 from askonce.domain.ledger import CallRow
+from askonce.domain.watching import Course
 from askonce.routing import attempts
 from askonce.telemetry.requests import RequestLog
 
@@ -81,8 +82,8 @@ class Logged(World):
         self.keys = [(KEY, "t")]
         self.log = RequestLog()
 
-    def paid(self, row: CallRow) -> None:
-        super().paid(row)
+    def paid(self, row: CallRow, course: Course) -> None:
+        super().paid(row, course)
         self.log.paid(row)
 
     def failed(self, error: AskonceError) -> None:

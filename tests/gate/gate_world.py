@@ -18,6 +18,7 @@ from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Spared, Totals
 from askonce.domain.ports import Window
 from askonce.domain.usage import Usage
+from askonce.domain.watching import Course, Served
 from askonce.gate.answering import Answering, Arrival, Joined
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.keeping import Keeper, Keeping
@@ -242,10 +243,15 @@ class Notes:
         self.records: list[CallRow] = []
         self.lost: list[CallRow | Spared] = []
         self.defects: list[BaseException] = []
+        self.courses: list[Course] = []
 
-    def paid(self, row: CallRow) -> None:
+    def served(self, served: Served) -> None:
+        """Ignore it: there are no doors here."""
+
+    def paid(self, row: CallRow, course: Course) -> None:
         """Note it."""
         self.records.append(row)
+        self.courses.append(course)
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Note it."""

@@ -5,6 +5,7 @@ method, Host and Origin, identity, scope, body, question, window. What is refuse
 it, but in a second window of refusals, so that a flood of nonsense is stopped as well; so is who fails to log in.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 
@@ -39,6 +40,7 @@ from askonce.domain.errors import (
 )
 from askonce.domain.ledger import LedgerUnavailable
 from askonce.domain.ports import Observer, Window, Windows
+from askonce.domain.watching import CLIENT_LEFT, Served
 from askonce.gate.admission import Admission, Approach, OverLimit
 from askonce.gate.scopes import require
 from askonce.telemetry.logs import request_id
@@ -91,12 +93,20 @@ class Services(Struct, frozen=True):
     crossing: Crossing = NOWHERE
 
 
+class Passing(Struct):
+    """Hold what becomes known of a request on its way: its door's name, and who came."""
+
+    door: str = ""
+    caller: Caller | None = None
+
+
 class App:
     """Answer HTTP requests. The ASGI application of a gateway."""
 
     def __init__(self, services: Services, doors: tuple[Door, ...]) -> None:
         self._s = services
         self._doors = DoorMap(doors)
+        self.in_flight = 0
         self._looks = looks(services.cache, services.fleet, services.trail) | dict(services.more)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,18 +116,23 @@ class App:
             return
         request = Request(scope, receive)
         request_id.set(request.id)
+        self.in_flight += 1
+        passing, reply = Passing(), None
         try:
-            reply = await self._answer(request)
+            reply = await self._answer(request, passing)
+            if self._s.crossing.origins:
+                reply.headers += self._s.crossing.headers(request)
+            if isinstance(reply, Reply):
+                await _send_whole(reply, request, send)
+            else:
+                await _send_stream(reply, request, send)
         except ClientLeft:
             return
-        if self._s.crossing.origins:
-            reply.headers += self._s.crossing.headers(request)
-        if isinstance(reply, Reply):
-            await _send_whole(reply, request, send)
-        else:
-            await _send_stream(reply, request, send)
+        finally:
+            self.in_flight -= 1
+            self._s.observer.served(_served(request, passing, reply))
 
-    async def _answer(self, request: Request) -> Reply | StreamReply:
+    async def _answer(self, request: Request, passing: "Passing") -> Reply | StreamReply:
         caller: Caller | None = None
         approach = request.approach()
         match: Match | None = None
@@ -127,11 +142,13 @@ class App:
                 if preflight is not None:
                     return preflight
             match = self._find(request)
+            passing.door = match.door.name
             request.check()
             if match.door.scope == "open":
                 self._s.admission.pass_host(approach)
                 return await self._open(match, request, approach)
             caller = await self._s.admission.admit(approach, writes=request.method not in SAFE_METHODS)
+            passing.caller = caller
             if match.door.scope != "any":
                 require(caller.scopes, match.door.scope)
             reply = await self._enter(match, request, caller, approach)
@@ -251,6 +268,33 @@ class App:
         headers = limit_headers(error.window, error.verdict, now_ms)
         headers += voice.limits(error.window, error.verdict, now_ms)
         return error_reply(error, voice.error(error, request.id), headers)
+
+
+def _served(request: Request, passing: Passing, reply: Reply | StreamReply | None) -> Served:
+    """Say how a request ended."""
+    took_us = (time.perf_counter_ns() - request.started_ns) // 1000
+    caller = passing.caller
+    tenant, key_id = ("", "") if caller is None else (caller.tenant, caller.key_id)
+    if reply is None:
+        return Served(passing.door, CLIENT_LEFT, took_us, request.id, tenant=tenant, key_id=key_id)
+    status = reply.status if isinstance(reply, Reply) else 200
+    about = reply.about
+    if about is None:
+        return Served(passing.door, status, took_us, request.id, tenant=tenant, key_id=key_id)
+    return Served(
+        passing.door,
+        status,
+        took_us,
+        request.id,
+        about.code,
+        about.cache,
+        about.provider,
+        about.model,
+        about.saved_nano,
+        about.entered_us,
+        tenant,
+        key_id,
+    )
 
 
 async def _send_whole(reply: Reply, request: Request, send: Send) -> None:

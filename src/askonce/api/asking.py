@@ -11,6 +11,7 @@ from askonce.api.asgi import Receive
 from askonce.api.replies import (
     JSON,
     NO_STORE,
+    About,
     Headers,
     Reply,
     StreamReply,
@@ -122,9 +123,13 @@ class AskDoor:
         if isinstance(admitted.outcome, Entry):
             if admitted.replayed:
                 headers.append(REPLAYED)
-            return self._hit(asked, admitted.outcome, headers, now_ms)
+            reply = self._hit(asked, admitted.outcome, headers, now_ms)
+            reply.about = _about(admitted.outcome, "hit", admitted.entered_us)
+            return reply
         try:
             reply = await self._reply(asked, admitted.outcome, headers)
+            if reply.about is not None:
+                reply.about.entered_us = admitted.entered_us
             if isinstance(admitted.outcome, Joined) and admitted.outcome.replayed:
                 reply.headers.append(REPLAYED)
             return reply
@@ -150,7 +155,8 @@ class AskDoor:
         if not arrival.entry.cost_nano and not arrival.entry.open().priced:
             headers.append(UNPRICED)
         facts = self._facts(asked, arrival, outcome.attempts)
-        return Reply(200, [JSON, NO_STORE, *headers], self._codec.render(arrival.entry, facts))
+        body = self._codec.render(arrival.entry, facts)
+        return Reply(200, [JSON, NO_STORE, *headers], body, _about(arrival.entry, arrival.state))
 
     async def _live(self, asked: Asked, joined: Joined, headers: Headers) -> StreamReply:
         """Begin a stream once its first piece is there; until then a failure is an ordinary reply.
@@ -165,10 +171,11 @@ class AskDoor:
             raise
         headers.append((b"cache-status", cache_status(joined.state, 0, False).encode()))
         headers.append((ROUTE, route_header(joined.candidate, joined.attempts_begun)))
-        return StreamReply(stream_headers(headers), self._events(asked, joined, first), joined.leave)
+        about = About(joined.state, joined.candidate.provider, joined.candidate.model)
+        return StreamReply(stream_headers(headers), self._events(asked, joined, first, about), joined.leave, about)
 
     async def _events(
-        self, asked: Asked, joined: Joined, pieces: Sequence[Piece] | None
+        self, asked: Asked, joined: Joined, pieces: Sequence[Piece] | None, about: About
     ) -> AsyncGenerator[bytes, None]:
         """Write what comes as it comes: pieces that are there together go out together."""
         request, ask = asked.request, asked.ask
@@ -194,9 +201,11 @@ class AskDoor:
                 begun = b""
                 pieces = await joined.more()
             arrival = await joined.arrival()
+            _fill(about, arrival.entry, arrival.state)
             yield begun + writer.done(arrival.entry, self._facts(asked, arrival, joined.attempts))
         except AskonceError as error:
             self._note(error)
+            about.code = error.code
             yield begun + writer.error(error, request.id)
 
     def _note(self, error: AskonceError) -> None:
@@ -237,6 +246,16 @@ class AskDoor:
         """Send a stored answer as a stream, at once."""
         writer = self._codec.writer(facts.ask)
         yield writer.start(facts) + writer.done(entry, facts)
+
+
+def _about(entry: Entry, state: CacheState, entered_us: int = 0) -> About:
+    saved_nano = entry.cost_nano if state in ("hit", "coalesced") else 0
+    return About(state, entry.provider, entry.model, "", saved_nano, entered_us)
+
+
+def _fill(about: About, entry: Entry, state: CacheState) -> None:
+    about.cache, about.provider, about.model = state, entry.provider, entry.model
+    about.saved_nano = entry.cost_nano if state in ("hit", "coalesced") else 0
 
 
 def _who(entry: Entry) -> Candidate:

@@ -16,12 +16,24 @@ GUARDS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-ref
 NO_STORE = (b"cache-control", b"no-store")
 
 
+class About(Struct):
+    """Say what those who watch are told of a reply: how its answer came about, or which error it is."""
+
+    cache: str = ""
+    provider: str = ""
+    model: str = ""
+    code: str = ""
+    saved_nano: int = 0
+    entered_us: int = 0
+
+
 class Reply(Struct):
     """Hold a whole reply."""
 
     status: int
     headers: Headers
     body: bytes
+    about: About | None = None
 
 
 class StreamReply(Struct):
@@ -30,6 +42,7 @@ class StreamReply(Struct):
     headers: Headers
     pieces: AsyncGenerator[bytes, None]
     release: Callable[[], None]
+    about: About | None = None
 
 
 def json_reply(body: bytes, headers: Headers | None = None, status: int = 200) -> Reply:
@@ -68,7 +81,9 @@ def error_reply(error: AskonceError, body: bytes, headers: Headers | None = None
         extra.append((b"allow", ", ".join(error.allowed).encode()))
     if error.status == 401:
         extra.append((b"www-authenticate", b'Bearer realm="askonce"'))
-    return json_reply(body, extra, error.status)
+    reply = json_reply(body, extra, error.status)
+    reply.about = About(code=error.code)
+    return reply
 
 
 def _is_no_use(error: AskonceError) -> bool:

@@ -27,6 +27,7 @@ class Flight:
     def __init__(self, key: bytes, on_deserted: Callable[["Flight"], None]) -> None:
         self.key = key
         self.waiters = 0
+        self.joined = 0  # seats that were ever taken
         self.entry: Entry | None = None
         self.from_store = False  # landed with an answer that was stored meanwhile: nobody paid, nobody joined
         self.error: AskonceError | None = None
@@ -86,6 +87,7 @@ class Flight:
     def take_seat(self, pays: bool) -> "Seat":
         """Join. `pays` marks the request that made the flight leave."""
         self.waiters += 1
+        self.joined += 1
         return Seat(self, pays)
 
     def _vacate(self) -> None:

@@ -17,6 +17,7 @@ from askonce.domain.ledger import CallRow
 from askonce.domain.money import Price
 from askonce.domain.outcome import Spared, Totals
 from askonce.domain.usage import Usage
+from askonce.domain.watching import Course, Served
 
 
 class Window(Struct, frozen=True):
@@ -302,8 +303,12 @@ class Meter(Protocol):
 class Observer(Protocol):
     """Watch from beside the road. Must not raise; what it does changes nothing."""
 
-    def paid(self, row: CallRow) -> None:
-        """Take note of a call that reached a provider."""
+    def served(self, served: Served) -> None:
+        """Take note of a request that has ended at its door, whatever it was. Called for every hit."""
+        ...
+
+    def paid(self, row: CallRow, course: Course) -> None:
+        """Take note of a call that reached a provider, and how it went."""
         ...
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:

@@ -19,6 +19,7 @@ from askonce.domain.errors import AskonceError, Draining, OverBudget, StoreUnava
 from askonce.domain.ports import Flights, Observer, Promise
 from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
+from askonce.gate.marks import Marks
 from askonce.gate.plan import Plan, Visit
 from askonce.gate.relay import MAX_REFUSED, REFUSALS, STOPPING, Aloft, Relay
 from askonce.gate.settle import Settlement
@@ -244,7 +245,7 @@ class Answering:
 
     def _depart(self, plan: Plan) -> tuple[Aloft, Seat]:
         flight = Flight(plan.keys.flight, self._deserted)
-        aloft = Aloft(flight, plan, plan.fresh_after_ms)
+        aloft = Aloft(flight, plan, plan.fresh_after_ms, Marks(plan.visit.began_ns))
         self._name(aloft, plan)
         seat = flight.take_seat(pays=True)
         if not plan.is_alone:

@@ -1,5 +1,6 @@
 """The road: one function whose lines are the stages that a question passes, in order."""
 
+import time
 from typing import Protocol
 
 from msgspec import Struct
@@ -44,6 +45,7 @@ class Admitted(Struct, frozen=True):
 
     `outcome` is an entry (a hit), a seat in a flight, or what went wrong behind the door. `route` says whose answers
     would do, and why. `replayed`: the entry is what this very request, known by its name, was answered before.
+    `entered_us`: how long window and look-up took (microseconds).
     """
 
     window: Window | None
@@ -51,6 +53,7 @@ class Admitted(Struct, frozen=True):
     outcome: Entry | Joined | AskonceError
     route: Route
     replayed: bool = False
+    entered_us: int = 0
 
 
 class Road:
@@ -84,13 +87,15 @@ class Road:
         looks = keys.entries if mode in ("default", "only") else ()
         fresh = fresh_after_ms(ask.cache, mode, self._clock.wall_ms())
         knocks = window if verdict is None else None  # once; what was kept for it may just have gone
+        before_ns = time.perf_counter_ns()
         entered = await self._threshold.enter(_knock(visit, knocks, looks, fresh))
+        took_us = (time.perf_counter_ns() - before_ns) // 1000
         verdict = verdict or self._admitted(window, entered)
         if entered.entry is not None:
             await self._answering.found(visit, entered.entry)
             if promise is not None:
                 await self._answering.promise(promise, entered.entry, mode)
-            return Admitted(window, verdict, entered.entry, route)
+            return Admitted(window, verdict, entered.entry, route, entered_us=took_us)
         if mode == "only":
             return Admitted(window, verdict, CacheMiss(NOTHING_STORED), route)
         try:
@@ -100,8 +105,8 @@ class Road:
                 plan = replace(plan, route=route)
             joined = self._answering.seat(plan)
         except AskonceError as error:
-            return Admitted(window, verdict, error, route)
-        return Admitted(window, verdict, joined, route)
+            return Admitted(window, verdict, error, route, entered_us=took_us)
+        return Admitted(window, verdict, joined, route, entered_us=took_us)
 
     def _admitted(self, window: Window | None, entered: Entered) -> Verdict | None:
         if window is not None and entered.verdict is not None and not entered.verdict.admitted:

@@ -36,6 +36,7 @@ from askonce.domain.ledger import Ending
 from askonce.domain.ports import Answers, Flights, Landing, LeaderLost, Lease, Promise
 from askonce.domain.usage import Usage
 from askonce.gate.dispatch import Dispatch
+from askonce.gate.marks import Marks
 from askonce.gate.plan import Plan
 from askonce.gate.settle import UNEXPECTED, Settlement
 from askonce.gate.treasury import Hold, Treasury
@@ -72,6 +73,7 @@ class Aloft(Struct, eq=False):
     flight: Flight
     plan: Plan
     fresh_after_ms: int
+    marks: Marks
     task: asyncio.Task[None] | None = None
     lease: Lease | None = None
     leads: bool = False
@@ -145,6 +147,7 @@ class Relay:
         lost = 0
         while lost < MAX_LEADERS:
             aloft.lease = await self._board(aloft)
+            aloft.marks.board()
             if aloft.lease is None or aloft.lease.led:
                 await self._lead(aloft)
                 return
@@ -232,7 +235,7 @@ class Relay:
             priced = await self._dispatch.priced(answer)
             if aloft.hold is not None:
                 aloft.hold.add(priced)
-            entry, aloft.stored = await self._settlement.answered(aloft.plan, priced, aloft.hold)
+            entry, aloft.stored = await self._settlement.answered(aloft.plan, priced, aloft.hold, aloft.marks)
         except Exception:
             await self._fail(aloft, Landing(None, InternalError.code, UNEXPECTED))
             raise
@@ -291,6 +294,7 @@ class Relay:
         """Ask one provider; an ending that is not an answer is booked here."""
         before, aloft.asked, aloft.told = aloft.asked, target.candidate, None
         watch = _Watch()
+        aloft.marks.ask()
         code, asked = FlightLost.code, True  # of a call that was hung up
         try:
             call, pass_on = aloft.plan.ask.call, partial(self._pass_on, aloft)
@@ -316,6 +320,7 @@ class Relay:
                 await unbroken(self._book_broken(aloft, "failed", wrapped, watch.ms()))
             raise wrapped from error
         finally:
+            aloft.marks.answer(aloft.flight.joined - 1)
             aloft.tried = (*aloft.tried, Tried(target.candidate, target.key + 1, watch.ms(), code, asked))
 
     async def _pass_on(self, aloft: Aloft, piece: Piece) -> None:
@@ -356,7 +361,7 @@ class Relay:
         priced = await self._dispatch.priced(partial)
         if aloft.hold is not None:
             aloft.hold.add(priced)
-        await self._settlement.broken(plan, ending, priced, error)
+        await self._settlement.broken(plan, ending, priced, error, marks=aloft.marks)
 
     async def _mirror(self, aloft: Aloft) -> None:
         """Repeat another process's flight here. Raises `LeaderLost`, and what that flight failed with."""

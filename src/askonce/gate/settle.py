@@ -18,7 +18,9 @@ from askonce.domain.errors import AskonceError, Detail, InternalError, KeyReused
 from askonce.domain.ledger import CallRow, Ending
 from askonce.domain.outcome import Spared
 from askonce.domain.ports import Answers, Books, Observer, Promise, Promises
+from askonce.domain.watching import NO_COURSE, Course
 from askonce.gate.keeping import Keeper
+from askonce.gate.marks import Marks
 from askonce.gate.plan import Plan, Visit
 from askonce.gate.treasury import Hold
 
@@ -53,7 +55,9 @@ class Settlement:
         self._clock = clock
         self._observer = observer
 
-    async def answered(self, plan: Plan, answer: Answer, hold: Hold | None = None) -> tuple[Entry, bool]:
+    async def answered(
+        self, plan: Plan, answer: Answer, hold: Hold | None = None, marks: Marks | None = None
+    ) -> tuple[Entry, bool]:
         """Store and book an answer that was paid; returns the entry and whether it was stored.
 
         What was reserved for it is settled with the booking. A defect on the way is raised, but what was paid is
@@ -63,16 +67,22 @@ class Settlement:
             entry = self.entry(plan, answer)
             stored = plan.mode != "off" and self._policy.keeps(answer) and await self._keep(entry)
         except Exception:
-            await self.broken(plan, "failed", answer, InternalError(UNEXPECTED), hold)
+            await self.broken(plan, "failed", answer, InternalError(UNEXPECTED), hold, marks)
             raise
         row = self._row(plan, answer, "answered", counted=plan.mode != "off", stored=stored)
         await self._book(row, hold)
         await self._keeper.answered(plan, answer)
-        self._observer.paid(row)
+        self._observer.paid(row, _course(marks, answer))
         return entry, stored
 
     async def broken(
-        self, plan: Plan, ending: Ending, partial: Answer, error: AskonceError, hold: Hold | None = None
+        self,
+        plan: Plan,
+        ending: Ending,
+        partial: Answer,
+        error: AskonceError,
+        hold: Hold | None = None,
+        marks: Marks | None = None,
     ) -> None:
         """Book a call that reached a provider and did not end well, with what it cost as far as is known.
 
@@ -82,7 +92,7 @@ class Settlement:
         code = ABANDONED if ending == "abandoned" else error.code
         row = self._row(plan, partial, ending, stored=False, error_code=code)
         await self._book(row, hold)
-        self._observer.paid(row)
+        self._observer.paid(row, _course(marks, partial))
 
     async def spared(self, visit: Visit, entry: Entry, *, coalesced: bool) -> None:
         """Book an answer that cost nothing because another call had paid for it."""
@@ -189,6 +199,10 @@ class Settlement:
             await self._books.book(ending, None if hold is None else hold.settled())
         except StoreUnavailable as error:
             self._observer.unbooked(ending, error)
+
+
+def _course(marks: Marks | None, answer: Answer) -> Course:
+    return NO_COURSE if marks is None else marks.course(answer.first_token_ms)
 
 
 def _is_same(promise: Promise, question: bytes | None) -> bool:

@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
+from askonce.domain.watching import NO_COURSE, Course, Served
 
 LATER_S = 0.005  # behind the answer, and so few at once that others do not wait for them
 # Errors whose sentence ends in the vendor's own words, which may quote the prompt.
@@ -27,7 +28,10 @@ class RequestLog:
     def __init__(self) -> None:
         self._waiting: list[CallRow] = []
 
-    def paid(self, row: CallRow) -> None:
+    def served(self, served: Served) -> None:
+        """Write nothing yet."""
+
+    def paid(self, row: CallRow, course: Course = NO_COURSE) -> None:
         """Log a call that reached a provider."""
         self._waiting.append(row)
         if row.ending != "answered":

@@ -49,6 +49,7 @@ from askonce.providers.messages import Counter
 from askonce.providers.named import doubt
 from askonce.routing.wishes import unanswered
 from askonce.telemetry import logs
+from askonce.telemetry.observers import Observers
 from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
@@ -76,7 +77,8 @@ class Gateway:
         self._config = config
         self._slot = slot
         self._clock = SystemClock()
-        self._observer = RequestLog()
+        self._log = RequestLog()
+        self._observer = Observers(self._log)
         self._beats = 0
         self._is_leaving = False
         self._names_due = slot == 0  # one of the workers says it
@@ -132,7 +134,7 @@ class Gateway:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._observer.flush()
+        self._log.flush()
         await self._trail.flush()
         await self._hub.close()
         await self._administration.close()

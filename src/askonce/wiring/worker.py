@@ -46,6 +46,7 @@ from askonce.ledger.worker_status import WRITE_EVERY_S, WorkerStatus
 from askonce.ledger.writer import SqlLedger
 from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
+from askonce.telemetry.observers import Observers
 from askonce.telemetry.requests import RequestLog
 from askonce.wiring.roadworks import Site
 from askonce.wiring.shift import LOOK_S, DutyOutbox, Shift
@@ -96,7 +97,8 @@ class Worker:
         self._carries = False  # did these go into shared state?
         self._peppers, self._seals = secret.subkeys(KEY_HASHES), secret.subkeys(AUDIT_CHAIN)
         self._engine = open_engine(config.database_url, folder, Bounds(CONNECTIONS, name="askonce worker"))
-        self._observer = RequestLog()
+        self._log = RequestLog()
+        self._observer = Observers(self._log)
         self._state = open_state(config, SLOT, incarnation, secret, self._clock, self._observer)
         self._labour = self._begin_labour(secret)
         self._spool = Spool(folder)
@@ -360,7 +362,7 @@ class Worker:
     async def _close(self) -> None:
         if self._labour is not None:
             await self._labour.close()
-        self._observer.flush()
+        self._log.flush()
         await self._http.close()
         await self._box.close()
         await self._spool.close()
