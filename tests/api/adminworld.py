@@ -10,6 +10,7 @@ from tests.api.conftest import Client, Response, World
 
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import AuditQuestion, Clerk, Office
+from askonce.api.admin.performance import Performance, performance_handlers
 from askonce.api.app import App
 from askonce.api.login import login_handlers
 from askonce.api.oidc import Foyer, Provider, oidc_handlers
@@ -86,7 +87,10 @@ class AdminWorld(World):
         doors = SessionDoors(self.logins, self.admission, self.offices, self.trail)
         foyer = Foyer(self.provider_of_identity, b"k" * 32, self.rules, self.offices, doors, self.clock)
         login = login_handlers("https://id.example") | oidc_handlers(foyer)
-        self.more = doors.handlers() | login | admin_handlers(clerk)
+        self.more = doors.handlers() | login | admin_handlers(clerk) | performance_handlers(self._perform)
+
+    def _perform(self, minutes: int) -> Performance:
+        return Performance(0, 60_000 * minutes, [], [], [], [])
 
     async def furnish(self) -> None:
         """Make the tables, both tenants, and each role's key and user in both."""

@@ -17,6 +17,7 @@ from askonce.api.counting import CountDoor
 from askonce.api.crossing import Crossing
 from askonce.api.doors import DOORS
 from askonce.api.errands import Handler
+from askonce.api.metrics import MetricsDoor
 from askonce.api.model_lists import ModelDoors
 from askonce.api.pages import Pages
 from askonce.api.resources import CacheDoors, FleetDoors
@@ -161,6 +162,7 @@ class World:
         self.registry: Registry | None = None
         self.trusted: tuple[str, ...] = ()
         self.crossing = Crossing(())
+        self.metrics_for = "open"
         self.more: dict[str, Handler] = {}  # handlers of doors that log in and administer
         self.work = WorkRows()  # executions; `takes_work` False: workflows are off
         self.work.now_ms = self.clock.wall_ms
@@ -220,6 +222,7 @@ class World:
                 slow_bodies=self.slow_bodies,
                 more=work_handlers(work) | self.more,
                 crossing=self.crossing,
+                metrics=MetricsDoor(self._metrics, self.admission, self.metrics_for),
             ),
             DOORS,
         )
@@ -238,6 +241,9 @@ class World:
             nudge=self._nudge,
             webhook_hosts=self.webhook_hosts,
         )
+
+    async def _metrics(self, accept: str) -> tuple[bytes, str]:
+        return b"# none\n", "text/plain"
 
     def _nudge(self) -> None:
         self.nudges += 1

@@ -11,7 +11,22 @@ from askonce.domain.errors import Detail, Invalid
 from askonce.domain.executions import Execution, ExecutionPage, ExecutionQuestion, NodeRun, Room, Submission
 from askonce.workflows.events import ending_events, node_event, text_event
 
-ANSWER = {"code": "print(1)", "files": [], "summary": "0 files written."}
+ANSWER = {
+    "code": "print(1)",
+    "files": [],
+    "summary": "0 files written.",
+    "metadata": {
+        "totalTokens": 0,
+        "totalCost": "$0.0000",
+        "totalCostNano": 0,
+        "executionTime": 1,
+        "modelsUsed": [],
+        "cachedNodes": 0,
+        "saved": "$0.0000",
+        "savedNano": 0,
+    },
+    "workflow": {"id": "x", "name": "standard", "nodes": 0, "executionTime": 1},
+}
 ALL = tuple(Room(queue, 1_000) for queue in ("workflows", "generation", "batch"))
 
 

@@ -1,9 +1,5 @@
 """Those who watch are told when the stages of a paid call were over."""
 
-import asyncio
-
-from tests.gate.gate_world import Sky, World, question
-
 from askonce.domain.watching import Course
 
 

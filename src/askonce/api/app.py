@@ -21,6 +21,7 @@ from askonce.api.door import Door
 from askonce.api.doors import DoorMap, Match, read_query
 from askonce.api.errands import Errand, Handler
 from askonce.api.looks import looks
+from askonce.api.metrics import MetricsDoor
 from askonce.api.pages import PAGES, Pages
 from askonce.api.replies import GUARDS, JSON, Headers, Reply, StreamReply, error_reply, json_reply, limit_headers
 from askonce.api.requests import ClientLeft, Request
@@ -91,6 +92,7 @@ class Services(Struct, frozen=True):
     slow_bodies: SlowBodies
     more: Mapping[str, Handler] = {}
     crossing: Crossing = NOWHERE
+    metrics: MetricsDoor | None = None
 
 
 class Passing(Struct):
@@ -225,6 +227,8 @@ class App:
         if name == "ready":
             ready = await self._s.fleet.ready()
             return json_reply(msgspec.json.encode(ready), status=200 if ready.ready else 503)
+        if name == "metrics" and self._s.metrics is not None:
+            return await self._s.metrics(request)
         if name in PAGES:
             return await self._s.pages.serve(name)
         return await self._run(match, request, self._s.admission.address(approach), approach)

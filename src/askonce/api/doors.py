@@ -188,6 +188,7 @@ DOORS: tuple[Door, ...] = (
     *ADMIN_DOORS,
     Door("GET", "/health", "health", "Say that this process is alive.", "open", "none", reply=bodies.Health),
     Door("GET", "/ready", "ready", "Say whether each part can serve.", "open", "none", reply=bodies.Readiness),
+    Door("GET", "/metrics", "metrics", "Tell Prometheus how this node is.", "open", "none", media="text/plain"),
     Door("GET", "/openapi.json", "openapi", "Describe these doors to programs.", "open", "none"),
     Door("GET", "/docs", "docs", "Describe these doors to people.", "open", "none", media="text/html"),
     Door("GET", "/", "root", "Lead a browser to the docs.", "open", "none"),

@@ -158,6 +158,9 @@ class Config(Struct, frozen=True):
     deadlines: Deadlines = Deadlines()
     sample: float = 0.01  # of the answers that cost nothing, the share that is kept as rows
     log_texts: bool = False  # prompts and answers of paid calls
+    metrics: str = "open"  # open | key | off
+    slow_request_s: float = 30.0  # 0: none is slow
+    log_sample: float = 0.0  # of the requests that are not worth a line, the share that gets one
     log_level: str = "info"
     log_format: str = "auto"  # auto | json | console
 

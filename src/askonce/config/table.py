@@ -330,6 +330,28 @@ SETTINGS: tuple[Setting, ...] = (
         "Keep prompts and answers of paid calls in the ledger, up to 256 KiB each, for as long as `keep_texts` says.",
     ),
     Setting(
+        "metrics",
+        "metrics",
+        "choice",
+        values.choice("open", "key", "off"),
+        "Who may read `/metrics`: everyone who reaches the server, as with `/health` (`open`; it tells models, sums, "
+        "but no tenants or keys), holders of the scope `report` (`key`), or nobody (`off`: nothing is counted then, and "
+        "`/admin/performance` tells nothing).",
+    ),
+    _span(
+        "slow_request",
+        "slow_request_s",
+        0,
+        "Requests that take longer get a line `slow_request` with their timeline; 0: none does.",
+    ),
+    Setting(
+        "log_sample",
+        "log_sample",
+        "share",
+        values.share,
+        "Share (0 to 1) of the requests that need no line of their own, hits above all, that get one all the same.",
+    ),
+    Setting(
         "log_level", "log_level", "choice", values.choice("debug", "info", "warning", "error"), "Least level to log."
     ),
     Setting(

@@ -8,6 +8,7 @@ from typing import Any
 
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import Clerk
+from askonce.api.admin.performance import performance_handlers
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
@@ -15,6 +16,7 @@ from askonce.api.crossing import Crossing
 from askonce.api.doors import DOORS
 from askonce.api.errands import Handler
 from askonce.api.login import login_handlers
+from askonce.api.metrics import MetricsDoor
 from askonce.api.model_lists import ModelDoors
 from askonce.api.oidc import Foyer, oidc_handlers
 from askonce.api.pages import Pages
@@ -48,7 +50,9 @@ from askonce.providers import catalog
 from askonce.providers.messages import Counter
 from askonce.providers.named import doubt
 from askonce.routing.wishes import unanswered
+from askonce.telemetry import catalog as catalog_of_metrics
 from askonce.telemetry import logs
+from askonce.telemetry.meters import Meters
 from askonce.telemetry.observers import Observers
 from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
@@ -58,12 +62,15 @@ from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
 from askonce.wiring.administration import Administration, LateProvider, Premises
 from askonce.wiring.archive import LateArchive
+from askonce.wiring.measures import Measures
+from askonce.wiring.performance import Performing
 from askonce.wiring.roadworks import Roadworks, Site
 from askonce.wiring.state import open_state
 from askonce.workflows.wake import Waker
 
 _log = logs.get("askonce.config")
 
+BREAKER_STATES = ("closed", "half-open", "open")  # by their number in the metric
 NANO_PER_S = 1_000_000_000
 # How long a gateway without configured keys waits at its start to hear whether the database has any.
 LEAVING = "shutting down; ask another"
@@ -78,7 +85,8 @@ class Gateway:
         self._slot = slot
         self._clock = SystemClock()
         self._log = RequestLog()
-        self._observer = Observers(self._log)
+        self._measures = Measures(f"gateway-{slot}", config.data_dir, self._clock, self._is_named)
+        self._observer = Observers(self._log, *self._measures.observers(config.metrics != "off"))
         self._beats = 0
         self._is_leaving = False
         self._names_due = slot == 0  # one of the workers says it
@@ -98,6 +106,7 @@ class Gateway:
         self._hub = Hub(self._archive.open, self._observer.defect)
         self._waker = Waker(Path(config.data_dir) / RUN_FOLDER)
         self._app = App(self._services(), DOORS)
+        self._measures.add(self._measure)
 
     @property
     def asgi(self) -> Callable[..., Awaitable[None]]:
@@ -141,6 +150,7 @@ class Gateway:
         await self._archive.close()
         self._waker.close()
         await self._works.close()
+        self._measures.close()
         await self._state.end()
 
     def beat(self) -> None:
@@ -149,6 +159,7 @@ class Gateway:
         self._works.beat()
         self._slow_bodies.sweep()
         self._remark_on_names()
+        self._measures.beat(self._beats)
         if self._renewal is None or self._renewal.done():  # apart from what may take longer than a lease holds
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
             self._renewal.add_done_callback(self._report)
@@ -227,6 +238,7 @@ class Gateway:
             slow_bodies=self._slow_bodies,
             more=self._more_doors() | work_handlers(works),
             crossing=Crossing(config.cors_origins),
+            metrics=MetricsDoor(self._page_of_metrics, self._admission, config.metrics),
         )
 
     def _work_desk(self, intake: Intake) -> WorkDesk:
@@ -256,8 +268,9 @@ class Gateway:
         rules = tuple(map(read_rule, self._config.oidc_admit))
         key = self._secret.subkey(LOGINS)
         foyer = Foyer(self._identity_provider(), key, rules, self._administration, sessions, self._clock)
+        performing = Performing(self._measures, self._clock)
         login = login_handlers(self._config.oidc_issuer) | oidc_handlers(foyer)
-        return sessions.handlers() | login | admin_handlers(clerk)
+        return sessions.handlers() | login | admin_handlers(clerk) | performance_handlers(performing.look)
 
     def _identity_provider(self) -> LateProvider | None:
         config = self._config
@@ -314,6 +327,24 @@ class Gateway:
     def _preferred(self, ask: Ask, caller: Caller) -> Candidate:
         """Return who would be asked first, of those whom the caller may ask."""
         return allowed(caller, self._works.router.route(ask)).candidates[0]
+
+    def _is_named(self, provider: str, model: str) -> bool:
+        return self._works.is_named(provider, model)
+
+    def _measure(self, meters: Meters) -> None:
+        """Set the gauges of this process."""
+        name, health = meters.process, self._works.health
+        meters.gauge(catalog_of_metrics.IN_FLIGHT, self._app.in_flight, name)
+        meters.gauge(catalog_of_metrics.FLIGHTS, self._works.answering.in_flight, name)
+        meters.gauge(catalog_of_metrics.STORE_AWAY, self._works.threshold.away, name)
+        for member in self._works.router.roster.configured:
+            state = BREAKER_STATES.index(health.breaker_state(member.name))
+            meters.gauge(catalog_of_metrics.BREAKER, state, name, member.name)
+            meters.gauge(catalog_of_metrics.PROVIDER_LOAD, health.load(member.name), name, member.name)
+
+    async def _page_of_metrics(self, accept: str) -> tuple[bytes, str]:
+        parts = await self.look()
+        return await asyncio.to_thread(self._measures.page, parts, accept)
 
     def _state_parts(self) -> list[PartHealth]:
         health = self._state.health()

@@ -21,7 +21,7 @@ from askonce.config.paths import RUN_FOLDER
 from askonce.config.secret import WEBHOOKS
 from askonce.config.settings import Config
 from askonce.domain.errors import ConfigError, StoreUnavailable
-from askonce.domain.executions import QUEUES
+from askonce.domain.executions import QUEUES, QueueState
 from askonce.domain.ledger import LedgerUnavailable
 from askonce.ledger.address import SqliteFile, parse
 from askonce.ledger.engine import Bounds, open_beside
@@ -122,6 +122,14 @@ class Labour:
         await self._works.close()
         await self._poster.close()
         await self._rows.dispose()
+
+    def is_named(self, provider: str, model: str) -> bool:
+        """Say whether a model's name is one that is known."""
+        return self._works.is_named(provider, model)
+
+    async def queues(self) -> tuple[QueueState, ...]:
+        """Tell how the queues are; none until the database was reached. Raises `LedgerUnavailable`."""
+        return () if self.ailment else await self._store.queues(self._clock.wall_ms())
 
     async def _labours(self, stop: asyncio.Event) -> None:
         """Do executions until told to stop, and tell webhooks how they ended."""

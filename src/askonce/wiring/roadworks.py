@@ -99,6 +99,13 @@ class Roadworks:
             await self.fleet.discover()
             self.router.replace(self.fleet.roster())
 
+    def is_named(self, provider: str, model: str) -> bool:
+        """Say whether a model's name is one that is known, and not one that a caller may have made up."""
+        if self.prices.price(provider, model, "") is not None:
+            return True
+        members = [member for member in self.router.roster.members if member.name == provider]
+        return any(model in (member.default_model, *member.models, *member.also) for member in members)
+
     async def close(self) -> None:
         """Hang up. What is in the air is to have landed, or been abandoned, by then."""
         await self.http.close()

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from askonce.domain.accounts import SecretChanged
 from askonce.domain.clock import SystemClock
 from askonce.domain.errors import AskonceError, ConfigError, StoreUnavailable
 from askonce.domain.handover import NEVER
-from askonce.domain.ledger import AuditRow, Batch, LedgerUnavailable
+from askonce.domain.ledger import AuditRow, Batch, LedgerUnavailable, Stock
 from askonce.ledger import worker_status
 from askonce.ledger.alerts import AlertBox, NotingOutbox
 from askonce.ledger.audit import ANCHOR_EVERY_S, Sealer, Watch, claim_chain
@@ -46,8 +47,10 @@ from askonce.ledger.worker_status import WRITE_EVERY_S, WorkerStatus
 from askonce.ledger.writer import SqlLedger
 from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
+from askonce.telemetry import catalog
 from askonce.telemetry.observers import Observers
 from askonce.telemetry.requests import RequestLog
+from askonce.wiring.measures import Measures
 from askonce.wiring.roadworks import Site
 from askonce.wiring.shift import LOOK_S, DutyOutbox, Shift
 from askonce.wiring.state import open_state
@@ -61,6 +64,7 @@ SLOT = 1_000_000
 MINUTE_MS = 60_000
 ROLL_S = 5.0  # so long counters of a finished minute wait at most
 HAND_OVER_S = 2.0  # so long a provider's key that was added or changed is not known to gateways
+QUEUES_S = 15.0  # between two counts of what waits: as often as Prometheus usually looks
 SWEEP_S = 3_600.0
 FIRST_SWEEP_S = 300.0  # a server that was just started has better things to do
 FIRST_LOOK_S = 3.0  # by then what a start tells the audit is in it, and its end can be noted
@@ -98,7 +102,9 @@ class Worker:
         self._peppers, self._seals = secret.subkeys(KEY_HASHES), secret.subkeys(AUDIT_CHAIN)
         self._engine = open_engine(config.database_url, folder, Bounds(CONNECTIONS, name="askonce worker"))
         self._log = RequestLog()
-        self._observer = Observers(self._log)
+        self._measures = Measures("worker", config.data_dir, self._clock, self._is_named)
+        self._observer = Observers(self._log, *self._measures.observers(config.metrics != "off"))
+        self._beats = 0
         self._state = open_state(config, SLOT, incarnation, secret, self._clock, self._observer)
         self._labour = self._begin_labour(secret)
         self._spool = Spool(folder)
@@ -136,6 +142,8 @@ class Worker:
     def beat(self) -> None:
         """Do what is due every second."""
         self._state.beat()
+        self._measures.beat(self._beats)
+        self._beats += 1
         if self._labour is not None:
             self._labour.beat()
 
@@ -143,7 +151,15 @@ class Worker:
         """Write a batch once the database is prepared (port `Ledger`). Raises `LedgerUnavailable`."""
         if not self._prepared.is_set():
             raise LedgerUnavailable(self._refusal)
-        await self._ledger.apply(batch)
+        began_ns = time.perf_counter_ns()
+        meters = self._measures.meters
+        try:
+            await self._ledger.apply(batch)
+        except LedgerUnavailable:
+            meters.count(catalog.LEDGER_FAILURES)
+            raise
+        meters.observe(catalog.LEDGER_TIME, (time.perf_counter_ns() - began_ns) // 1000)
+        meters.count(catalog.LEDGER_RECORDS, by=len(batch.records))
 
     def _tasks(self) -> tuple[Coroutine[None, None, None], ...]:
         return (
@@ -155,6 +171,7 @@ class Worker:
             self._every(ANCHOR_EVERY_S, self._look_at_the_audit, first_s=FIRST_LOOK_S),
             self._every(SWEEP_S, self._sweep, first_s=FIRST_SWEEP_S),
             self._every(WRITE_EVERY_S, self._tell),
+            self._every(QUEUES_S, self._count_queues, first_s=FIRST_LOOK_S),
             self._herald.run(),
         )
 
@@ -293,6 +310,7 @@ class Worker:
         if self._prepared.is_set():
             ailment = self._shift.objection or self._drain.ailment
         stock = await self._state.outbox.stock()
+        self._measure(stock)
         waiting = stock.next - stock.first + (await self._spool.count() if ailment else 0)
         with contextlib.suppress(OSError, StoreUnavailable):
             executions = self._labour.ailment if self._labour is not None else ""
@@ -300,6 +318,28 @@ class Worker:
             packed = worker_status.pack(status)
             worker_status.write(worker_path(self._config.data_dir), packed)
             await self._state.tell_worker(packed, on_duty=self._shift.on)
+
+    def _is_named(self, provider: str, model: str) -> bool:
+        return self._labour is not None and self._labour.is_named(provider, model)
+
+    def _measure(self, stock: Stock) -> None:
+        meters, name = self._measures.meters, self._measures.meters.process
+        meters.gauge(catalog.OUTBOX, stock.next - stock.first, name)
+        meters.gauge(catalog.OUTBOX_BYTES, stock.bytes, name)
+        meters.gauge(catalog.OUTBOX_DROPPED, stock.dropped, name)
+        meters.gauge(catalog.ON_DUTY, self._shift.on, name)
+
+    async def _count_queues(self) -> None:
+        """Measure how many executions wait. On duty only: they are the same for all nodes."""
+        if self._labour is None or not self._shift.on:
+            return
+        meters, name = self._measures.meters, self._measures.meters.process
+        now_ms = self._clock.wall_ms()
+        for queue in await self._labour.queues():
+            for state, depth in (("queued", queue.queued), ("delayed", queue.delayed), ("running", queue.running)):
+                meters.gauge(catalog.QUEUE, depth, name, queue.name, state)
+            waits_ms = max(0, now_ms - queue.oldest_ms) if queue.oldest_ms else 0
+            meters.gauge(catalog.QUEUE_WAIT, waits_ms / 1000, name, queue.name)
 
     async def _every(self, span_s: float, act: Callable[[], Awaitable[None]], first_s: float = 0.0) -> None:
         """Do something again and again; what is away only for a while is tried the next time."""
@@ -363,6 +403,7 @@ class Worker:
         if self._labour is not None:
             await self._labour.close()
         self._log.flush()
+        self._measures.close()
         await self._http.close()
         await self._box.close()
         await self._spool.close()

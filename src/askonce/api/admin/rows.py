@@ -1,6 +1,6 @@
 """The rows of the doors that report and administer."""
 
-from askonce.api.admin import accounts, auditing, money, usage, vendors
+from askonce.api.admin import accounts, auditing, money, performance, usage, vendors
 from askonce.api.admin.office import ChainVerdict
 from askonce.api.door import Door
 
@@ -50,6 +50,19 @@ REPORT_DOORS: tuple[Door, ...] = (
         query=money.BudgetQuery,
         reply=money.StatementView,
         errors=_LISTS,
+    ),
+)
+
+PERFORMANCE_DOORS: tuple[Door, ...] = (
+    Door(
+        "GET",
+        "/admin/performance",
+        "performance",
+        "Tell how long doors, providers and stages took in the last minutes, over all processes of the node.",
+        "report",
+        query=performance.PerformanceQuery,
+        reply=performance.Performance,
+        errors=("invalid_request",),
     ),
 )
 
@@ -257,4 +270,4 @@ HOUSE_DOORS: tuple[Door, ...] = (
     ),
 )
 
-ADMIN_DOORS: tuple[Door, ...] = REPORT_DOORS + KEY_DOORS + PEOPLE_DOORS + HOUSE_DOORS
+ADMIN_DOORS: tuple[Door, ...] = REPORT_DOORS + PERFORMANCE_DOORS + KEY_DOORS + PEOPLE_DOORS + HOUSE_DOORS
