@@ -335,7 +335,7 @@ SETTINGS: tuple[Setting, ...] = (
         "choice",
         values.choice("open", "key", "off"),
         "Who may read `/metrics`: everyone who reaches the server, as with `/health` (`open`; it tells models, sums, "
-        "but no tenants or keys), holders of the scope `report` (`key`), or nobody (`off`: nothing is counted then, and "
+        "but no tenants or keys), holders of the scope `report` (`key`), or nobody (`off`: nothing is counted, and "
         "`/admin/performance` tells nothing).",
     ),
     _span(
