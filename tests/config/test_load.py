@@ -179,8 +179,8 @@ def test_a_variable_that_would_be_ignored_is_refused(environ: dict[str, str], sa
 
 
 def test_other_programs_variables_are_only_remarked_on() -> None:
-    found = loaded({"SENTRY_DSN": "https://secret@x", "PATH": "/bin"})
-    assert [remark.split()[0] for remark in found.remarks] == ["SENTRY_DSN"]
+    found = loaded({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://secret@x", "PATH": "/bin"})
+    assert [remark.split()[0] for remark in found.remarks] == ["OTEL_EXPORTER_OTLP_ENDPOINT"]
     assert "secret" not in "".join(found.remarks)
 
 
@@ -204,7 +204,8 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("port = 1\nport = = 2", "line 2"),
         ("[port]\nx = 1", "port must be a plain value"),
         ("providers = 3", "providers must be a table"),
-        ('sentry_dsn = "https://x"', "sentry_dsn"),
+        ('sentry_dsn = "https://x"', "https://key@o1.ingest.sentry.io/42"),
+        ('sentry_dsn = "https://k@x/project"', "a DSN as Sentry shows it"),
         ('[providers.openai]\nbaseurl = "x"', "no setting baseurl (did you mean base_url?)"),
         ("[providers.openai]\napi_key = 3", "api_key: must be text in quotes, not a whole number"),
         ('[providers.opnai]\napi_key = "x"', "not in the catalog"),

@@ -3,14 +3,17 @@
 import asyncio
 import io
 import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from askonce.domain.errors import ProviderFailed, ProviderTimeout
 from askonce.domain.ledger import CallRow, Origin
+from askonce.domain.watching import Course, Served
 from askonce.telemetry import logs, requests
-from askonce.telemetry.requests import RequestLog
+from askonce.telemetry.requests import RequestLog, Worth
 
 
 def record(number: int) -> CallRow:
@@ -78,3 +81,73 @@ def test_the_line_of_a_call_says_whether_its_cost_is_known_and_whether_it_is_a_g
     log.flush()
     said = [(line["priced"], line["estimated"]) for line in map(json.loads, stream.getvalue().splitlines())]
     assert said == [(True, False), (False, False), (True, True)]
+
+
+def served(number: int, took_us: int = 250, **more: Any) -> Served:
+    return replace(Served("generate", 200, took_us, f"r-{number}", "", "hit", "openai", "gpt-4o", 5, 40), **more)
+
+
+@pytest.fixture
+def whole() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    logs.configure("info", "json")
+
+
+def test_hits_are_logged_by_sample(whole) -> None:
+    dice = iter([0.05, 0.5, 0.09])
+    log = RequestLog(Worth(share=0.1), lambda: next(dice))
+    for number in range(3):
+        log.served(served(number))
+    assert [line["request_id"] for line in whole()] == ["r-0", "r-2"]
+    assert whole()[0] | {"timestamp": ""} == {
+        "event": "request",
+        "level": "info",
+        "logger": "askonce",
+        "timestamp": "",
+        "request_id": "r-0",
+        "door": "generate",
+        "status": 200,
+        "cache": "hit",
+        "provider": "openai",
+        "model": "gpt-4o",
+        "took_ms": 0.25,
+        "entered_ms": 0.04,
+        "saved_nano": 5,
+    }
+
+
+def test_nothing_is_logged_of_hits_unless_it_is_wanted(whole) -> None:
+    RequestLog().served(served(1))
+    assert whole() == []
+
+
+def test_a_slow_request_is_logged_with_its_timeline(whole) -> None:
+    log = RequestLog(Worth(slow_s=1.0))
+    course = Course(100, 200, 300, 900_000, 1_400_000, 1_400_500)
+    log.paid(record(1), course)
+    log.served(served(1, 1_401_000, cache="miss", saved_nano=0))
+    log.served(served(2, 1_500_000, cache="coalesced"))
+    log.served(served(3, 999_000))
+    log.flush()
+    slow = [line for line in whole() if line["event"] == "slow_request"]
+    assert [line["request_id"] for line in slow] == ["r-1", "r-2"]
+    assert slow[0]["level"] == "warning"
+    assert slow[0]["stages_ms"] == {
+        "admission": 0.1,
+        "boarding": 0.1,
+        "dispatch": 0.1,
+        "first_token": 899.7,
+        "generation": 500.0,
+        "settlement": 0.5,
+    }
+    assert "stages_ms" not in slow[1], "it joined: the call was another request's"
+
+
+def test_timelines_of_callers_who_left_are_not_kept_for_ever() -> None:
+    log = RequestLog(Worth(slow_s=1.0))
+    for number in range(2 * requests.COURSES_MAX):
+        log.paid(record(number), Course(settled_us=2_000_000))
+    assert len(log._courses) == requests.COURSES_MAX
+    log.flush()

@@ -75,8 +75,6 @@ def read_file(path: Path | None) -> Document:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     known = (*BY_KEY, *_TABLES)
     for key in values:
-        if key == "sentry_dsn":
-            raise ConfigError(f"{key} in {path} is set, but this version does not use it; remove it.")
         if key not in known:
             raise ConfigError(f"{path}: there is no setting {key}{nearest(key, known)}; correct or remove it.")
     return Document(str(path), values)

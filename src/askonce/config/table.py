@@ -330,6 +330,24 @@ SETTINGS: tuple[Setting, ...] = (
         "Keep prompts and answers of paid calls in the ledger, up to 256 KiB each, for as long as `keep_texts` says.",
     ),
     Setting(
+        "sentry_dsn",
+        "sentry_dsn",
+        "text",
+        values.sentry_dsn,
+        "Sentry project that is told of errors which nobody expected: their kind and place, never prompts, answers, "
+        "keys or values of variables.",
+        secret=True,
+        variable="SENTRY_DSN",
+    ),
+    Setting(
+        "sentry_environment",
+        "sentry_environment",
+        "text",
+        values.text,
+        "What Sentry calls this installation, such as `staging`.",
+        variable="SENTRY_ENVIRONMENT",
+    ),
+    Setting(
         "metrics",
         "metrics",
         "choice",
@@ -373,4 +391,4 @@ OTHER_VARIABLES = {
     KEY_VARIABLE: "API key that they send.",
 }
 # Promised for later versions; only remarked on, because other programs' environments have them too.
-NOT_YET_REMARKED = ("SENTRY_DSN",)
+NOT_YET_REMARKED = ("OTEL_EXPORTER_OTLP_ENDPOINT",)

@@ -135,6 +135,25 @@ def web_address(raw: Raw) -> str:
     return url
 
 
+def sentry_dsn(raw: Raw) -> str:
+    """Take the DSN of a Sentry project, or nothing."""
+    dsn = text(raw)
+    try:
+        parts = urlsplit(dsn)
+        project = parts.path.rpartition("/")[2]
+        sound = not dsn or (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname and parts.username)
+            and parts.port != 0
+            and project.isdigit()
+        )
+    except ValueError:  # what is no address or port
+        sound = False
+    if not sound or not dsn.isprintable() or " " in dsn:
+        raise ValueError("a DSN as Sentry shows it under Client Keys, such as https://key@o1.ingest.sentry.io/42")
+    return dsn
+
+
 def size(low: int, high: int) -> Reader:
     """Make a reader of sizes in bytes: `2GiB`, `512MB`, `4096`. `MB` is a million, `MiB` is 2²⁰."""
     wanted = f"a size from {size_word(low)} to {size_word(high)}, such as 512MB or 2GiB"

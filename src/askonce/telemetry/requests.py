@@ -1,8 +1,13 @@
 """Write a line for what is worth one: calls that were paid, endings that could not be booked, defects."""
 
 import asyncio
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Callable
 
 import structlog
+from msgspec import Struct
 from msgspec.structs import asdict
 
 from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
@@ -13,26 +18,51 @@ from askonce.domain.watching import NO_COURSE, Course, Served
 LATER_S = 0.005  # behind the answer, and so few at once that others do not wait for them
 # Errors whose sentence ends in the vendor's own words, which may quote the prompt.
 _QUOTING = frozenset({ProviderFailed.code})
+COURSES_MAX = 256  # of slow calls whose requests are still being answered
+_SOON_US = 50_000  # a request ends a little after its call was settled
 WAITING_MAX = 256  # written at once when there are so many
 
 _log = structlog.get_logger("askonce")
 
 
+class Worth(Struct, frozen=True):
+    """Say which requests are worth a line besides paid calls and errors: a share (0 to 1) of them all, and slow ones.
+
+    `slow_s`: those that take longer; 0: none is slow.
+    """
+
+    share: float = 0.0
+    slow_s: float = 0.0
+
+
 class RequestLog:
-    """Observe endings and log them (port `Observer`). Hits are counted in the books and not logged.
+    """Observe endings and log them (port `Observer`). Hits are counted in the books and logged by sample.
 
     Lines of paid calls are written a moment later, so that their answers need not wait for them; `flush` writes them
     now. A process that is killed loses the last of them, but nothing of the books.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, worth: Worth = Worth(), dice: Callable[[], float] = random.random) -> None:  # noqa: B008 - frozen
         self._waiting: list[CallRow] = []
+        self._share, self._dice = worth.share, dice
+        self._slow_us = worth.slow_s * 1_000_000 or math.inf
+        self._courses: OrderedDict[str, Course] = OrderedDict()
 
     def served(self, served: Served) -> None:
-        """Write nothing yet."""
+        """Log a request that was slow, with its timeline where it led to a paid call, and some of the others."""
+        if served.took_us > self._slow_us:
+            course = self._courses.pop(served.request_id, NO_COURSE)
+            stages = {"stages_ms": {name: us / 1000 for name, us in course.stages()}} if course.stages() else {}
+            _log.warning("slow_request", **_fields(served), **stages)
+        elif self._share and self._dice() < self._share:
+            _log.info("request", **_fields(served))
 
     def paid(self, row: CallRow, course: Course = NO_COURSE) -> None:
         """Log a call that reached a provider."""
+        if course.settled_us > self._slow_us - _SOON_US:
+            self._courses[row.origin.request_id] = course
+            if len(self._courses) > COURSES_MAX:
+                self._courses.popitem(last=False)  # of a caller who left, or of a workflow's step
         self._waiting.append(row)
         if row.ending != "answered":
             self.flush()  # rare, and wanted most where things go wrong
@@ -62,6 +92,25 @@ class RequestLog:
     def defect(self, error: BaseException) -> None:
         """Log an error that nobody expected, with its traceback."""
         _log.error("defect", exc_info=error)
+
+
+def _fields(served: Served) -> dict[str, object]:
+    """Return what a line says of a request, by the names that the ledger uses; what is not known is left out."""
+    fields: dict[str, object] = {
+        "request_id": served.request_id,
+        "tenant": served.tenant,
+        "key_id": served.key_id,
+        "door": served.door,
+        "status": served.status,
+        "code": served.code,
+        "cache": served.cache,
+        "provider": served.provider,
+        "model": served.model,
+        "took_ms": served.took_us / 1000,
+        "entered_ms": served.entered_us / 1000,
+        "saved_nano": served.saved_nano,
+    }
+    return {name: value for name, value in fields.items() if value != "" and (value or name == "took_ms")}
 
 
 def _write(row: CallRow) -> None:

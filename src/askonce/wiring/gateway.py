@@ -53,8 +53,6 @@ from askonce.routing.wishes import unanswered
 from askonce.telemetry import catalog as catalog_of_metrics
 from askonce.telemetry import logs
 from askonce.telemetry.meters import Meters
-from askonce.telemetry.observers import Observers
-from askonce.telemetry.requests import RequestLog
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
@@ -62,10 +60,10 @@ from askonce.wire.openai_embeddings import EMBEDDINGS
 from askonce.wire.responses_door import RESPONSES
 from askonce.wiring.administration import Administration, LateProvider, Premises
 from askonce.wiring.archive import LateArchive
-from askonce.wiring.measures import Measures
 from askonce.wiring.performance import Performing
 from askonce.wiring.roadworks import Roadworks, Site
 from askonce.wiring.state import open_state
+from askonce.wiring.watching import Watchers
 from askonce.workflows.wake import Waker
 
 _log = logs.get("askonce.config")
@@ -84,9 +82,8 @@ class Gateway:
         self._config = config
         self._slot = slot
         self._clock = SystemClock()
-        self._log = RequestLog()
-        self._measures = Measures(f"gateway-{slot}", config.data_dir, self._clock, self._is_named)
-        self._observer = Observers(self._log, *self._measures.observers(config.metrics != "off"))
+        self._watchers = Watchers(f"gateway-{slot}", config, self._clock, self._is_named)
+        self._measures, self._observer = self._watchers.measures, self._watchers.observer
         self._beats = 0
         self._is_leaving = False
         self._names_due = slot == 0  # one of the workers says it
@@ -143,14 +140,13 @@ class Gateway:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._log.flush()
         await self._trail.flush()
         await self._hub.close()
         await self._administration.close()
         await self._archive.close()
         self._waker.close()
         await self._works.close()
-        self._measures.close()
+        await self._watchers.close()
         await self._state.end()
 
     def beat(self) -> None:

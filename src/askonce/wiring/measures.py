@@ -31,13 +31,9 @@ class Measures:
         self._shelf = Shelf(Path(data_dir) / RUN_FOLDER / FOLDER)
         self.meters = Meters(process)
         self._shelf.resume(self.meters)
-        self._metering = Metering(self.meters, known)
+        self.metering = Metering(self.meters, known)
         self._history = History()
         self._gauges: list[Gauge] = []
-
-    def observers(self, wanted: bool) -> tuple[Metering, ...]:
-        """Return who counts what happens; nobody where that is not wanted."""
-        return (self._metering,) if wanted else ()
 
     def add(self, gauge: Gauge) -> None:
         """Have something measured at every beat. It must not wait."""

@@ -48,13 +48,11 @@ from askonce.ledger.writer import SqlLedger
 from askonce.providers.http import Http, Limits, Request
 from askonce.providers.network import Network
 from askonce.telemetry import catalog
-from askonce.telemetry.observers import Observers
-from askonce.telemetry.requests import RequestLog
-from askonce.wiring.measures import Measures
 from askonce.wiring.roadworks import Site
 from askonce.wiring.shift import LOOK_S, DutyOutbox, Shift
 from askonce.wiring.state import open_state
 from askonce.wiring.vendor_keys import pack, sealer_of
+from askonce.wiring.watching import Watchers
 
 if TYPE_CHECKING:
     from askonce.wiring.labour import Labour
@@ -101,9 +99,8 @@ class Worker:
         self._carries = False  # did these go into shared state?
         self._peppers, self._seals = secret.subkeys(KEY_HASHES), secret.subkeys(AUDIT_CHAIN)
         self._engine = open_engine(config.database_url, folder, Bounds(CONNECTIONS, name="askonce worker"))
-        self._log = RequestLog()
-        self._measures = Measures("worker", config.data_dir, self._clock, self._is_named)
-        self._observer = Observers(self._log, *self._measures.observers(config.metrics != "off"))
+        self._watchers = Watchers("worker", config, self._clock, self._is_named)
+        self._measures, self._observer = self._watchers.measures, self._watchers.observer
         self._beats = 0
         self._state = open_state(config, SLOT, incarnation, secret, self._clock, self._observer)
         self._labour = self._begin_labour(secret)
@@ -402,8 +399,7 @@ class Worker:
     async def _close(self) -> None:
         if self._labour is not None:
             await self._labour.close()
-        self._log.flush()
-        self._measures.close()
+        await self._watchers.close()
         await self._http.close()
         await self._box.close()
         await self._spool.close()
