@@ -23,6 +23,7 @@ from bench import (
     nodes,
     startup,
     streams,
+    telemetry,
     workflows,
 )
 from bench.figures import Result, Scale, load_average, table
@@ -41,6 +42,7 @@ BENCHES: dict[str, Callable[[Path, Scale], list[Result]]] = {
     "executions": executions.run,
     "workflows": workflows.run,
     "nodes": nodes.run,
+    "telemetry": telemetry.run,
 }
 QUIET = 0.5  # beyond, others want the two cores as well
 CALM_S = 300.0  # how long to wait for them

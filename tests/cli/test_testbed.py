@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+ALL = "postgresql redis-server libfaketime prometheus"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "testbed"
 
 
@@ -32,7 +33,8 @@ def making(folder: Path) -> str:
     """Write an apt-get that installs."""
     binary = folder / "postgresql" / "15" / "bin"
     library = folder / "lib" / "any" / "faketime"
-    made = (binary / "postgres", folder / "bin" / "redis-server", library / "libfaketime.so.1")
+    programs = [folder / "bin" / name for name in ("redis-server", "prometheus", "promtool")]
+    made = (binary / "postgres", *programs, library / "libfaketime.so.1")
     return f"mkdir -p {binary} {library}" + "".join(f" && touch {path} && chmod +x {path}" for path in made)
 
 
@@ -40,7 +42,7 @@ def test_it_is_installed_without_starting_its_own_server(tmp_path: Path) -> None
     done, asked = run_testbed(tmp_path, 0, making(tmp_path))
     assert done.returncode == 0
     assert asked.splitlines()[0] == "1 update -qq"
-    assert asked.splitlines()[1].endswith("install -y -qq --no-install-recommends postgresql redis-server libfaketime")
+    assert asked.splitlines()[1].endswith(f"install -y -qq --no-install-recommends {ALL}")
 
 
 def test_where_it_is_nothing_is_done(tmp_path: Path) -> None:
@@ -62,8 +64,8 @@ def test_only_what_is_missing_is_installed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("user", "apt", "says"),
     [
-        (1000, "exit 1", "On Debian and Ubuntu, as root: apt-get install postgresql redis-server libfaketime"),
-        (0, "", "On Debian and Ubuntu, as root: apt-get install postgresql redis-server libfaketime"),
+        (1000, "exit 1", f"On Debian and Ubuntu, as root: apt-get install {ALL}"),
+        (0, "", f"On Debian and Ubuntu, as root: apt-get install {ALL}"),
         (0, "exit 100", "could not be installed"),
     ],
 )

@@ -20,6 +20,8 @@ _COMMANDS = {
     "stats": "Show what the cache did and saved.",
     "usage": "Report what was asked, spent and saved.",
     "requests": "List requests, and follow them as they come.",
+    "logs": "Read the log: filter it, and follow it.",
+    "top": "Show what a running server is doing, live.",
     "keys": "Make, list, change, revoke and rotate keys.",
     "tenants": "Make, list and change tenants.",
     "users": "Make, list and change users, and let them log in.",

@@ -9,6 +9,7 @@ import typer
 from askonce.cli.apps import new_app
 from askonce.cli.settings import ConfigOption, SetOption, load_settings, overrides
 from askonce.supervisor.house import serve
+from askonce.supervisor.logging_out import log_as
 from askonce.supervisor.preflight import doubts
 from askonce.supervisor.screen import Screen
 from askonce.telemetry import logs
@@ -29,7 +30,7 @@ def _serve(
     """Run the gateway: SIGTERM or Ctrl-C lets requests in flight end, a second one does not."""
     named = {"host": host, "port": port, "workers": workers, "data_dir": data_dir, "open": open_}
     loaded = load_settings(config, overrides(named, set_))
-    logs.configure(loaded.config.log_level, loaded.config.log_format)
+    log_as(loaded.config)
     for remark in (*loaded.remarks, *doubts(loaded.config)):
         logs.get("askonce.config").warning(remark)
     sys.exit(serve(loaded.config, Screen(sys.stdout)))

@@ -15,10 +15,10 @@ from askonce.config.settings import Config
 from askonce.domain.clock import SystemClock
 from askonce.ledger import worker_status
 from askonce.supervisor.folder import DataFolder
+from askonce.supervisor.logging_out import log_as
 from askonce.supervisor.posts import next_incarnation
 from askonce.supervisor.preflight import preflight_worker
 from askonce.supervisor.working import work_alone
-from askonce.telemetry import logs
 from askonce.wiring.worker import Worker
 
 app = new_app()
@@ -47,7 +47,7 @@ def _worker(
     if webhook_key:
         print(find_secret(settings.secret, Path(settings.data_dir)).subkey(WEBHOOKS).hex())
         sys.exit(0)
-    logs.configure(settings.log_level, settings.log_format)
+    log_as(settings)
     work_alone(Worker, settings, next_incarnation())
 
 

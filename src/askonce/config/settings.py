@@ -165,6 +165,9 @@ class Config(Struct, frozen=True):
     log_sample: float = 0.0  # of the requests that are not worth a line, the share that gets one
     log_level: str = "info"
     log_format: str = "auto"  # auto | json | console
+    log_file: str = ""  # "": stderr
+    log_file_size_bytes: int = 64 << 20
+    log_files: int = 5  # full ones that are kept
 
     @property
     def askers(self) -> int:

@@ -379,6 +379,29 @@ SETTINGS: tuple[Setting, ...] = (
         values.choice("auto", "json", "console"),
         "Form of the log; `auto` is JSON unless it goes to a terminal.",
     ),
+    Setting(
+        "log_file",
+        "log_file",
+        "path",
+        values.text,
+        "File that the log of all processes goes to, instead of stderr.",
+        path=True,
+        shown_default="stderr",
+    ),
+    Setting(
+        "log_file_size",
+        "log_file_size_bytes",
+        "size",
+        values.size(64 << 10, _EIB),
+        "How large `log_file` gets before it is moved away and begun anew.",
+    ),
+    Setting(
+        "log_files",
+        "log_files",
+        "number",
+        values.whole(0, 1000),
+        "Full log files that are kept, as `log_file` with `.1` (the latest), `.2` and so on.",
+    ),
 )
 
 BY_KEY = {setting.key: setting for setting in SETTINGS}

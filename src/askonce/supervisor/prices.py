@@ -19,6 +19,7 @@ from askonce.providers.price_data import Override, compile_table
 from askonce.providers.prices import encode_table
 from askonce.supervisor.assignment import EXIT_FAILED, EXIT_HOPELESS
 from askonce.supervisor.lifeline import die_with_parent
+from askonce.supervisor.logging_out import log_as
 from askonce.telemetry import logs
 
 
@@ -35,7 +36,7 @@ def main() -> int:
     """Compile, and write the table, then its stamp; return the exit code."""
     die_with_parent()
     told = msgspec.json.decode(sys.stdin.buffer.readline(), type=Told)
-    logs.configure(told.config.log_level, told.config.log_format)
+    log_as(told.config)
     overrides = {
         provider.name: {
             model: msgspec.convert(price, Override, from_attributes=True) for model, price in prices.items()

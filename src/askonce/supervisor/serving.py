@@ -26,6 +26,7 @@ from askonce.supervisor import assignment
 from askonce.supervisor.assignment import EXIT_FAILED, EXIT_HOPELESS, Assignment
 from askonce.supervisor.beating import TURN_S, Pulse
 from askonce.supervisor.lifeline import die_with_parent, orphaned, watch_stdin
+from askonce.supervisor.logging_out import log_as
 from askonce.supervisor.protocol import BoundedProtocol
 from askonce.supervisor.sockets import BACKLOG
 from askonce.telemetry import logs
@@ -93,7 +94,7 @@ def run(build: Build) -> int:
     if not line:
         return EXIT_FAILED
     told = assignment.decode(line)
-    logs.configure(told.config.log_level, told.config.log_format)
+    log_as(told.config)
     beats = Pulse(told.pulse_fd)
     threading.Thread(target=beats.run, name="pulse", daemon=True).start()
     try:

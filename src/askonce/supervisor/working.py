@@ -25,6 +25,7 @@ from askonce.domain.errors import ConfigError
 from askonce.supervisor.assignment import EXIT_FAILED, EXIT_HOPELESS, WorkerAssignment
 from askonce.supervisor.beating import TURN_S, Pulse
 from askonce.supervisor.lifeline import die_with_parent, orphaned, watch_stdin
+from askonce.supervisor.logging_out import log_as
 from askonce.telemetry import logs
 
 LOCK_NAME = "worker.lock"
@@ -55,7 +56,7 @@ def run(build: Build) -> int:
     if not line:
         return EXIT_FAILED
     told = msgspec.json.decode(line, type=WorkerAssignment)
-    logs.configure(told.config.log_level, told.config.log_format)
+    log_as(told.config)
     beats = Pulse(told.pulse_fd)
     threading.Thread(target=beats.run, name="pulse", daemon=True).start()
     greet = None if told.word_fd < 0 else lambda word: _pass_on(told.word_fd, word)

@@ -25,6 +25,8 @@ if _hide_rich:
 import structlog  # noqa: E402
 from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402
 
+from askonce.telemetry.log_files import LineFile, LogFile  # noqa: E402
+
 if _hide_rich:
     del sys.modules["rich"]
 
@@ -51,9 +53,12 @@ _NUMBERS = (int, float, type(None))
 _MIN_SECRET = len("://u:p@")  # the shortest text that holds something like a key
 
 
-def configure(level: str, form: str, stream: TextIO = sys.stderr) -> None:
-    """Send everything that is logged in this process to `stream`. `form` is auto, json or console. Idempotent."""
-    as_json = form == "json" or (form == "auto" and not stream.isatty())
+def configure(level: str, form: str, stream: TextIO = sys.stderr, file: LogFile | None = None) -> None:
+    """Send everything that is logged in this process to `stream`, or to a file. Idempotent.
+
+    `form` is auto, json or console. Raises `OSError` where the file cannot be opened.
+    """
+    as_json = form == "json" or (form == "auto" and (file is not None or not stream.isatty()))
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
@@ -65,7 +70,7 @@ def configure(level: str, form: str, stream: TextIO = sys.stderr) -> None:
         redact,
     ]
     renderer = _renderer(as_json, stream)
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(stream) if file is None else LineFile(file)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.PositionalArgumentsFormatter(), *shared],
@@ -73,6 +78,9 @@ def configure(level: str, form: str, stream: TextIO = sys.stderr) -> None:
         )
     )
     root = logging.getLogger()
+    for former in root.handlers:
+        if isinstance(former, LineFile):
+            former.close()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
     logging.getLogger("uvicorn.error").setLevel(max(threshold, logging.WARNING))  # its "Shutting down" is told by us
@@ -90,15 +98,19 @@ class _Lines:
     Without the standard library's records: they took half of a line's time, and a line is written for every paid call.
     """
 
-    def __init__(self, handler: logging.StreamHandler[TextIO], name: str = "root") -> None:
+    def __init__(self, handler: logging.StreamHandler[TextIO] | LineFile, name: str = "root") -> None:
         self.name = name
         self._handler = handler
 
     def _write(self, line: str) -> None:
         # Where the log cannot be written there is no place to say so, and what is logged must not fail for it.
-        with self._handler.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):
-            self._handler.stream.write(f"{line}\n")
-            self._handler.flush()
+        handler = self._handler
+        with handler.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):
+            if isinstance(handler, LineFile):
+                handler.write(line)
+            else:
+                handler.stream.write(f"{line}\n")
+                handler.flush()
 
     debug = info = warning = error = exception = critical = _write
 

@@ -155,7 +155,7 @@ class Gateway:
         self._works.beat()
         self._slow_bodies.sweep()
         self._remark_on_names()
-        self._measures.beat(self._beats)
+        self._watchers.beat(self._beats)
         if self._renewal is None or self._renewal.done():  # apart from what may take longer than a lease holds
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
             self._renewal.add_done_callback(self._report)

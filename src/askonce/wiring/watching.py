@@ -5,6 +5,7 @@ import asyncio
 from askonce.config.settings import Config
 from askonce.domain.clock import Clock
 from askonce.domain.ports import Observer
+from askonce.telemetry.log_files import LogFile, rotate
 from askonce.telemetry.metering import Known
 from askonce.telemetry.observers import Observers
 from askonce.telemetry.requests import RequestLog, Worth
@@ -30,6 +31,13 @@ class Watchers:
             self._tracking = ErrorTracking(to)
             observers.append(self._tracking)
         self.observer = Observers(*observers)
+        self._file = LogFile(config.log_file, config.log_file_size_bytes, config.log_files)
+
+    def beat(self, beat: int) -> None:
+        """Do what is due every second."""
+        self.measures.beat(beat)
+        if self._file.path:
+            rotate(self._file)
 
     async def close(self) -> None:
         """Write, count and send what is left; for two seconds at most."""

@@ -139,7 +139,7 @@ class Worker:
     def beat(self) -> None:
         """Do what is due every second."""
         self._state.beat()
-        self._measures.beat(self._beats)
+        self._watchers.beat(self._beats)
         self._beats += 1
         if self._labour is not None:
             self._labour.beat()

@@ -1,0 +1,81 @@
+"""What watches a server as it is run: /admin/performance and `askonce top` over all workers, a log file, Sentry."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.system.clients import post_now, request_now
+from tests.system.houses import House, eventually
+from tests.telemetry.sentryserver import SentryServer
+
+pytestmark = pytest.mark.process
+
+
+def top(*arguments: str) -> str:
+    command = [sys.executable, "-m", "askonce", "top", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_times_and_top_over_all_workers_and_a_log_that_is_read_back(tmp_path: Path) -> None:
+    settings = 'workers = 2\nlimit_llm = "off"\nlog_file = "lines/askonce.log"\nlog_sample = 1.0\nslow_request = "1h"'
+    house = House(tmp_path, settings).start()
+    try:
+        for number in range(20):
+            post_now(house.port, {"prompt": f"p{number % 5}"})
+
+        def seen() -> dict[str, int]:
+            told = json.loads(request_now(house.port, "/admin/performance?minutes=5").text)
+            return {f"{one['door']} {one['cache']}": one["took"]["count"] for one in told["doors"]}
+
+        eventually(lambda: seen().get("generate hit") == 15 and seen().get("generate miss") == 5, "all are counted")
+        told = json.loads(request_now(house.port, "/admin/performance").text)
+        assert [one["process"] for one in told["processes"]][:2] == ["gateway-0", "gateway-1"]
+        assert {one["stage"] for one in told["stages"]} >= {"store", "admission", "dispatch", "settlement"}
+        assert [(one["provider"], one["model"], one["took"]["count"]) for one in told["providers"]] == [
+            ("scripted", "demo", 5)
+        ]
+        refused = request_now(house.port, "/admin/performance?minutes=61")
+        assert (refused.status, "minutes" in refused.text) == (400, True)
+        drawn = top("--once", "--url", house.url)
+        assert "generate hit" in drawn
+        assert "gateway-1" in drawn
+        assert json.loads(top("--json", "--url", house.url))["stats"]["hits"] == 15
+        log = tmp_path / "lines" / "askonce.log"
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert sum(line["event"] == "request" and line.get("cache") == "hit" for line in lines) == 15
+        assert house.run_command("logs", str(log), "--event", "provider_call").count("provider_call") == 5
+    finally:
+        house.end()
+
+
+BROKEN = """
+import askonce.providers.scripted as scripted
+
+async def ask(self, call, model, deadline_s):
+    raise KeyError(call.messages[-1].content)
+    yield
+
+scripted.ScriptedProvider.ask = ask
+"""
+
+
+def test_sentry_hears_of_a_defect_in_a_running_gateway(tmp_path: Path) -> None:
+    patched = tmp_path / "patched"
+    patched.mkdir()
+    (patched / "sitecustomize.py").write_text(BROKEN)  # read by every Python of the house
+    with SentryServer() as sentry:
+        env = {"SENTRY_DSN": sentry.dsn, "SENTRY_ENVIRONMENT": "tests", "PYTHONPATH": str(patched)}
+        house = House(tmp_path, env=env).start()
+        try:
+            reply = post_now(house.port, {"prompt": "my diary"})
+            eventually(lambda: sentry.events, "it is told")
+        finally:
+            house.end()
+        assert reply.status == 500, reply.text
+        assert b"my diary" not in b"".join(sentry.raw)
+        assert [(event["environment"], event["tags"]["process"]) for event in sentry.events] == [("tests", "gateway-0")]
+        assert sentry.events[0]["exception"]["values"][0]["type"] == "KeyError"
