@@ -1,7 +1,7 @@
 """What watching costs a cached answer: everything on that watches, against nothing of it, in turns.
 
-On: metrics, a log line for one request in a hundred, a ledger row for one in a hundred, Sentry at an address where nobody
-is. Off: none of these; the books count in both, since they are the road's.
+On: metrics, a log line and a ledger row for one request in a hundred, Sentry at an address where nobody is. Off: none
+of these; the books count in both, since they are the road's.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ TARGET = 0.85
 OFF = f'{TRUSTED}\nmetrics = "off"\nsample = 0.0\nlog_sample = 0.0\nslow_request = 0\n'
 ON = (
     f'{TRUSTED}\nmetrics = "open"\nsample = 0.01\nlog_sample = 0.01\nslow_request = "30s"\n'
-    'sentry_dsn = "http://public@127.0.0.1:9/1"\n'
+    'sentry_dsn = "http://public@127.0.0.1:9/1"\notel_endpoint = "http://127.0.0.1:9"\notel_sample = 0.01\n'
 )
 
 

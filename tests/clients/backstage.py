@@ -35,7 +35,7 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
+def stage(folder: Path, env: dict[str, str] | None = None) -> Iterator[Stage]:
     """Run two vendors, `anthropic` and the OpenAI-shaped `workshop`, in a thread, and a gateway before them."""
     with _upstreams() as (anthropic, openai):
         settings = "\n".join(
@@ -50,7 +50,7 @@ def stage(folder: Path) -> Iterator[Stage]:
                 'models = ["w-1"]',
             )
         )
-        house = House(folder, settings, playing="", env={"ASKONCE_KEYS": KEY})
+        house = House(folder, settings, playing="", env={"ASKONCE_KEYS": KEY, **(env or {})})
         try:
             yield Stage(house.start(), anthropic, openai)
         finally:

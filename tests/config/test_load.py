@@ -179,8 +179,8 @@ def test_a_variable_that_would_be_ignored_is_refused(environ: dict[str, str], sa
 
 
 def test_other_programs_variables_are_only_remarked_on() -> None:
-    found = loaded({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://secret@x", "PATH": "/bin"})
-    assert [remark.split()[0] for remark in found.remarks] == ["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    found = loaded({"OTEL_EXPORTER_OTLP_PROTOCOL": "secret", "PATH": "/bin"})
+    assert [remark.split()[0] for remark in found.remarks] == ["OTEL_EXPORTER_OTLP_PROTOCOL"]
     assert "secret" not in "".join(found.remarks)
 
 

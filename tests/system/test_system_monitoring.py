@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.clients.backstage import KEY, stage
+from tests.providers.upstream import answer
 from tests.system.clients import post_now, request_now
 from tests.system.houses import House, eventually
+from tests.telemetry.otlpserver import OtlpServer
 from tests.telemetry.sentryserver import SentryServer
 
 pytestmark = pytest.mark.process
@@ -79,3 +83,25 @@ def test_sentry_hears_of_a_defect_in_a_running_gateway(tmp_path: Path) -> None:
         assert b"my diary" not in b"".join(sentry.raw)
         assert [(event["environment"], event["tags"]["process"]) for event in sentry.events] == [("tests", "gateway-0")]
         assert sentry.events[0]["exception"]["values"][0]["type"] == "KeyError"
+
+
+def test_a_collector_is_told_of_a_request_from_its_caller_to_its_provider(tmp_path: Path) -> None:
+    trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    with OtlpServer() as collector, stage(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}) as world:
+        vendor = world.play(answer("Hello"), on="openai")
+        body = {"prompt": "my diary", "model": "workshop:w-1"}
+        sent = {"traceparent": f"00-{trace}-{caller}-01", "authorization": f"Bearer {KEY}"}
+        assert post_now(world.house.port, body, sent).status == 200
+        assert post_now(world.house.port, body, sent).status == 200
+
+        def told(name: str = "") -> list[dict[str, Any]]:
+            return [span for span in collector.spans if span["trace"] == trace and name in span["name"]]
+
+        eventually(lambda: len(told()) == 6, "both are told")
+        doors, (call,) = told("POST /llm/generate"), told("chat w-1")
+        assert sorted(span["askonce.cache"] for span in doors) == ["hit", "miss"]
+        assert {span["parent"] for span in doors} == {caller}
+        assert call["parent"] in {span["id"] for span in doors}
+        assert vendor.seen[0].headers["traceparent"] == f"00-{trace}-{call['id']}-01"
+        assert b"my diary" not in b"".join(collector.raw)
+        assert b"Hello" not in b"".join(collector.raw)

@@ -23,7 +23,7 @@ from askonce.api.errands import Errand, Handler
 from askonce.api.looks import looks
 from askonce.api.metrics import MetricsDoor
 from askonce.api.pages import PAGES, Pages
-from askonce.api.replies import GUARDS, JSON, Headers, Reply, StreamReply, error_reply, json_reply, limit_headers
+from askonce.api.replies import GUARDS, JSON, About, Headers, Reply, StreamReply, error_reply, json_reply, limit_headers
 from askonce.api.requests import ClientLeft, Request
 from askonce.api.resources import CacheDoors, FleetDoors
 from askonce.api.slow_bodies import SlowBodies
@@ -63,6 +63,9 @@ BROKEN = "Something unexpected happened. It has been logged under this request i
 
 # A door that takes a question in and admits it itself.
 Asking = Callable[[Request, Caller, Window | None], Awaitable[Reply | StreamReply]]
+
+
+NOTHING_SAID = About()
 
 
 class LimitRule(Struct, frozen=True):
@@ -280,11 +283,10 @@ def _served(request: Request, passing: Passing, reply: Reply | StreamReply | Non
     caller = passing.caller
     tenant, key_id = ("", "") if caller is None else (caller.tenant, caller.key_id)
     if reply is None:
-        return Served(passing.door, CLIENT_LEFT, took_us, request.id, tenant=tenant, key_id=key_id)
-    status = reply.status if isinstance(reply, Reply) else 200
-    about = reply.about
-    if about is None:
-        return Served(passing.door, status, took_us, request.id, tenant=tenant, key_id=key_id)
+        about, status = NOTHING_SAID, CLIENT_LEFT
+    else:
+        about = reply.about or NOTHING_SAID
+        status = reply.status if isinstance(reply, Reply) else 200
     return Served(
         passing.door,
         status,
@@ -298,6 +300,7 @@ def _served(request: Request, passing: Passing, reply: Reply | StreamReply | Non
         about.entered_us,
         tenant,
         key_id,
+        request.traceparent(),
     )
 
 

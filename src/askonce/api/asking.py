@@ -113,7 +113,8 @@ class AskDoor:
         name = request.headers.get(b"idempotency-key")
         if name is not None:
             ask = replace(ask, retry_key=read_retry_key(name))
-        visit = Visit(caller, window, self._codec, self._name, request.id, request.trace_id(), request.started_ns)
+        origin = request.id, request.trace_id(), request.started_ns, request.traceparent()
+        visit = Visit(caller, window, self._codec, self._name, *origin)
         admitted = await self._road.travel(ask, visit)
         now_ms = self._clock.wall_ms()
         headers = limit_headers(admitted.window, admitted.verdict, now_ms)

@@ -142,6 +142,11 @@ class Request:
         """Return those of the named headers that were sent."""
         return [(name.decode(), self.headers[name].decode("latin-1")) for name in names if name in self.headers]
 
+    def traceparent(self) -> str:
+        """Return the W3C trace context that the request came with, "" for none or one that is not valid."""
+        sent = self.headers.get(b"traceparent")
+        return "" if sent is None or _TRACE.fullmatch(sent) is None else sent[:55].decode()
+
     def trace_id(self) -> str:
         """Return the id of the W3C trace that the request belongs to (Trace Context, 3.2), "" for none."""
         sent = self.headers.get(b"traceparent")

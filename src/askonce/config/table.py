@@ -348,6 +348,41 @@ SETTINGS: tuple[Setting, ...] = (
         variable="SENTRY_ENVIRONMENT",
     ),
     Setting(
+        "otel_endpoint",
+        "otel_endpoint",
+        "text",
+        values.web_address,
+        "OpenTelemetry collector that is told of requests and paid calls as traces (OTLP over HTTP, protobuf), such as "
+        "`http://127.0.0.1:4318`; never of prompts and answers.",
+        variable="OTEL_EXPORTER_OTLP_ENDPOINT",
+    ),
+    Setting(
+        "otel_headers",
+        "otel_headers",
+        "text",
+        values.header_pairs,
+        "Headers for it, as `name=value,name=value`.",
+        secret=True,
+        variable="OTEL_EXPORTER_OTLP_HEADERS",
+    ),
+    Setting(
+        "otel_service_name",
+        "otel_service_name",
+        "text",
+        values.text,
+        "What this installation is called there.",
+        variable="OTEL_SERVICE_NAME",
+    ),
+    Setting(
+        "otel_sample",
+        "otel_sample",
+        "share",
+        values.share,
+        "Share (0 to 1) of the traces that begin here which are recorded; of requests that bring a context, those are "
+        "whose caller records.",
+        variable="OTEL_TRACES_SAMPLER_ARG",
+    ),
+    Setting(
         "metrics",
         "metrics",
         "choice",
@@ -414,4 +449,4 @@ OTHER_VARIABLES = {
     KEY_VARIABLE: "API key that they send.",
 }
 # Promised for later versions; only remarked on, because other programs' environments have them too.
-NOT_YET_REMARKED = ("OTEL_EXPORTER_OTLP_ENDPOINT",)
+NOT_YET_REMARKED = ("OTEL_EXPORTER_OTLP_PROTOCOL",)

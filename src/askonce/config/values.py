@@ -135,6 +135,16 @@ def web_address(raw: Raw) -> str:
     return url
 
 
+def header_pairs(raw: Raw) -> str:
+    """Take headers as the OTLP exporter's specification writes them: `name=value,name=value`."""
+    pairs = text(raw)
+    for pair in pairs.split(",") if pairs else ():
+        name, equals, value = pair.strip().partition("=")
+        if not equals or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()) or not value.isprintable():
+            raise ValueError("headers such as authorization=Bearer%20key,x-team=llm")
+    return pairs
+
+
 def sentry_dsn(raw: Raw) -> str:
     """Take the DSN of a Sentry project, or nothing."""
     dsn = text(raw)

@@ -8,7 +8,8 @@ class Course(Struct, frozen=True):
 
     `seated`: let in, and a seat taken in a flight. `boarded`: the lease was had, and the store looked at once more.
     `asked`: the last attempt began. `first_token` and `answered`: that attempt's. `settled`: stored and booked.
-    `followers` had joined by then in the same process; `attempts` were made, the last one included.
+    `followers` had joined by then in the same process; `attempts` were made, the last one included. `traceparent` came
+    with the request, `sent` went with the last attempt; "" for none.
     """
 
     seated_us: int = 0
@@ -19,6 +20,8 @@ class Course(Struct, frozen=True):
     settled_us: int = 0
     followers: int = 0
     attempts: int = 1
+    traceparent: str = ""
+    sent: str = ""
 
     def stages(self) -> tuple[tuple[str, int], ...]:
         """Return how long each stage took (microseconds), in order; those that it did not come to are left out."""
@@ -61,6 +64,7 @@ class Served(Struct, frozen=True, gc=False):
     entered_us: int = 0
     tenant: str = ""
     key_id: str = ""
+    traceparent: str = ""
 
 
 CLIENT_LEFT = 499  # the status under which those are counted who hang up before their answer begins (nginx's)

@@ -11,6 +11,7 @@ from askonce.domain.answer import Answer, Piece
 from askonce.domain.call import Call, Candidate
 from askonce.domain.errors import AskonceError, ProviderFailed, ProviderUnavailable
 from askonce.domain.ports import Meter, PriceSource, Provider
+from askonce.domain.tracing import TraceOut, outgoing, untraced
 from askonce.domain.usage import Usage
 from askonce.gate.plan import Plan
 from askonce.gate.rooms import Rooms
@@ -28,10 +29,11 @@ Told = Callable[[Usage], None]
 
 class Outlets(Struct, frozen=True):
     """Hold who can be asked: by a provider's name one port for each of its keys; and how many calls it may have in
-    the air at once, where that is bounded."""
+    the air at once, where that is bounded; and what is sent of their traces."""
 
     providers: Mapping[str, Sequence[Provider]]
     most: Mapping[str, int] = {}
+    trace: TraceOut = untraced
 
 
 class Bills(Struct, frozen=True):
@@ -49,11 +51,19 @@ class Dispatch:
     ) -> None:
         self._providers = outlets.providers
         self._rooms = Rooms(outlets.most)
+        self._trace = outlets.trace
         self._prices = bills.prices
         self.meter = bills.meter
         self._total_s = total_s
         self._health = health
         self._dice = dice
+
+    def trace(self, plan: Plan) -> str:
+        """Begin to trace an attempt: return what is sent with it, "" where nothing is."""
+        visit = plan.visit
+        sent = self._trace(visit.request_id, visit.traceparent, visit.trace_id)
+        outgoing.set(sent)
+        return sent
 
     def drains(self, call: Call, candidate: Candidate) -> bool:
         """Say whether this call, when abandoned, is to be read to its end, because it is paid anyway."""

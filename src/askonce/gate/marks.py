@@ -11,6 +11,8 @@ class Marks(Struct):
     """Hold moments of the process's clock (`time.perf_counter_ns`); 0: not come to that yet."""
 
     began_ns: int
+    traceparent: str = ""
+    sent: str = ""
     seated_ns: int = field(default_factory=time.perf_counter_ns)
     boarded_ns: int = 0
     asked_ns: int = 0
@@ -48,4 +50,6 @@ class Marks(Struct):
             settled_us=since(time.perf_counter_ns()),
             followers=self.followers,
             attempts=self.attempts,
+            traceparent=self.traceparent,
+            sent=self.sent,
         )

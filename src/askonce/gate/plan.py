@@ -18,7 +18,7 @@ class Visit(Struct, frozen=True):
 
     `door` is its name in the table of doors, `shape` what its replies look like, `window` what it counts in.
     `trace_id` is that of the W3C trace that it belongs to, "" for none. `began_ns`: when it was read, by
-    `time.perf_counter_ns`.
+    `time.perf_counter_ns`. `traceparent` is the W3C context that it came with, "" for none.
     """
 
     caller: Caller
@@ -28,6 +28,7 @@ class Visit(Struct, frozen=True):
     request_id: str
     trace_id: str = ""
     began_ns: int = 0
+    traceparent: str = ""
 
     def origin(self, tenant: str) -> Origin:
         """Return where the request came from, for the ledger."""

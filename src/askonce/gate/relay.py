@@ -295,6 +295,7 @@ class Relay:
         before, aloft.asked, aloft.told = aloft.asked, target.candidate, None
         watch = _Watch()
         aloft.marks.ask()
+        aloft.marks.sent = self._dispatch.trace(aloft.plan)
         code, asked = FlightLost.code, True  # of a call that was hung up
         try:
             call, pass_on = aloft.plan.ask.call, partial(self._pass_on, aloft)

@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Struct
 
 from askonce.domain.errors import AskonceError, ProviderBusy, ProviderFailed, ProviderTimeout, unsent
+from askonce.domain.tracing import outgoing
 from askonce.providers.connection import Broken, Connection
 from askonce.providers.network import Inward, Network, Proxy, public_address
 
@@ -379,6 +380,8 @@ def _encode(request: Request, target: SplitResult, origin: Origin) -> bytes:
         f"Content-Length: {len(request.body)}",
         *(f"{name}: {value}" for name, value in request.headers),
     ]
+    if traceparent := outgoing.get():
+        lines.append(f"traceparent: {traceparent}")
     if proxy and proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + request.body

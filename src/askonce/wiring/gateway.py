@@ -91,7 +91,9 @@ class Gateway:
         self._renewal: asyncio.Task[None] | None = None
         self._secret = find_secret(config.secret, Path(config.data_dir))
         self._state = open_state(config, slot, incarnation, self._secret, self._clock, self._observer)
-        self._works = Roadworks(Site(config, self._state, self._secret, self._clock, self._observer))
+        self._works = Roadworks(
+            Site(config, self._state, self._secret, self._clock, self._observer, self._watchers.trace_out)
+        )
         self._slow_bodies = SlowBodies(config.body_timeout_s)
         self._logins = self._log_in()
         self._admission = self._admit()

@@ -18,6 +18,7 @@ from askonce.domain.content import text_of
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.handover import NEVER
 from askonce.domain.ports import Flights, Observer
+from askonce.domain.tracing import TraceOut, untraced
 from askonce.domain.usage import Usage
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
@@ -55,6 +56,7 @@ class Site(Struct, frozen=True):
     secret: Secret
     clock: SystemClock
     observer: Observer
+    trace_out: TraceOut = untraced
 
 
 class Roadworks:
@@ -114,7 +116,7 @@ class Roadworks:
         config, state, clock = site.config, site.state, site.clock
         policy = Policy(config.cache, config.cache_ttl_s, shapes_of(config))
         flights: Flights = state.flights if config.shares_flights else SoloFlights(Hangar(clock, is_alone=True), "solo")
-        outlets = Outlets(self.providers, places_of(config))
+        outlets = Outlets(self.providers, places_of(config), site.trace_out)
         dispatch = Dispatch(
             outlets, Bills(self.prices, _TokenMeter()), config.deadlines.total_s, self.health, random.random
         )

@@ -1,16 +1,22 @@
 """Those who watch one process: its log, its meters, and Sentry where that is set."""
 
 import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from askonce.config.settings import Config
 from askonce.domain.clock import Clock
 from askonce.domain.ports import Observer
+from askonce.domain.tracing import TraceOut, untraced
 from askonce.telemetry.log_files import LogFile, rotate
 from askonce.telemetry.metering import Known
 from askonce.telemetry.observers import Observers
 from askonce.telemetry.requests import RequestLog, Worth
 from askonce.wiring.measures import Measures
 from askonce.wiring.state import node_name
+
+if TYPE_CHECKING:
+    from askonce.telemetry.traces import Tracing
 
 
 class Watchers:
@@ -30,6 +36,11 @@ class Watchers:
             to = Destination(config.sentry_dsn, config.sentry_environment, node_name(config.data_dir), process)
             self._tracking = ErrorTracking(to)
             observers.append(self._tracking)
+        self._tracing = self._trace(process, config)
+        self.trace_out: TraceOut = untraced
+        if self._tracing is not None:
+            observers.append(self._tracing)
+            self.trace_out = self._tracing.out
         self.observer = Observers(*observers)
         self._file = LogFile(config.log_file, config.log_file_size_bytes, config.log_files)
 
@@ -45,3 +56,18 @@ class Watchers:
         self.measures.close()
         if self._tracking is not None:
             await asyncio.to_thread(self._tracking.close)
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
+
+    def _trace(self, process: str, config: Config) -> "Tracing | None":
+        if not config.otel_endpoint:
+            return None
+        # Imported by who has a collector only: the libraries take half a second and 30 MB.
+        from askonce.api.doors import DOORS  # noqa: PLC0415
+        from askonce.telemetry.traces import Collector, Tracing  # noqa: PLC0415
+
+        pairs = [pair.partition("=") for pair in config.otel_headers.split(",") if pair.strip()]
+        headers = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+        service, node = config.otel_service_name, node_name(config.data_dir)
+        to = Collector(config.otel_endpoint, headers, config.otel_sample, service, node, process)
+        return Tracing(to, {door.name: (door.method, door.path) for door in DOORS})

@@ -394,7 +394,9 @@ class Worker:
         # Here, because the engine takes half a second and 60 MB, which nobody spends who has no workflows.
         from askonce.wiring.labour import Labour  # noqa: PLC0415
 
-        return Labour(Site(self._config, self._state, secret, self._clock, self._observer), SLOT)
+        return Labour(
+            Site(self._config, self._state, secret, self._clock, self._observer, self._watchers.trace_out), SLOT
+        )
 
     async def _close(self) -> None:
         if self._labour is not None:

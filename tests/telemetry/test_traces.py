@@ -1,0 +1,110 @@
+"""A collector is told of one trace per request, with the road's stages and each call to a provider, and no words."""
+
+from collections.abc import Iterator
+
+import pytest
+from tests.telemetry.otlpserver import OtlpServer
+
+from askonce.domain.ledger import CallRow, Origin
+from askonce.domain.tracing import is_sampled, server_span_id, trace_id
+from askonce.domain.watching import Course, Served
+from askonce.telemetry.traces import Collector, Tracing
+
+ROUTES = {"generate": ("POST", "/llm/generate")}
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAMPLED, UNSAMPLED = f"00-{TRACE}-{CALLER}-01", f"00-{TRACE}-{CALLER}-00"
+SERVER, CLIENT = 2, 3  # SpanKind in OTLP
+
+
+@pytest.fixture
+def collector() -> Iterator[OtlpServer]:
+    with OtlpServer() as server:
+        yield server
+
+
+def tracing(collector: OtlpServer, share: float = 1.0) -> Tracing:
+    to = Collector(collector.endpoint, {"authorization": "Bearer x"}, share, "askonce", "node-a", "gateway-0")
+    return Tracing(to, ROUTES)
+
+
+def served(traceparent: str = "", **more: object) -> Served:
+    values = {"code": "", "cache": "miss", "provider": "openai", "model": "gpt-4o", "tenant": "acme"} | more
+    return Served("generate", 200, 813_500, "r-1", traceparent=traceparent, **values)  # type: ignore[arg-type]
+
+
+def paid(tracer: Tracing, traceparent: str = "", ending: str = "answered") -> Course:
+    course = Course(
+        100, 300, 400, 90_400, 812_400, 813_000, traceparent=traceparent, sent=tracer.out("r-1", traceparent, "")
+    )
+    origin = Origin("acme", door="generate", request_id="r-1")
+    row = CallRow(1, origin, "openai", "gpt-4o", "gpt-4o-2024", ending, True, True, 5)  # type: ignore[arg-type]
+    tracer.paid(row, course)
+    return course
+
+
+def test_one_trace_per_request_below_the_callers_span(collector: OtlpServer) -> None:
+    tracer = tracing(collector)
+    course = paid(tracer, SAMPLED)
+    tracer.served(served(SAMPLED))
+    tracer.close()
+    spans = {span["name"]: span for span in collector.spans}
+    assert set(spans) == {"admission", "boarding", "chat gpt-4o", "settlement", "POST /llm/generate"}
+    assert {span["trace"] for span in spans.values()} == {TRACE}
+    door, call = spans["POST /llm/generate"], spans["chat gpt-4o"]
+    assert (door["parent"], door["kind"], door["http.route"]) == (CALLER, SERVER, "/llm/generate")
+    assert {span["parent"] for name, span in spans.items() if span is not door} == {door["id"]}
+    assert (call["kind"], call["id"]) == (CLIENT, course.sent[36:52]), "the provider was sent this span"
+    assert call["gen_ai.response.model"] == "gpt-4o-2024"
+    assert call["events"] == ["first_token"]
+    assert (call["end"] - call["start"]) // 1000 == 812_000
+    assert all(door["start"] - 1_000_000 <= span["start"] <= span["end"] for span in spans.values())
+    assert collector.resources[0]["service.name"] == "askonce"
+    assert collector.resources[0]["service.instance.id"] == "node-a/gateway-0"
+    assert collector.headers["authorization"] == "Bearer x"
+
+
+def test_a_request_without_a_context_gets_a_trace_of_its_own(collector: OtlpServer) -> None:
+    tracer = tracing(collector)
+    paid(tracer)
+    tracer.served(served())
+    tracer.close()
+    assert {span["trace"] for span in collector.spans} == {trace_id("r-1", "")}
+    (door,) = [span for span in collector.spans if span["kind"] == SERVER]
+    assert (door["id"], door["parent"]) == (server_span_id("r-1"), "")
+
+
+def test_who_does_not_record_is_not_recorded_and_says_so_onwards(collector: OtlpServer) -> None:
+    tracer = tracing(collector)
+    course = paid(tracer, UNSAMPLED)
+    tracer.served(served(UNSAMPLED))
+    tracer.close()
+    assert collector.raw == []
+    assert course.sent.startswith(f"00-{TRACE}-")
+    assert course.sent.endswith("-00")
+
+
+def test_the_share_is_that_of_all_and_the_same_for_everyone() -> None:
+    traces = [trace_id(f"r-{number}", "") for number in range(10_000)]
+    kept = [trace for trace in traces if is_sampled("", trace, 0.1)]
+    assert 850 < len(kept) < 1150
+    assert all(is_sampled("", trace, 0.5) for trace in kept), "a larger share holds the smaller one"
+    assert not any(is_sampled("", trace, 0.0) for trace in traces)
+    assert all(is_sampled("", trace, 1.0) for trace in traces)
+
+
+def test_what_failed_is_marked(collector: OtlpServer) -> None:
+    tracer = tracing(collector)
+    paid(tracer, ending="failed")
+    tracer.served(served(code="provider_error"))
+    tracer.close()
+    failed = {span["name"]: span["failed"] for span in collector.spans}
+    assert failed["chat gpt-4o"]
+    assert failed["POST /llm/generate"]
+    assert not failed["settlement"]
+
+
+def test_a_collector_that_is_away_stops_nobody() -> None:
+    to = Collector("http://127.0.0.1:9", {}, 1.0, "askonce", "node-a", "gateway-0")
+    tracer = Tracing(to, ROUTES)
+    tracer.served(served())
+    tracer.close()
