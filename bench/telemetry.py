@@ -1,7 +1,7 @@
 """What watching costs a cached answer: everything on that watches, against nothing of it, in turns.
 
-On: metrics, a log line and a ledger row for one request in a hundred, Sentry at an address where nobody is. Off: none
-of these; the books count in both, since they are the road's.
+On: metrics; a log line, a ledger row and a trace for one request in a hundred; Sentry and a collector at addresses
+where nobody is. Off: none of these; the books count in both, since they are the road's.
 """
 
 from pathlib import Path

@@ -1,10 +1,13 @@
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from askonce.supervisor import pulse
 from askonce.supervisor.backoff import LONGEST_PAUSE_S
+from askonce.supervisor.beating import Pulse
 from askonce.supervisor.pulse import (
     PAUSED_S,
     SILENT_S,
@@ -73,3 +76,29 @@ def test_operations_tell_the_times_by_which_gateways_are_judged() -> None:
     told = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     for seconds in (SILENT_S, STUCK_S, START_S, KEEP_ALIVE_S, LONGEST_PAUSE_S):
         assert f" {seconds:g} s" in told
+
+
+def test_a_sleep_that_fails_ends_no_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(seconds: float) -> None:
+        raise OSError(22, "Invalid argument")
+
+    class Enough(Exception):
+        pass
+
+    waits: list[float] = []
+
+    def wait(*given: object) -> None:
+        waits.append(given[3])  # type: ignore[arg-type]
+        if len(waits) == 3:
+            raise Enough
+
+    reader, writer = os.pipe()
+    try:
+        monkeypatch.setattr("askonce.supervisor.beating.time.sleep", fail)
+        monkeypatch.setattr("askonce.supervisor.beating.select.select", wait)
+        with pytest.raises(Enough):
+            Pulse(writer).run()
+        assert waits == [pulse.BEAT_S] * 3
+    finally:
+        os.close(reader)
+        os.close(writer)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import time
 from collections.abc import Callable
 
@@ -42,7 +43,12 @@ class Pulse:
         """Beat for ever."""
         while True:
             self.beat()
-            time.sleep(pulse.BEAT_S)
+            try:
+                time.sleep(pulse.BEAT_S)
+            except OSError:
+                # It sleeps until a moment, and a library that fakes the clock can make that one which never comes
+                # (EINVAL). A thread that ended of it would have a sound process killed; this waits for a span.
+                select.select([], [], [], pulse.BEAT_S)
 
     def _tell(self) -> None:
         # A full pipe means that the supervisor does not read: nothing to do about it here.
