@@ -1,5 +1,6 @@
 """A collector is told of one trace per request, with the road's stages and each call to a provider, and no words."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -103,8 +104,13 @@ def test_what_failed_is_marked(collector: OtlpServer) -> None:
     assert not failed["settlement"]
 
 
-def test_a_collector_that_is_away_stops_nobody() -> None:
+def test_a_collector_that_is_away_stops_nobody_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     to = Collector("http://127.0.0.1:9", {}, 1.0, "askonce", "node-a", "gateway-0")
-    tracer = Tracing(to, ROUTES)
-    tracer.served(served())
-    tracer.close()
+    with caplog.at_level(logging.INFO):
+        tracer = Tracing(to, ROUTES)
+        for _ in range(2):
+            tracer.served(served())
+            tracer._processor.force_flush(5_000)
+        tracer.close()
+    said = [record.getMessage() for record in caplog.records if record.name.startswith(("askonce", "opentelemetry"))]
+    assert len([line for line in said if "takes no traces" in line]) == len(said) == 1

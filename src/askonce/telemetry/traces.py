@@ -9,16 +9,17 @@ Names and attributes follow the semantic conventions for HTTP servers and for ge
 costs its spans: they wait in a queue of fixed length, and are sent by a thread.
 """
 
+import logging
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
@@ -38,6 +39,8 @@ TIMEOUT_S = 2.0  # for one batch, and for the last ones at the end
 _ROAD = ("admission", "boarding", "settlement")
 _SCOPE = InstrumentationScope("askonce", __version__)
 
+_log = logging.getLogger("askonce.telemetry")
+
 Attributes = dict[str, str | int | float | bool]
 
 
@@ -53,6 +56,38 @@ class Collector(Struct, frozen=True):
     service: str
     node: str
     process: str
+
+
+class _Sender(SpanExporter):
+    """Send by the library's exporter, and say once when that begins to fail, and once when it goes on.
+
+    The exporter itself would say it with every batch, twice.
+    """
+
+    def __init__(self, inner: SpanExporter, endpoint: str) -> None:
+        self._inner = inner
+        self._endpoint = endpoint
+        self._fails = False
+        logging.getLogger(OTLPSpanExporter.__module__).setLevel(logging.CRITICAL)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch; in the library's thread."""
+        result = self._inner.export(spans)
+        fails = result is not SpanExportResult.SUCCESS
+        if fails and not self._fails:
+            _log.warning(
+                "the collector at %s takes no traces, they are dropped until it does: is OTEL_EXPORTER_OTLP_ENDPOINT "
+                "its address for OTLP over HTTP?",
+                self._endpoint,
+            )
+        elif self._fails and not fails:
+            _log.info("the collector at %s takes traces again", self._endpoint)
+        self._fails = fails
+        return result
+
+    def shutdown(self) -> None:
+        """Let go of the connection."""
+        self._inner.shutdown()
 
 
 class Tracing:
@@ -76,7 +111,7 @@ class Tracing:
         )
         url = f"{to.endpoint.rstrip('/')}/v1/traces"
         self._processor = BatchSpanProcessor(
-            exporter or OTLPSpanExporter(url, headers=dict(to.headers), timeout=TIMEOUT_S),
+            exporter or _Sender(OTLPSpanExporter(url, headers=dict(to.headers), timeout=TIMEOUT_S), to.endpoint),
             max_queue_size=QUEUE,
             schedule_delay_millis=DELAY_MS,
             max_export_batch_size=BATCH,
