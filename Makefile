@@ -2,7 +2,7 @@
 # tests need PostgreSQL's programs too, and install them where they may.
 # Arguments: make run ARGS="--port 3002", make test ARGS="-k window". An interpreter: make run PYTHON=python3.13
 
-.PHONY: run test check lint soak cluster bench docs clean
+.PHONY: run dashboard test check lint soak cluster bench docs clean
 .DEFAULT_GOAL := run
 export PYTHON
 # Two processes test side by side, a file at a time: half of the time is spent waiting for servers to start and die.
@@ -10,10 +10,17 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 
 run:
 	@scripts/bootstrap run
+	@scripts/dashboard || echo "The dashboard could not be built (see above); everything else works without it." >&2
 	@exec .venv/bin/askonce serve $(ARGS)
+
+# The web pages under /ui/; built once, until their sources change.
+dashboard:
+	@scripts/bootstrap run
+	@scripts/dashboard
 
 test:
 	@scripts/bootstrap dev
+	@scripts/dashboard
 	@scripts/testbed
 	@exec .venv/bin/pytest $(SIDE_BY_SIDE) -m "not soak" $(ARGS)
 
@@ -51,5 +58,5 @@ docs:
 	.venv/bin/askonce config --reference > docs/settings.md
 
 clean:
-	rm -rf .venv .uv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .uv .node dashboard/dist dashboard/node_modules dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

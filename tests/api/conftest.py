@@ -49,6 +49,7 @@ from askonce.providers.messages import Counter
 from askonce.routing.health import Health
 from askonce.routing.route import Route
 from askonce.state.memory import MemoryState
+from askonce.web.site import Site
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
@@ -214,7 +215,7 @@ class World:
                 },
                 cache=CacheDoors(self.state.answers, self.state.promises, self.state.books, self.clock),
                 fleet=FleetDoors(self, self),
-                pages=Pages(DOORS, "127.0.0.1:3001"),
+                pages=Pages(DOORS, "127.0.0.1:3001", Site(())),
                 limits=self.limits,
                 clock=self.clock,
                 observer=self,

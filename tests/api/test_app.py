@@ -194,7 +194,7 @@ def test_contradicting_headers_are_refused(world):
 
 def test_every_door_is_guarded_but_the_open_ones(world):
     world.keys = [("a-good-key", "t")]
-    open_doors = {"health", "ready", "metrics", "openapi", "docs", "root"}
+    open_doors = {"health", "ready", "metrics", "openapi", "docs", "root", "ui_root", "ui", "ui_page"}
 
     async def story(client):
         for door in DOORS:

@@ -12,7 +12,7 @@ from askonce.gate.scopes import ALLOWS
 
 OPEN = {
     "health", "ready", "metrics", "openapi", "docs", "root", "login_page", "open_session", "oidc_login",
-    "oidc_callback",
+    "oidc_callback", "ui_root", "ui", "ui_page",
 }  # fmt: skip
 # What a door answers to somebody who may, given nothing sensible: anything but 401 and 403.
 BODIES: dict[str, object] = {"POST": {}, "PATCH": {}}
@@ -30,7 +30,11 @@ def path_of(door: Door) -> str:
 def test_every_door_has_a_handler(admin_world: AdminWorld) -> None:
     async def story(caller: Any) -> None:
         app = caller.client.app
-        served = set(app._looks) | set(app._s.asking) | {"health", "ready", "metrics", "openapi", "docs", "root"}
+        served = (
+            set(app._looks)
+            | set(app._s.asking)
+            | {"health", "ready", "metrics", "openapi", "docs", "root", "ui_root", "ui", "ui_page"}
+        )
         assert {door.name for door in DOORS} == served
         assert len({door.name for door in DOORS}) == len(DOORS)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ALL = "postgresql redis-server libfaketime prometheus"
+ALL = "postgresql redis-server libfaketime chromium prometheus"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "testbed"
 
 
@@ -33,7 +33,7 @@ def making(folder: Path) -> str:
     """Write an apt-get that installs."""
     binary = folder / "postgresql" / "15" / "bin"
     library = folder / "lib" / "any" / "faketime"
-    programs = [folder / "bin" / name for name in ("redis-server", "prometheus", "promtool")]
+    programs = [folder / "bin" / name for name in ("redis-server", "chromium", "prometheus", "promtool")]
     made = (binary / "postgres", *programs, library / "libfaketime.so.1")
     return f"mkdir -p {binary} {library}" + "".join(f" && touch {path} && chmod +x {path}" for path in made)
 

@@ -233,7 +233,7 @@ class App:
         if name == "metrics" and self._s.metrics is not None:
             return await self._s.metrics(request)
         if name in PAGES:
-            return await self._s.pages.serve(name)
+            return await self._s.pages.serve(name, request, match.key)
         return await self._run(match, request, self._s.admission.address(approach), approach)
 
     def _told(self, error: AskonceError, request: Request, headers: Headers) -> Reply:

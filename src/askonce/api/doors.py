@@ -191,7 +191,20 @@ DOORS: tuple[Door, ...] = (
     Door("GET", "/metrics", "metrics", "Tell Prometheus how this node is.", "open", "none", media="text/plain"),
     Door("GET", "/openapi.json", "openapi", "Describe these doors to programs.", "open", "none"),
     Door("GET", "/docs", "docs", "Describe these doors to people.", "open", "none", media="text/html"),
-    Door("GET", "/", "root", "Lead a browser to the docs.", "open", "none"),
+    Door("GET", "/", "root", "Lead a browser to the dashboard, or to the docs.", "open", "none"),
+    Door("GET", "/ui", "ui_root", "Lead to the dashboard.", "open", "none", media="text/html"),
+    Door("GET", "/ui/", "ui", "Show the dashboard.", "open", "none", media="text/html", errors=("not_found",)),
+    Door(
+        "GET",
+        "/ui/{key}",
+        "ui_page",
+        "Show one of its pages, or an asset of theirs.",
+        "open",
+        "none",
+        media="text/html",
+        errors=("not_found",),
+        deep=True,
+    ),
 )
 
 

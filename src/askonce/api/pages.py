@@ -6,7 +6,7 @@ Not at the start, which would be the slower for it; and in a thread, since other
 import asyncio
 import html
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -14,6 +14,7 @@ from askonce import __version__
 from askonce.api.door import Door
 from askonce.api.openapi import openapi
 from askonce.api.replies import JSON, Reply
+from askonce.api.requests import Request
 from askonce.domain.errors import BY_CODE
 
 _HTML = (b"content-type", b"text/html; charset=utf-8")
@@ -35,19 +36,39 @@ _EXAMPLE = """curl -s http://%s/llm/generate \\
   -d '{"prompt": "a Python function that reverses a linked list"}'"""
 
 
-PAGES = frozenset(("openapi", "docs", "root"))  # the doors of this room
+UI = frozenset(("ui", "ui_page"))
+PAGES = UI | {"openapi", "docs", "root", "ui_root"}  # the doors of this room
+
+
+class Site(Protocol):
+    """Serve the dashboard (`askonce.web`)."""
+
+    @property
+    def is_there(self) -> bool:
+        """Say whether there is one."""
+        ...
+
+    def serve(self, request: Request, path: str) -> Reply:
+        """Answer for a path below /ui/. Raises `NotFound`."""
+        ...
 
 
 class Pages:
     """Serve the descriptions."""
 
-    def __init__(self, doors: tuple[Door, ...], address: str) -> None:
+    def __init__(self, doors: tuple[Door, ...], address: str, site: Site) -> None:
         self._described = doors, address
+        self._site = site
 
-    async def serve(self, name: str) -> Reply:
-        """Return the page of an open door."""
+    async def serve(self, name: str, request: Request, key: str) -> Reply:
+        """Return the page of an open door. Raises `NotFound`."""
         if name == "root":
-            return Reply(307, [(b"location", b"/docs")], b"")
+            wanted = "text/html" in (request.text(b"accept") or "")
+            return Reply(307, [(b"location", b"/ui/" if wanted and self._site.is_there else b"/docs")], b"")
+        if name == "ui_root":
+            return Reply(308, [(b"location", b"/ui/")], b"")
+        if name in UI:
+            return self._site.serve(request, key)
         document, page = await asyncio.to_thread(_pages, *self._described)
         return Reply(200, [JSON], document) if name == "openapi" else Reply(200, [_HTML, _POLICY], page)
 

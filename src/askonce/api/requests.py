@@ -42,13 +42,25 @@ _READ = frozenset(
         b"access-control-request-method",
         b"access-control-request-private-network",
         b"accept",
+        b"accept-encoding",
+        b"if-none-match",
         b"anthropic-beta",
         b"anthropic-version",
     )
 )
 # These are lists by their definition; of all others a second line is a contradiction.
 _LISTS = frozenset(
-    (b"cache-control", b"x-forwarded-for", b"x-forwarded-proto", b"cookie", b"accept", b"anthropic-beta", b"prefer")
+    (
+        b"cache-control",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"cookie",
+        b"accept",
+        b"accept-encoding",
+        b"if-none-match",
+        b"anthropic-beta",
+        b"prefer",
+    )
 )
 
 # Version, trace id, parent id, flags; an id of zeros is none.

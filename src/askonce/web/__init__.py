@@ -1,0 +1,1 @@
+"""The dashboard as it was built: files in memory, served under /ui/."""
