@@ -1,4 +1,4 @@
-"""A real server with traffic, and real pages of it in Debian's Chromium; whatever a page complains of fails its test."""
+"""A real server with traffic, and real pages of it in Debian's Chromium; what a page complains of fails its test."""
 
 import shutil
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def busy_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture
-def looker(browser: Browser, busy_house: House) -> Iterator[Looker]:
+def looker(busy_house: House, browser: Browser) -> Iterator[Looker]:
     one = Looker(browser, busy_house)
     yield one
     for context in browser.contexts:

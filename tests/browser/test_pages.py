@@ -27,7 +27,8 @@ def test_the_first_view_is_light_and_asks_nobody_else(looker: Looker) -> None:
     page = looker.open()
     page.get_by_role("img").first.locator("canvas").wait_for()
     sizes = page.evaluate(
-        "() => performance.getEntries().filter(one => one.encodedBodySize && !/\\/(admin|llm|sessions)\\//.test(one.name))"
+        "() => performance.getEntries()"
+        ".filter(one => one.encodedBodySize && !/\\/(admin|llm|sessions)\\//.test(one.name))"
         ".map(one => [one.name, one.encodedBodySize, one.renderBlockingStatus, one.decodedBodySize])"
     )
     assert 10_000 < sum(size for _, size, *_ in sizes) < FIRST_VIEW_BYTES

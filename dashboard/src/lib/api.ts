@@ -11,49 +11,74 @@ export class Failed extends Error {
 }
 
 let csrf = "";
+let keyed = false;
+
+/** Say whether this server asked who one is. */
+export const isKeyed = (): boolean => keyed;
 
 /** Ask for JSON. Throws `Failed` with the server's own sentence. */
 export async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const reply = await send(method, path, body);
-  const told = reply.status === 204 ? null : await reply.json();
-  return told as T;
+  const reply = await send(method, path, "application/json", body);
+  return (reply.status === 204 ? null : await reply.json()) as T;
 }
 
-async function send(method: string, path: string, body?: unknown, extra?: Record<string, string>): Promise<Response> {
-  const headers: Record<string, string> = { Accept: "application/json", ...extra };
+/**
+ * Send, and return what is no error. What a session's page writes needs its CSRF word, which is asked for when the server
+ * misses it: a server without keys knows no sessions, and one that is only looked at needs no word.
+ */
+async function send(method: string, path: string, accept: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  let reply = await once(method, path, accept, body, signal);
+  if (reply.status === 403 && method !== "GET" && (await word())) reply = await once(method, path, accept, body, signal);
+  if (reply.ok) return reply;
+  const told = await reply.json().catch(() => ({}));
+  if (reply.status === 401) {
+    keyed = true;
+    dispatchEvent(new Event("askonce:out"));
+  }
+  throw new Failed(reply.status, told.code ?? "", told.message ?? `The server answered ${reply.status}.`);
+}
+
+async function once(method: string, path: string, accept: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  const headers: Record<string, string> = { Accept: accept };
   if (csrf) headers["X-CSRF-Token"] = csrf;
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  let reply: Response;
   try {
-    reply = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-  } catch {
+    return await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
     throw new Failed(0, "unreachable", "The server cannot be reached. Is it running?");
   }
-  if (!reply.ok) {
-    const told = await reply.json().catch(() => ({}));
-    throw new Failed(reply.status, told.code ?? "", told.message ?? `The server answered ${reply.status}.`);
-  }
-  return reply;
 }
 
-/** Log in with an API key, or go on with the session that the browser has. */
-export async function logIn(key?: string): Promise<void> {
-  if (key) {
-    const reply = await fetch("/sessions", {
-      method: "POST",
-      headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
-      body: "{}",
-    });
-    const told = await reply.json().catch(() => ({}));
-    if (!reply.ok) throw new Failed(reply.status, told.code ?? "", told.message ?? "This key was not accepted.");
-    csrf = told.csrfToken ?? "";
-    return;
-  }
-  const told = await ask<{ csrfToken?: string }>("GET", "/sessions/current");
+/** Fetch the session's CSRF word; say whether it is another one than was sent. */
+async function word(): Promise<boolean> {
+  const reply = await fetch("/sessions/current", { headers: { Accept: "application/json" } });
+  const told = reply.ok ? ((await reply.json()) as { csrfToken?: string }) : {};
+  const is_new = !!told.csrfToken && told.csrfToken !== csrf;
+  csrf = told.csrfToken ?? csrf;
+  return is_new;
+}
+
+/** Log in: an API key opens a session of this browser. */
+export async function logIn(key: string): Promise<void> {
+  const reply = await fetch("/sessions", {
+    method: "POST",
+    headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" },
+    body: "{}",
+  });
+  const told = await reply.json().catch(() => ({}));
+  if (!reply.ok) throw new Failed(reply.status, told.code ?? "", told.message ?? "This key was not accepted.");
   csrf = told.csrfToken ?? "";
+  keyed = true;
 }
 
-export interface Event {
+/** Log out: the session ends on the server too. */
+export async function logOut(): Promise<void> {
+  await ask("DELETE", "/sessions/current");
+  csrf = "";
+}
+
+export interface Told {
   name: string;
   data: unknown;
 }
@@ -62,9 +87,9 @@ export interface Event {
 export class EventReader {
   private rest = "";
 
-  feed(text: string): Event[] {
+  feed(text: string): Told[] {
     this.rest += text;
-    const found: Event[] = [];
+    const found: Told[] = [];
     let end: number;
     while ((end = this.rest.indexOf("\n\n")) >= 0) {
       const block = this.rest.slice(0, end);
@@ -82,14 +107,9 @@ export class EventReader {
 }
 
 /** POST and yield the events of the answer. */
-export async function* stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<Event> {
-  const headers: Record<string, string> = { "Content-Type": "application/json", Accept: "text/event-stream" };
-  if (csrf) headers["X-CSRF-Token"] = csrf;
-  const reply = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
-  if (!reply.ok || !reply.body) {
-    const told = await reply.json().catch(() => ({}));
-    throw new Failed(reply.status, told.code ?? "", told.message ?? `The server answered ${reply.status}.`);
-  }
+export async function* stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<Told> {
+  const reply = await send("POST", path, "text/event-stream", body, signal);
+  if (!reply.body) return;
   const events = new EventReader();
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
@@ -99,60 +119,8 @@ export async function* stream(path: string, body: unknown, signal: AbortSignal):
   }
 }
 
-export interface Sums {
-  requests: number;
-  hits: number;
-  coalesced: number;
-  resumed: number;
-  misses: number;
-  failed: number;
-  abandoned: number;
-  rateLimited: number;
-  overBudget: number;
-  costNano: number;
-  savedNano: number;
-  savedExactNano: number;
-  savedCoalescedNano: number;
-  savedResumedNano: number;
-  savedPromptCacheNano: number;
-}
-export interface Usage {
-  from: number;
-  to: number;
-  rows: (Sums & { at: number })[];
-  total: Sums;
-}
-export interface Spread {
-  count: number;
-  meanMs: number;
-  p50Ms: number;
-  p95Ms: number;
-  p99Ms: number;
-}
-export interface Performance {
-  doors: { door: string; cache: string; took: Spread }[];
-  providers: { provider: string; model: string; took: Spread; firstToken: Spread }[];
-}
-export interface Line {
-  at: number;
-  tenant: string;
-  key: string;
-  door: string;
-  requestId: string;
-  traceId: string;
-  provider: string;
-  model: string;
-  modelVersion: string;
-  kind: string;
-  stored: boolean;
-  costNano: number;
-  savedNano: number;
-  promptTokens: number;
-  completionTokens: number;
-  cachedTokens: number;
-  reasoningTokens: number;
-  estimated: boolean;
-  latencyMs: number;
-  firstTokenMs: number;
-  errorCode: string;
+export interface File {
+  path: string;
+  language: string;
+  content: string;
 }

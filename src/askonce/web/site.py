@@ -1,8 +1,8 @@
 """Serve the built dashboard: read once into memory, compressed once, and nothing outside of its folder.
 
-Assets have the hash of their content in their names and are kept for a year; every other path is one of the pages, which
-are all the same file: the script in it looks at the address. The policy allows what that file needs and no more: no
-script, style or request of anybody else's.
+Assets have the hash of their content in their names and are kept for a year; every other path is one of the pages,
+which are all the same file: the script in it looks at the address. The policy allows what that file needs and no more:
+no script, style or request of anybody else's.
 """
 
 import gzip

@@ -53,7 +53,7 @@ from askonce.routing.wishes import unanswered
 from askonce.telemetry import catalog as catalog_of_metrics
 from askonce.telemetry import logs
 from askonce.telemetry.meters import Meters
-from askonce.web.site import Site
+from askonce.web.site import Site as Dashboard
 from askonce.wire.anthropic_door import MESSAGES
 from askonce.wire.native_answer import NATIVE
 from askonce.wire.openai_door import CHAT
@@ -229,7 +229,7 @@ class Gateway:
             },
             cache=CacheDoors(state.answers, state.promises, state.books, clock),
             fleet=FleetDoors(self._works.fleet, self),
-            pages=Pages(DOORS, f"{config.host}:{config.port}", Site()),
+            pages=Pages(DOORS, f"{config.host}:{config.port}", Dashboard()),
             limits=_limits(config),
             clock=clock,
             observer=self._observer,
