@@ -11,11 +11,13 @@ from tests.api.conftest import Client, Response, World
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import AuditQuestion, Clerk, Office
 from askonce.api.admin.performance import Performance, performance_handlers
+from askonce.api.admin.settings import settings_handlers
 from askonce.api.app import App
 from askonce.api.login import login_handlers
 from askonce.api.oidc import Foyer, Provider, oidc_handlers
 from askonce.api.sessions import SessionDoors
 from askonce.config.secret import KEY_HASHES, Secret
+from askonce.config.settings import Config
 from askonce.domain.accounts import KeyWish, User
 from askonce.domain.admittance import Rule
 from askonce.domain.credentials import token_digest
@@ -88,6 +90,7 @@ class AdminWorld(World):
         foyer = Foyer(self.provider_of_identity, b"k" * 32, self.rules, self.offices, doors, self.clock)
         login = login_handlers("https://id.example") | oidc_handlers(foyer)
         self.more = doors.handlers() | login | admin_handlers(clerk) | performance_handlers(self._perform)
+        self.more |= settings_handlers(Config(sentry_dsn="https://a-secret@example.org/1", origins={"port": "here"}))
 
     def _perform(self, minutes: int) -> Performance:
         return Performance(0, 60_000 * minutes, [], [], [], [])

@@ -26,7 +26,14 @@ def test_the_example_keys_of_the_manual_would_start(tmp_path: Path) -> None:
 
 
 def test_every_plain_field_of_the_configuration_is_a_setting() -> None:
-    covered = {setting.field.partition(".")[0] for setting in SETTINGS} | {"aliases", "providers", "groups", "routing"}
+    covered = {setting.field.partition(".")[0] for setting in SETTINGS} | {
+        "aliases",
+        "providers",
+        "groups",
+        "routing",
+        "origins",
+        "file",
+    }
     assert covered == set(Config.__struct_fields__)
 
 
@@ -38,7 +45,7 @@ def test_what_is_in_force_masks_secrets(tmp_path: Path) -> None:
         "XDG_DATA_HOME": str(tmp_path),
         "XDG_CONFIG_HOME": str(tmp_path),
     }
-    shown = {one.key: one for one in in_force(load({}, environ, None, VENDORS))}
+    shown = {one.key: one for one in in_force(load({}, environ, None, VENDORS).config)}
     everything = " ".join(one.value for one in shown.values())
     assert not any(secret.partition(":")[2] in everything for secret in environ.values() if ":" in secret)
     assert "secret-text" not in everything

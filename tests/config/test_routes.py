@@ -120,7 +120,7 @@ def test_what_is_in_force_shows_routes_and_no_key(tmp_path: Path) -> None:
         orchestrated = { docs = { priority = "cost" } }
         """
     )
-    shown = {one.key: one.value for one in in_force(load({}, {"XDG_DATA_HOME": str(tmp_path)}, path, VENDORS))}
+    shown = {one.key: one.value for one in in_force(load({}, {"XDG_DATA_HOME": str(tmp_path)}, path, VENDORS).config)}
     assert shown["groups.code"] == "weighted: m × 2.5"
     assert shown["routing.models"] == "m"
     assert shown["routing.orchestrated.docs"] == "by cost"

@@ -104,7 +104,10 @@ def test_a_row_says_all_that_is_known_of_it(place: Place) -> None:
     async def act(engine):
         await SqlLedger(engine, no_audit).apply(batch(call(estimated=True, first_token_ms=9), sample))
         spared, paid = (await SqlReports(engine).requests(RequestQuestion())).items
-        assert spared == RequestRow(NOON + 1, "acme", "k", "u", "d", "r", "t", "p", "m", "exact", 8, saved_nano=7)
+        assert spared == RequestRow(
+            NOON + 1, "acme", "k", "u", "d", "r", "t", "p", "m", "exact", 8, saved_nano=7, id=spared.id
+        )
+        assert spared.id
         assert (paid.stored, paid.estimated, paid.first_token_ms, paid.cost_nano) == (True, True, 9, 1_262_500)
 
     place.play(act)

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { merged, promptOf, tone, type Line } from "./requests";
 
 const line = (requestId: string, at: number): Line => ({
-  at, requestId, tenant: "", key: "", user: "", door: "generate", traceId: "", provider: "p", model: "m", modelVersion: "",
+  id: `1.${at}`, at, requestId, tenant: "", key: "", user: "", door: "generate", traceId: "", provider: "p", model: "m", modelVersion: "",
   kind: "answered", stored: true, costNano: 0, savedNano: 0, savedPromptCacheNano: 0, promptTokens: 0, completionTokens: 0,
   cachedTokens: 0, cacheWriteTokens: 0, reasoningTokens: 0, estimated: false, latencyMs: 0, firstTokenMs: 0, errorCode: "",
 });

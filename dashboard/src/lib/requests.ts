@@ -1,6 +1,7 @@
 // Requests one by one: what GET /admin/requests and its stream tell.
 
 export interface Line {
+  id: string;
   at: number;
   tenant: string;
   key: string;
@@ -52,15 +53,12 @@ const TONES: Record<string, string> = { exact: "good", coalesced: "good", resume
 /** The colour of a kind: good costs nothing, bad failed, wait was held back. */
 export const tone = (kind: string): string => TONES[kind] ?? "";
 
-/** What tells two lines apart: one request may have several calls. */
-export const identity = (line: Line): string => `${line.requestId}/${line.at}/${line.kind}/${line.provider}/${line.model}`;
-
 /** Put what came in front of what is there; what is there already stays once. At most `most` lines are kept. */
 export function merged(came: Line[], there: Line[], most: number): Line[] {
   const known = new Set<string>();
   return [...came, ...there]
     .sort((a, b) => b.at - a.at)
-    .filter((line) => !known.has(identity(line)) && known.add(identity(line)))
+    .filter((line) => !known.has(line.id) && known.add(line.id))
     .slice(0, most);
 }
 

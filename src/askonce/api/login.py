@@ -50,7 +50,8 @@ _PAGE = """<!doctype html>
 <noscript><p>This page needs JavaScript to send the link's word.</p></noscript></div>
 <div id="in" hidden><p>You are logged in.</p>
 <dl><dt>User</dt><dd id="who"></dd><dt>Tenant</dt><dd id="tenant"></dd><dt>May</dt><dd id="scopes"></dd>
-<dt>Until (prolonged by use)</dt><dd id="until"></dd></dl><button id="leave">Log out</button></div>
+<dt>Until (prolonged by use)</dt><dd id="until"></dd></dl><a class="button" href="/ui/">To the dashboard</a>
+<button id="leave">Log out</button></div>
 <p id="trouble" role="alert"></p>
 <script>{script}</script></body></html>
 """

@@ -29,7 +29,7 @@ def _config(
         print(reference(VENDORS), end="")
         return
     loaded = load_settings(config, overrides({}, set_))
-    _show(in_force(loaded), as_json)
+    _show(in_force(loaded.config), as_json)
     for remark in (*loaded.remarks, *doubts(loaded.config)):
         print(f"askonce: {remark}", file=sys.stderr)
     found = [f"askonce: {problem.text}" for problem in problems(loaded.config)]

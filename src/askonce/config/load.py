@@ -67,6 +67,8 @@ def load(
         groups=groups(document),
         routing=routing(document),
         providers=configured(vendors, environ, document),
+        origins={key: one.origin for key, one in written.items()},
+        file=document.path,
     )
     _check(config, written)
     origins = {key: written[key].origin if key in written else DEFAULT_ORIGIN for key in BY_KEY}

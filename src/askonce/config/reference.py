@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from askonce.config.load import Loaded
+from askonce.config.load import DEFAULT_ORIGIN
 from askonce.config.settings import (
     Config,
     GroupSettings,
@@ -95,6 +95,7 @@ class Shown(Struct, frozen=True):
     key: str
     value: str
     origin: str
+    sentence: str = ""
 
 
 def reference(vendors: tuple[VendorVariables, ...]) -> str:
@@ -102,14 +103,16 @@ def reference(vendors: tuple[VendorVariables, ...]) -> str:
     return "".join(_reference(vendors))
 
 
-def in_force(loaded: Loaded) -> tuple[Shown, ...]:
+def in_force(config: Config) -> tuple[Shown, ...]:
     """List every setting's value and origin, providers and aliases included, secrets masked."""
-    config = loaded.config
-    plain = [Shown(row.key, _value(row, config), loaded.origins[row.key]) for row in SETTINGS]
+    origins, file = config.origins, config.file
+    plain = [
+        Shown(row.key, _value(row, config), origins.get(row.key, DEFAULT_ORIGIN), row.sentence) for row in SETTINGS
+    ]
     providers = [Shown(f"providers.{one.name}", _provider(one), one.source) for one in config.providers]
-    aliases = [Shown(f"aliases.{name}", model, loaded.file) for name, model in config.aliases.items()]
-    groups = [Shown(f"groups.{name}", _group(group), loaded.file) for name, group in config.groups.items()]
-    return (*plain, *providers, *aliases, *groups, *_routing(config.routing, loaded.file))
+    aliases = [Shown(f"aliases.{name}", model, file) for name, model in config.aliases.items()]
+    groups = [Shown(f"groups.{name}", _group(group), file) for name, group in config.groups.items()]
+    return (*plain, *providers, *aliases, *groups, *_routing(config.routing, file))
 
 
 def masked(secret: str) -> str:

@@ -172,6 +172,8 @@ class Config(Struct, frozen=True):
     log_file: str = ""  # "": stderr
     log_file_size_bytes: int = 64 << 20
     log_files: int = 5  # full ones that are kept
+    origins: dict[str, str] = {}  # by the key of each setting that was set: where that was
+    file: str = ""  # askonce.toml, where there is one
 
     @property
     def askers(self) -> int:

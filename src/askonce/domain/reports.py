@@ -129,7 +129,10 @@ class RequestQuestion(Struct, frozen=True):
 
 
 class RequestRow(Struct, frozen=True):
-    """Hold one request: of those that reached a provider all, of the others samples, whose tokens are not known."""
+    """Hold one request: of those that reached a provider all, of the others samples, whose tokens are not known.
+
+    `id` is the row's own: one request has as many rows as it made calls.
+    """
 
     at_ms: int
     tenant: str
@@ -157,6 +160,7 @@ class RequestRow(Struct, frozen=True):
     error_code: str = ""
     priced: bool = True
     cache_write_1h_tokens: int = 0
+    id: str = ""
 
 
 class RequestPage(Struct, frozen=True):

@@ -142,7 +142,7 @@ def _request(row: RowMapping) -> RequestRow:
     for name in _BOOLEANS:
         if name in values:
             values[name] = bool(values[name])
-    return RequestRow(**values)
+    return RequestRow(**values, id=f"{row['source']}.{row['number']}")
 
 
 def _place(row: RowMapping) -> Cursor:

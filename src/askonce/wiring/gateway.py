@@ -9,6 +9,7 @@ from typing import Any
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import Clerk
 from askonce.api.admin.performance import performance_handlers
+from askonce.api.admin.settings import settings_handlers
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
@@ -269,7 +270,8 @@ class Gateway:
         foyer = Foyer(self._identity_provider(), key, rules, self._administration, sessions, self._clock)
         performing = Performing(self._measures, self._clock)
         login = login_handlers(self._config.oidc_issuer) | oidc_handlers(foyer)
-        return sessions.handlers() | login | admin_handlers(clerk) | performance_handlers(performing.look)
+        watching = performance_handlers(performing.look) | settings_handlers(self._config)
+        return sessions.handlers() | login | admin_handlers(clerk) | watching
 
     def _identity_provider(self) -> LateProvider | None:
         config = self._config

@@ -1,6 +1,6 @@
 """The rows of the doors that report and administer."""
 
-from askonce.api.admin import accounts, auditing, money, performance, usage, vendors
+from askonce.api.admin import accounts, auditing, money, performance, settings, usage, vendors
 from askonce.api.admin.office import ChainVerdict
 from askonce.api.door import Door
 
@@ -63,6 +63,14 @@ PERFORMANCE_DOORS: tuple[Door, ...] = (
         query=performance.PerformanceQuery,
         reply=performance.Performance,
         errors=("invalid_request",),
+    ),
+    Door(
+        "GET",
+        "/admin/settings",
+        "settings",
+        "Tell the settings in force and where each comes from, secrets masked.",
+        "root",
+        reply=settings.SettingList,
     ),
 )
 

@@ -138,7 +138,10 @@ class UsageView(Body, frozen=True):
 
 
 class RequestLine(Body, frozen=True):
-    """Hold one request: of those that reached a provider all are here, of the others samples."""
+    """Hold one request: of those that reached a provider all are here, of the others samples.
+
+    `id` is the row's own; one request has as many rows as it made calls.
+    """
 
     at: int
     tenant: str
@@ -166,6 +169,7 @@ class RequestLine(Body, frozen=True):
     error_code: str
     priced: bool
     cache_write_1h_tokens: int
+    id: str
 
 
 class RequestList(Body, frozen=True):
