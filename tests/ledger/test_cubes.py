@@ -9,10 +9,13 @@ from askonce.ledger.cubes import (
     DAY_MS,
     DAYS,
     DIMENSIONS,
+    DOOR,
     FULL,
     HOUR_MS,
     HOURS,
     KEY,
+    MINUTELY,
+    MINUTES,
     MONTHS,
     SHAPES,
     TENANT,
@@ -41,12 +44,20 @@ def test_a_call_is_counted_by_how_it_ended(changes, kind):
 
 
 def test_equal_things_of_an_hour_become_one_addition_per_shape_and_grain():
-    found = additions([call(NOON), call(NOON + 1), call(NOON + HOUR_MS - 1)])
+    every = additions([call(NOON), call(NOON + 1), call(NOON + HOUR_MS - 1)])
+    found = [part for part in every if part.grain != MINUTES]
     assert len(found) == len(SHAPES) * 3
     for part in found:
         assert dict(zip(COLUMNS, part.values, strict=True))["count"] == 3
     starts = {part.grain: part.start_ms for part in found}
     assert starts == {HOURS: NOON, DAYS: NOON - NOON % DAY_MS, MONTHS: month_of(NOON)}
+
+
+def test_minutes_are_told_in_the_shapes_that_the_last_hours_are_looked_at_in():
+    found = [part for part in additions([call(NOON), call(NOON + 1), call(NOON + 61_000)]) if part.grain == MINUTES]
+    assert {part.shape for part in found} == MINUTELY
+    counted = sorted((part.start_ms, part.values[0]) for part in found if part.shape == DOOR)
+    assert counted == [(NOON, 2), (NOON + 60_000, 1)]
 
 
 def test_a_shape_keeps_its_dimensions_only():

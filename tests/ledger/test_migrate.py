@@ -6,12 +6,12 @@ import pkgutil
 
 import pytest
 from alembic.autogenerate import compare_metadata
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 from tests.ledger.ledgerworld import Place, batch, call, count, no_audit, rows_of
 
 import askonce.ledger
 from askonce.ledger import tables
-from askonce.ledger.engine import writing
+from askonce.ledger.engine import reading, writing
 from askonce.ledger.migrate import NOTHING, VERSIONS, LedgerTooNew, context, migrate, revert, scripts, step_of
 from askonce.ledger.schema import SCHEMA, qualified
 from askonce.ledger.writer import SqlLedger
@@ -55,7 +55,8 @@ def test_going_back_to_one_step_keeps_what_it_knew(place: Place) -> None:
     async def act(engine):
         await SqlLedger(engine, no_audit).apply(batch(call(), count()))
         assert await revert(engine, "0001") == "0001"
-        assert len(await rows_of(engine, tables.calls)) == 1
+        async with reading(engine) as connection:
+            assert await connection.scalar(select(func.count()).select_from(tables.calls)) == 1
         await migrate(engine)
         assert len(await rows_of(engine, tables.calls)) == 1
 

@@ -5,11 +5,13 @@ import asyncio
 import pytest
 from tests.ledger.ledgerworld import DAY, NOON, Place, batch, call, count, no_audit, rows_of
 
-from askonce.domain.ledger import Origin, SampleRow
+from askonce.domain.ledger import Origin, SampleRow, TimesRow
 from askonce.domain.reports import UsageQuestion
 from askonce.ledger import tables
+from askonce.ledger.cubes import DAYS, MINUTELY, MINUTES
+from askonce.ledger.latency import HIT
 from askonce.ledger.reports import SqlReports
-from askonce.ledger.retention import Ages, sweep
+from askonce.ledger.retention import MINUTES_DAYS, Ages, sweep, sweep_minutes
 from askonce.ledger.writer import SqlLedger
 
 EVER = UsageQuestion(NOON - 400 * DAY, NOON + DAY)
@@ -61,5 +63,23 @@ def test_what_was_deleted_does_not_come_back_with_its_batch(place: Place) -> Non
         await sweep(engine, Ages(), NOON)
         await ledger.apply(batch(call(1)))
         assert await rows_of(engine, tables.calls) == []
+
+    place.play(act)
+
+
+def test_sums_by_the_minute_go_after_some_days_and_longer_ones_stay(place: Place) -> None:
+    edge = NOON - MINUTES_DAYS * DAY
+
+    async def act(engine):
+        rows = [call(edge - 1, took_ms=4), call(edge, took_ms=4)]
+        await SqlLedger(engine, no_audit).apply(batch(*rows, TimesRow(edge // 60_000 - 1, "acme", {3: 1}, 9)))
+        assert await sweep_minutes(engine, NOON, slice_rows=1) == len(MINUTELY) + 2
+        sums = [row for row in await rows_of(engine, tables.usage) if row["grain"] == MINUTES]
+        assert {row["start_ms"] for row in sums} == {edge}
+        told = await rows_of(engine, tables.times)
+        assert {row["start_ms"] for row in told if row["grain"] == MINUTES} == {edge}
+        days = [row["count"] for row in told if row["grain"] == DAYS and row["what"] == HIT]
+        assert days == [1, 1], "of all, and of the tenant"
+        assert await sweep_minutes(engine, NOON) == 0
 
     place.play(act)

@@ -26,7 +26,7 @@ def test_every_field_arrives(place: Place) -> None:
     row = call(
         user_id="u", trace_id="t", ending="failed", counted=False, stored=False, saved_prompt_cache_nano=1,
         cached_tokens=2, cache_write_tokens=3, reasoning_tokens=4, estimated=True, first_token_ms=5, error_code="e",
-        priced=False, cache_write_1h_tokens=2,
+        priced=False, cache_write_1h_tokens=2, story="{}",
     )  # fmt: skip
 
     async def act(engine):
@@ -38,7 +38,7 @@ def test_every_field_arrives(place: Place) -> None:
                 "model_version": "gpt-4o-2024-08-06", "kind": "failed", "counted": 0, "stored": 0,
                 "cost_nano": 1_262_500, "saved_prompt_cache_nano": 1, "prompt_tokens": 57, "completion_tokens": 112,
                 "cached_tokens": 2, "cache_write_tokens": 3, "reasoning_tokens": 4, "estimated": 1, "took_ms": 812,
-                "first_token_ms": 5, "error_code": "e", "priced": 0, "cache_write_1h_tokens": 2,
+                "first_token_ms": 5, "error_code": "e", "priced": 0, "cache_write_1h_tokens": 2, "story": "{}",
             }
         ]  # fmt: skip
 

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from askonce.domain.durations import DURATIONS_US, quantile, spread
 from askonce.domain.ledger import CallRow, Origin
 from askonce.domain.watching import NO_COURSE, Course, Served
 from askonce.telemetry import catalog
-from askonce.telemetry.catalog import DURATIONS_US, METRICS, SHOWN_US
+from askonce.telemetry.catalog import METRICS, SHOWN_US
 from askonce.telemetry.exposition import expose
 from askonce.telemetry.metering import NAMES_MAX, Metering, outcome_of
 from askonce.telemetry.meters import MAX_SERIES, OTHER, Meters, merge, pack, unpack
-from askonce.telemetry.percentiles import History, quantile, recent, spread
+from askonce.telemetry.percentiles import History, recent
 from askonce.telemetry.shelf import STALE_NS, Shelf
 
 HIT = Served("generate", 200, 250, "r-1", "", "hit", "openai", "gpt-4o", 1_000, 40)

@@ -33,7 +33,8 @@ class Origin(Struct, frozen=True, array_like=True):
 class CallRow(Struct, frozen=True, array_like=True, tag="call"):
     """Hold one ending that reached a provider. Tokens are 0 where nothing was reported; `estimated` marks guesses.
 
-    `priced` is false where what it cost is not known (the cost is 0 then).
+    `priced` is false where what it cost is not known (the cost is 0 then). `story` is how it went on the road, as JSON
+    (`domain.stories`), "" where that is not known.
     """
 
     at_ms: int
@@ -57,6 +58,7 @@ class CallRow(Struct, frozen=True, array_like=True, tag="call"):
     error_code: str = ""
     priced: bool = True
     cache_write_1h_tokens: int = 0
+    story: str = ""
 
 
 class CountRow(Struct, frozen=True, array_like=True, tag="count"):
@@ -112,6 +114,18 @@ class TextRow(Struct, frozen=True, array_like=True, tag="text"):
     cut: bool = False
 
 
+class TimesRow(Struct, frozen=True, array_like=True, tag="times"):
+    """Hold how long answers from the store took in one minute: how many by bucket (`domain.durations`), and the sum.
+
+    `minute` is epoch milliseconds divided by 60,000.
+    """
+
+    minute: int
+    tenant: str
+    counts: dict[int, int]
+    total_us: int
+
+
 class AuditRow(Struct, frozen=True, array_like=True, tag="audit"):
     """Hold one act that changes or reveals something. `details` is a JSON object without secrets.
 
@@ -130,7 +144,9 @@ class AuditRow(Struct, frozen=True, array_like=True, tag="audit"):
     details: Raw = Raw(b"{}")
 
 
-Record = CallRow | CountRow | SampleRow | TextRow | AuditRow
+Record = CallRow | CountRow | SampleRow | TextRow | TimesRow | AuditRow
+# What people look at, and nothing is added up from: the first to go where room gets scarce.
+LOOKED_AT = (SampleRow, TextRow, TimesRow)
 
 
 def pack_record(record: Record) -> bytes:

@@ -4,6 +4,7 @@ from typing import Literal, Protocol, get_args
 
 from msgspec import Struct
 
+from askonce.domain.durations import Spread
 from askonce.domain.ledger import CountKind
 
 # How calls that reached a provider are counted; `uncounted` were answered in mode `off`.
@@ -182,6 +183,50 @@ class Told(Struct, frozen=True):
     tenant: str = ""
 
 
+Range = Literal["15m", "1h", "6h", "24h", "7d", "30d", "90d", "1y"]
+
+
+class Moment(Struct, frozen=True):
+    """Hold what happened in one step of a range, which begins at `at_ms`."""
+
+    at_ms: int
+    figures: Figures
+
+
+class ModelSums(Struct, frozen=True):
+    """Hold what one model did in a range."""
+
+    provider: str
+    model: str
+    figures: Figures
+
+
+class Latency(Struct, frozen=True):
+    """Hold how long answers from the store took, paid calls, and these until their first token."""
+
+    hit: Spread
+    miss: Spread
+    first_token: Spread
+
+
+class Overview(Struct, frozen=True):
+    """Hold a range step by step, what is left out being zero, and the same time before it; None where nothing was then.
+
+    `first_ms`: when anything first happened in the range, 0 where nothing did.
+    """
+
+    start_ms: int
+    end_ms: int
+    step_ms: int
+    moments: tuple[Moment, ...]
+    total: Figures
+    before: Figures | None
+    latency: Latency
+    latency_before: Latency | None
+    models: tuple[ModelSums, ...]
+    first_ms: int
+
+
 class Reports(Protocol):
     """Read the ledger. Who may see what is the caller's to say, by `narrow.tenant`.
 
@@ -190,6 +235,10 @@ class Reports(Protocol):
 
     async def usage(self, question: UsageQuestion) -> UsageReport:
         """Return sums, exact to the nano-dollar and as new as the last batch. Reads sums only, never rows."""
+        ...
+
+    async def overview(self, span: Range, tenant: str | None, now_ms: int) -> Overview:
+        """Return the latest time of that length; `tenant` None: of all. Reads sums only, never rows."""
         ...
 
     async def requests(self, question: RequestQuestion) -> RequestPage:

@@ -1,7 +1,8 @@
 """What a batch adds to the sums: pure arithmetic, in 64-bit integers, exact.
 
-A shape keeps some of the dimensions. Rows are added up once with all of them, by the hour; every other shape and every
-longer grain is added up from that, so that the work follows how many different things happened, not how many.
+A shape keeps some of the dimensions. Rows are added up once with all of them, by the minute; every other shape and
+every longer grain is added up from that, so that the work follows how many different things happened, not how many.
+Minutes are kept in those shapes that the last hours are looked at in.
 """
 
 import struct
@@ -18,7 +19,7 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
 
-HOURS, DAYS, MONTHS = 1, 2, 3  # grains, as they are stored
+MINUTES, HOURS, DAYS, MONTHS = 0, 1, 2, 3  # grains, as they are stored
 
 # Dimensions, as bits of a shape, as they are stored.
 TENANT, KEY, DOOR, PROVIDER, MODEL = 1, 2, 4, 8, 16
@@ -33,6 +34,9 @@ SHAPES: Final = (
     TENANT | KEY,
     FULL,
 )
+
+# Of which there are sums by the minute.
+MINUTELY: Final = frozenset((DOOR, TENANT | DOOR, PROVIDER | MODEL, TENANT | PROVIDER | MODEL))
 
 # tenant, key, door, provider, model, kind
 Place = tuple[str, str, str, str, str, str]
@@ -83,13 +87,15 @@ class Addition(NamedTuple):
 
 def additions(records: Iterable[Record]) -> list[Addition]:
     """Return what records add to `usage`, no row of it twice."""
-    cubes = {FULL: _by_hour(records)}
+    cubes = {FULL: _by_minute(records)}
     for shape in reversed(SHAPES[:-1]):
         cubes[shape] = _keep(shape, cubes[_PARENTS.get(shape, FULL)])
     found: list[Addition] = []
-    for shape, hours in cubes.items():
+    for shape, minutes in cubes.items():
+        hours = _lengthen(minutes, _hour_of)
         days = _lengthen(hours, _day_of)
-        for grain, part in ((HOURS, hours), (DAYS, days), (MONTHS, _lengthen(days, month_of))):
+        parts = [(HOURS, hours), (DAYS, days), (MONTHS, _lengthen(days, month_of))]
+        for grain, part in [(MINUTES, minutes), *parts] if shape in MINUTELY else parts:
             found += [Addition(grain, shape, start, place, _values(sums)) for (start, place), sums in part.items()]
     return found
 
@@ -106,24 +112,27 @@ def month_after(at_ms: int) -> int:
     return month_of(month_of(at_ms) + 32 * DAY_MS)
 
 
+def _hour_of(at_ms: int) -> int:
+    return at_ms - at_ms % HOUR_MS
+
+
 def _day_of(at_ms: int) -> int:
     return at_ms - at_ms % DAY_MS
 
 
-def _by_hour(records: Iterable[Record]) -> dict[Spot, Sums]:
+def _by_minute(records: Iterable[Record]) -> dict[Spot, Sums]:
     found: dict[Spot, Sums] = {}
     for row in records:
         if isinstance(row, CallRow):
             origin = row.origin
-            hour = row.at_ms - row.at_ms % HOUR_MS
+            minute = row.at_ms - row.at_ms % MINUTE_MS
             place = (origin.tenant, origin.key_id, origin.door, row.provider, row.model, paid_kind(row))
-            found[hour, place] = found.get((hour, place), 0) + _packed(*_worth_of_call(row))
+            found[minute, place] = found.get((minute, place), 0) + _packed(*_worth_of_call(row))
         elif isinstance(row, CountRow):
-            at_ms = row.minute * MINUTE_MS
-            hour = at_ms - at_ms % HOUR_MS
+            minute = row.minute * MINUTE_MS
             counted = (row.tenant, row.key_id, row.door, row.provider, row.model, row.kind)
             worth = _packed(row.count, 0, row.saved_nano, 0, 0, 0, 0, 0, 0, row.saved_tokens, 0, 0, 0, 0, 0)
-            found[hour, counted] = found.get((hour, counted), 0) + worth
+            found[minute, counted] = found.get((minute, counted), 0) + worth
     words = {word for _, place in found for word in place}
     return found if are_clean(words) else _cleaned(found)
 

@@ -4,21 +4,20 @@ The smallest shape that knows what is asked for, in the longest grains that fit:
 happened in it. Everything of one answer is read in one transaction, so that its parts agree.
 """
 
-from collections.abc import Sequence
 from itertools import islice
-from operator import add
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, Subquery, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Integer, Select, Subquery, cast, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from askonce.domain.errors import Detail, Invalid
 from askonce.domain.reports import (
-    KINDS,
     ROWS_MAX,
     Figures,
     Group,
     Narrow,
+    Overview,
+    Range,
     RequestPage,
     RequestQuestion,
     Told,
@@ -28,7 +27,9 @@ from askonce.domain.reports import (
 )
 from askonce.ledger.cubes import DAY_MS, DAYS, MONTHS, month_of, named, shape_with
 from askonce.ledger.engine import reading
+from askonce.ledger.lines import SUMS, Line, figures, read_lines
 from askonce.ledger.listing import request_page, texts_of
+from askonce.ledger.overview import overview
 from askonce.ledger.schema import Wide
 from askonce.ledger.spans import Span, spans, whole_hours
 from askonce.ledger.tables import places, usage
@@ -37,17 +38,6 @@ TIMES = ("hour", "day", "month")
 LINES_MAX = 4 * ROWS_MAX  # of the database: a group has one for each kind, and seldom more than four
 YEARS_MAX_MS = 100 * 366 * DAY_MS
 _COLUMN = {"tenant": "tenant", "key": "key_id", "door": "door", "provider": "provider", "model": "model"}
-# Sums that mean the same whatever the kind, and are called in an answer as they are in the table.
-_COMMON = Figures.__struct_fields__[Figures.__struct_fields__.index("cost_nano") :]
-_KIND = -len(_COMMON) - 3  # where a line names its kind; number and avoided cost follow
-_SUMS = [usage.c[name] for name in ("count", "saved_nano", *_COMMON)]
-# Where in an answer a kind's number of requests and its avoided cost stand.
-_FIELDS = Figures.__struct_fields__
-_COUNT_OF = {kind: _FIELDS.index({"answered": "misses", "exact": "hits"}.get(kind, kind)) for kind in KINDS}
-_SAVING_OF = {kind: _FIELDS.index(f"saved_{kind}_nano") for kind in ("exact", "coalesced", "resumed")}
-_NOTHING = [0] * len(_COMMON)
-
-Line = tuple[Any, ...]  # of the database's answer: the groups, the kind, then `_SUMS`
 
 
 class SqlReports:
@@ -59,6 +49,10 @@ class SqlReports:
     async def usage(self, question: UsageQuestion) -> UsageReport:
         """Return sums."""
         return await usage_report(self._engine, question)
+
+    async def overview(self, span: Range, tenant: str | None, now_ms: int) -> Overview:
+        """Return the latest time of that length."""
+        return await overview(self._engine, span, tenant, now_ms)
 
     async def requests(self, question: RequestQuestion) -> RequestPage:
         """Return a page of requests."""
@@ -89,16 +83,7 @@ def _check(question: UsageQuestion) -> None:
 
 
 async def _total(connection: AsyncConnection, narrow: Narrow, parts: list[Span]) -> Figures:
-    return _figures(await _lines(connection, _named((), narrow, parts))) if parts else Figures()
-
-
-async def _lines(connection: AsyncConnection, query: Select[Any]) -> list[Line]:
-    """Read all lines as the driver has them: they are plain, and many."""
-
-    def read(connection: Connection) -> list[Line]:
-        return list(connection.execute(query).cursor.fetchall())
-
-    return await connection.run_sync(read)
+    return figures(await read_lines(connection, _named((), narrow, parts))) if parts else Figures()
 
 
 async def _grouped(
@@ -108,16 +93,16 @@ async def _grouped(
     if not parts or not question.by:
         return (), False
     by, narrow = question.by, question.narrow
-    read = await _lines(connection, _named(by, narrow, parts, LINES_MAX + 1))
+    read = await read_lines(connection, _named(by, narrow, parts, LINES_MAX + 1))
     if not (cut := len(read) > LINES_MAX):
         found = sorted(_by_group(read, len(by)).items())
     else:
-        read = await _lines(connection, _ordered(by, narrow, parts).limit(LINES_MAX + 1))
+        read = await read_lines(connection, _ordered(by, narrow, parts).limit(LINES_MAX + 1))
         found = list(_by_group(read, len(by)).items())
         found.pop()  # its rest was not read
     names = ["at_ms" if group in TIMES else _COLUMN[group] for group in by]
     rows = [
-        UsageRow(_figures(lines), **dict(zip(names, group, strict=True))) for group, lines in islice(found, ROWS_MAX)
+        UsageRow(figures(lines), **dict(zip(names, group, strict=True))) for group, lines in islice(found, ROWS_MAX)
     ]
     return tuple(rows), cut or len(found) > ROWS_MAX
 
@@ -141,7 +126,7 @@ def _named(by: tuple[Group, ...], narrow: Narrow, parts: list[Span], most: int |
         of_places = (every.c.at_ms, every.c.place)
         added = select(*of_places, *sums).group_by(*of_places).limit(most).subquery()
     groups = [added.c.at_ms if group in TIMES else places.c[_COLUMN[group]] for group in by]
-    return select(*groups, places.c.kind, *(added.c[column.name] for column in _SUMS)).join_from(
+    return select(*groups, places.c.kind, *(added.c[column.name] for column in SUMS)).join_from(
         added, places, places.c.id == added.c.place
     )
 
@@ -161,7 +146,7 @@ def _ordered(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> Select
 def _every(by: tuple[Group, ...], narrow: Narrow, parts: list[Span]) -> tuple[Subquery, list[ColumnElement[int]]]:
     shape = shape_with([*(_COLUMN[group] for group in by if group not in TIMES), *named(narrow)])
     every = union_all(*(_part(part, shape, by, narrow) for part in parts)).subquery()
-    return every, [cast(func.sum(every.c[column.name]), Wide).label(column.name) for column in _SUMS]
+    return every, [cast(func.sum(every.c[column.name]), Wide).label(column.name) for column in SUMS]
 
 
 def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Select[Any]:
@@ -174,7 +159,7 @@ def _part(part: Span, shape: int, by: tuple[Group, ...], narrow: Narrow) -> Sele
     if some := named(narrow):
         of_these = [places.c[name] == value for name, value in some.items()]
         wanted.append(usage.c.place.in_(select(places.c.id).where(places.c.shape == shape, *of_these)))
-    return select(_label(part, by).label("at_ms"), usage.c.place, *_SUMS).where(*wanted)
+    return select(_label(part, by).label("at_ms"), usage.c.place, *SUMS).where(*wanted)
 
 
 def _label(part: Span, by: tuple[Group, ...]) -> ColumnElement[int]:
@@ -191,17 +176,3 @@ def _label(part: Span, by: tuple[Group, ...]) -> ColumnElement[int]:
 def _is_start(part: Span, by: tuple[Group, ...]) -> bool:
     """Say whether a sum belongs to what begins when its own grain does."""
     return "hour" in by or ("day" in by and part.grain == DAYS) or ("month" in by and part.grain == MONTHS)
-
-
-def _figures(lines: Sequence[Line]) -> Figures:
-    """Add up a group's lines, one for each kind. Ten thousand groups are asked for at once: this is their time."""
-    values = [0] * len(_FIELDS)
-    common: Sequence[int] = _NOTHING
-    for line in lines:
-        kind, count, saved = line[_KIND : _KIND + 3]
-        values[_COUNT_OF[kind]] += count
-        if kind in _SAVING_OF:
-            values[_SAVING_OF[kind]] += saved
-        common = list(map(add, common, line[-len(_COMMON) :]))
-    values[-len(_COMMON) :] = common
-    return Figures(*values)

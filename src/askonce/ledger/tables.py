@@ -51,6 +51,7 @@ calls = Table(
     Column("error_code", Word, nullable=False),
     Column("priced", Small, nullable=False),
     Column("cache_write_1h_tokens", Wide, nullable=False),
+    Column("story", Text, nullable=False, server_default=""),  # JSON: how it went on the road
     sqlite_with_rowid=False,
 )
 
@@ -141,7 +142,8 @@ places = Table(
     UniqueConstraint("shape", "tenant", "key_id", "door", "provider", "model", "kind", name="uq_places"),
 )
 
-# Sums of everything, per hour, day and month (UTC). A report reads the smallest shape that can answer it.
+# Sums of everything, per hour, day and month (UTC), and for some days per minute in some shapes. A report reads the
+# smallest shape that can answer it.
 usage = Table(
     "usage",
     metadata,
@@ -168,4 +170,20 @@ usage = Table(
     Index(None, "place", "grain", "start_ms"),
     sqlite_with_rowid=False,
     postgresql_with={"fillfactor": 70},  # rows of the running hour change all the time: in place, if there is room
+)
+
+# How long things took: how often by bucket (`domain.durations`), per minute, hour and day. By the minute for all
+# tenants together only (`tenant` is ""), else for each as well. `what` is a number of `latency.py`.
+times = Table(
+    "times",
+    metadata,
+    Column("grain", Small, primary_key=True, autoincrement=False),
+    Column("tenant", Word, primary_key=True),
+    Column("what", Small, primary_key=True, autoincrement=False),
+    Column("start_ms", Wide, primary_key=True),
+    Column("bucket", Small, primary_key=True, autoincrement=False),
+    Column("count", Wide, nullable=False),
+    Column("total_us", Wide, nullable=False),
+    sqlite_with_rowid=False,
+    postgresql_with={"fillfactor": 70},
 )

@@ -20,15 +20,16 @@ from askonce.domain.ledger import AuditRow, Batch, CallRow, CountRow, LedgerUnav
 from askonce.ledger.bulk import Bulk, Row
 from askonce.ledger.cubes import Addition, additions, paid_kind
 from askonce.ledger.engine import writing
+from askonce.ledger.latency import timings
 from askonce.ledger.places import Places, Shaped
-from askonce.ledger.tables import calls, counts, samples, sources, texts, usage
+from askonce.ledger.tables import calls, counts, samples, sources, texts, times, usage
 
 # Seals the audit's rows in their order and writes them, as part of the transaction that it is given.
 Seal = Callable[[AsyncConnection, Sequence[AuditRow]], Awaitable[None]]
 
 _log = logging.getLogger("askonce.ledger")
 _calls, _samples, _texts = Bulk(calls), Bulk(samples), Bulk(texts)
-_counts, _usage = Bulk(counts, known="added"), Bulk(usage, known="added")
+_counts, _usage, _times = (Bulk(table, known="added") for table in (counts, usage, times))
 
 
 class LedgerRefused(LedgerUnavailable):
@@ -126,17 +127,19 @@ class _Rows(NamedTuple):
     sampled: list[Row]
     told: list[Row]
     counted: list[Row]
+    timed: list[Row]
 
     async def write(self, connection: AsyncConnection) -> None:
         await _calls.insert(connection, self.called)
         await _samples.insert(connection, self.sampled)
         await _texts.insert(connection, self.told)
         await _counts.insert(connection, self.counted)
+        await _times.insert(connection, self.timed)
 
 
 def _prepared(source: int, first: int, records: Sequence[Record]) -> tuple[_Rows, list[Addition]]:
     """Return what records write, and what they add to the sums."""
-    rows = _Rows([], [], [], [])
+    rows = _Rows([], [], [], [], timings(records))
     counted: dict[Row, Row] = {}
     for number, record in enumerate(records, first):
         if isinstance(record, CallRow):
@@ -176,6 +179,7 @@ def _call(source: int, number: int, row: CallRow) -> Row:
         row.error_code,
         int(row.priced),
         row.cache_write_1h_tokens,
+        row.story,
     )
 
 

@@ -19,6 +19,7 @@ from itertools import islice
 from askonce.domain.credentials import mint_id
 from askonce.domain.errors import StoreUnavailable
 from askonce.domain.ledger import (
+    LOOKED_AT,
     AuditRow,
     Batch,
     CallRow,
@@ -28,6 +29,7 @@ from askonce.domain.ledger import (
     Stock,
     Tallied,
     TextRow,
+    TimesRow,
     pack_record,
     unpack_record,
 )
@@ -41,7 +43,14 @@ OURS = b"o"
 STOCK, RECORD = b"oh", b"or"
 OUTBOX_BYTES = 32 << 20  # a quarter of the books: some 150,000 records
 # Of the bound, up to where a kind is taken: texts and samples are for looking at, sums can wait, the rest must be told.
-SHARES: dict[type[Record], float] = {TextRow: 0.4, SampleRow: 0.5, CountRow: 0.7, AuditRow: 0.9, CallRow: float("inf")}
+SHARES: dict[type[Record], float] = {
+    TextRow: 0.4,
+    SampleRow: 0.5,
+    TimesRow: 0.5,
+    CountRow: 0.7,
+    AuditRow: 0.9,
+    CallRow: float("inf"),
+}
 OVERHEAD = 24  # bytes that LMDB adds to a record, about: its head, and its part of the pages above
 SLICE = 200  # records of one write transaction: about a millisecond
 BATCH_BYTES = 4 << 20  # read at once at the most; a batch has one record all the same
@@ -108,7 +117,7 @@ def append(txn: Txn, records: Sequence[Record], bound: float = OUTBOX_BYTES) -> 
     number, size, dropped = stock.next, stock.bytes, stock.dropped
     for record in records:
         if size >= SHARES[type(record)] * bound:
-            if not isinstance(record, SampleRow | TextRow):
+            if not isinstance(record, LOOKED_AT):
                 raise full()
             dropped += 1
             continue

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from askonce.domain.credentials import mint_id
-from askonce.domain.ledger import AuditRow, Batch, CountRow, Record, SampleRow, Stock, Tallied, TextRow
+from askonce.domain.ledger import LOOKED_AT, AuditRow, Batch, CountRow, Record, Stock, Tallied
 from askonce.state.counters import HOUR, key_of
 from askonce.state.lmdb_outbox import OUTBOX_BYTES, OVERHEAD, SHARES, full
 from askonce.state.mending import packed
@@ -35,7 +35,7 @@ class MemoryOutbox:
             if size < SHARES[type(record)] * self._bound:
                 taken.append((record, _weight(record)))
                 size += taken[-1][1]
-            elif isinstance(record, SampleRow | TextRow):
+            elif isinstance(record, LOOKED_AT):
                 dropped += 1
             else:
                 raise full()

@@ -8,12 +8,12 @@ from typing import Literal
 
 from msgspec import Struct
 
+from askonce.domain.durations import DURATIONS_US
+
 Kind = Literal["counter", "gauge", "histogram"]
 
 _DECADES_US = (100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
-# Bounds of durations in microseconds: 100 µs to 1,000 s, six to a decade, so that a percentile errs by less than a
-# quarter of itself. Prometheus is shown three to a decade, which is what it needs for its own.
-DURATIONS_US = (*(decade * step // 10 for decade in _DECADES_US for step in (10, 15, 20, 30, 50, 70)), 1_000_000_000)
+# Of the bounds of durations Prometheus is shown three to a decade, which is what it needs for its own.
 SHOWN_US = frozenset(decade * step for decade in _DECADES_US for step in (1, 2, 5)) | {1_000_000_000}
 FOLLOWERS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
 

@@ -10,7 +10,8 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Shown
 
-from askonce.telemetry.catalog import DURATIONS_US, METRICS, SHOWN_US, Metric
+from askonce.domain.durations import DURATIONS_US
+from askonce.telemetry.catalog import METRICS, SHOWN_US, Metric
 from askonce.telemetry.meters import Family, Labels, Merged
 
 _MICRO = 1e-6

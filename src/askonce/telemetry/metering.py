@@ -6,6 +6,7 @@ price table or the settings know it, and else as `other`: callers can make names
 
 from collections.abc import Callable
 
+from askonce.domain.durations import DURATIONS_US
 from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
@@ -44,9 +45,9 @@ class Metering:
         key = (served.door, served.status, served.code, served.cache)
         cells = self._cells.get(key) or self._cells_of(served)
         cells[0][0] += 1
-        add(cells[1], catalog.DURATIONS_US, served.took_us)
+        add(cells[1], DURATIONS_US, served.took_us)
         if served.entered_us:
-            add(self._store, catalog.DURATIONS_US, served.entered_us)
+            add(self._store, DURATIONS_US, served.entered_us)
         if served.saved_nano:
             self._meters.count(catalog.SAVED, _SAVINGS.get(served.cache, OTHER), by=served.saved_nano)
 

@@ -1,17 +1,11 @@
-"""Read percentiles out of histograms, and keep what was counted minute by minute, so that the last minutes can be told.
-
-Within a bucket values are taken to be spread evenly (as Prometheus' `histogram_quantile` does), so a percentile errs by
-less than the width of its bucket: see `catalog.DURATIONS_US`.
-"""
+"""Keep what was counted minute by minute, so that the last minutes can be told."""
 
 from collections import deque
-from collections.abc import Sequence
 
 from msgspec import Struct
 
 from askonce.telemetry.catalog import (
     CALL_TIME,
-    DURATIONS_US,
     FIRST_TOKEN_TIME,
     LEDGER_TIME,
     REQUEST_TIME,
@@ -23,41 +17,6 @@ from askonce.telemetry.meters import Family, Merged
 
 MINUTES_MAX = 60
 TIMED: tuple[Metric, ...] = (REQUEST_TIME, CALL_TIME, FIRST_TOKEN_TIME, STAGE_TIME, STORE_TIME, LEDGER_TIME)
-
-
-class Spread(Struct, frozen=True, rename="camel"):
-    """Hold how long something took: how often it was seen, the mean, and percentiles, in milliseconds."""
-
-    count: int
-    mean_ms: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-
-
-def spread(series: Sequence[int]) -> Spread:
-    """Return the spread of a histogram of durations (`catalog.DURATIONS_US`)."""
-    count = sum(series[:-1])
-    if not count:
-        return Spread(0, 0.0, 0.0, 0.0, 0.0)
-    mean, median, p95, p99 = series[-1] / count, *(quantile(series, share) for share in (0.5, 0.95, 0.99))
-    return Spread(count, _ms(mean), _ms(median), _ms(p95), _ms(p99))
-
-
-def quantile(series: Sequence[int], share: float) -> float:
-    """Return the duration (microseconds) that this share of all did not exceed; the last bound, if it lies above."""
-    wanted = share * sum(series[:-1])
-    below = 0
-    for index, bound in enumerate(DURATIONS_US):
-        if below + series[index] >= wanted and series[index]:
-            floor = DURATIONS_US[index - 1] if index else 0
-            return floor + (bound - floor) * max(0.0, wanted - below) / series[index]
-        below += series[index]
-    return float(DURATIONS_US[-1])
-
-
-def _ms(micros: float) -> float:
-    return round(micros / 1000, 3)
 
 
 class Past(Struct, frozen=True):

@@ -2,10 +2,11 @@
 
 from askonce.api.admin.performance import DoorTimes, Performance, ProcessUse, ProviderTimes, StageTimes
 from askonce.domain.clock import Clock
+from askonce.domain.durations import spread
 from askonce.telemetry import catalog
 from askonce.telemetry.catalog import Metric
 from askonce.telemetry.meters import Merged
-from askonce.telemetry.percentiles import recent, spread
+from askonce.telemetry.percentiles import recent
 from askonce.wiring.measures import Measures
 
 

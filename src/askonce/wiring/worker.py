@@ -38,7 +38,7 @@ from askonce.ledger.herald import Herald
 from askonce.ledger.key_feed import SqlFeed, follow
 from askonce.ledger.keys import SqlKeys
 from askonce.ledger.migrate import migrate
-from askonce.ledger.retention import Ages
+from askonce.ledger.retention import Ages, sweep_minutes
 from askonce.ledger.retention import sweep as sweep_old
 from askonce.ledger.spool import Spool
 from askonce.ledger.users import SqlLoginLinks
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 # Of the processes that share a data folder; gateways have the small numbers.
 SLOT = 1_000_000
 MINUTE_MS = 60_000
-ROLL_S = 5.0  # so long counters of a finished minute wait at most
+ROLL_S = 5.0  # so long what was counted waits at most
 HAND_OVER_S = 2.0  # so long a provider's key that was added or changed is not known to gateways
 QUEUES_S = 15.0  # between two counts of what waits: as often as Prometheus usually looks
 SWEEP_S = 3_600.0
@@ -283,8 +283,10 @@ class Worker:
         self._handed_over = version
 
     async def _roll(self) -> None:
+        """Bring over what was counted; while the database takes it, also in the minute that is not over."""
         if self._shift.on:
-            await self._state.outbox.roll(self._clock.wall_ms() // MINUTE_MS)
+            minute = self._clock.wall_ms() // MINUTE_MS
+            await self._state.outbox.roll(minute if self._drain.ailment else -1)
 
     async def _look_at_the_audit(self) -> None:
         await self._prepared.wait()
@@ -298,6 +300,7 @@ class Worker:
         config = self._config
         ages = Ages(config.keep_calls_days, config.keep_samples_days, config.keep_counts_days, config.keep_texts_days)
         deleted = await sweep_old(self._engine, ages, self._clock.wall_ms())
+        await sweep_minutes(self._engine, self._clock.wall_ms())
         if deleted:
             _log.info("deleted %d rows that were too old", deleted)
 

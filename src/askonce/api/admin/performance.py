@@ -7,7 +7,8 @@ from msgspec import Meta, Struct
 
 from askonce.api.bodies import Body
 from askonce.api.errands import Errand, Handler
-from askonce.telemetry.percentiles import MINUTES_MAX, Spread
+from askonce.domain.durations import Spread
+from askonce.telemetry.percentiles import MINUTES_MAX
 
 DEFAULT_MINUTES = 15
 

@@ -12,7 +12,7 @@ Sums are exact to 63 bits and stay there: a sum that would be larger never stops
 from collections.abc import Sequence
 
 from askonce.domain.credentials import mint_id
-from askonce.domain.ledger import AuditRow, CallRow, CountRow, Record, SampleRow, TextRow
+from askonce.domain.ledger import LOOKED_AT, AuditRow, CallRow, CountRow, Record, SampleRow, TextRow, TimesRow
 from askonce.state.lmdb_outbox import OVERHEAD, SHARES
 from askonce.state.mending import packed
 from askonce.state.valkey.server import BOOKS, Word
@@ -80,9 +80,9 @@ def append_args(records: Sequence[Record], bound: float) -> list[Word]:
     args: list[Word] = [len(records), mint_id()]
     for record in records:
         limit = min(SHARES[_kind(record)] * bound, UNBOUNDED)
-        args += [int(limit), int(isinstance(record, SampleRow | TextRow)), packed(record)]
+        args += [int(limit), int(isinstance(record, LOOKED_AT)), packed(record)]
     return args
 
 
-def _kind(record: Record) -> type[CallRow | CountRow | SampleRow | TextRow | AuditRow]:
+def _kind(record: Record) -> type[CallRow | CountRow | SampleRow | TextRow | TimesRow | AuditRow]:
     return type(record)
