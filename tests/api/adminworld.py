@@ -11,7 +11,9 @@ from tests.api.conftest import Client, Response, World
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import AuditQuestion, Clerk, Office
 from askonce.api.admin.performance import Performance, performance_handlers
+from askonce.api.admin.screens import Screens
 from askonce.api.admin.settings import settings_handlers
+from askonce.api.admin.watching import watching_handlers
 from askonce.api.app import App
 from askonce.api.login import login_handlers
 from askonce.api.oidc import Foyer, Provider, oidc_handlers
@@ -71,6 +73,7 @@ class AdminWorld(World):
         self.users: dict[tuple[str, str], str] = {}
         self.provider_of_identity: Provider | None = None
         self.rules: tuple[Rule, ...] = ()
+        self.patience_s = 0.05  # so long a stream of what happens lasts
         self.limits = {name: rule for name, rule in self.limits.items() if name == "llm"}
 
     def build(self) -> App:
@@ -90,6 +93,8 @@ class AdminWorld(World):
         foyer = Foyer(self.provider_of_identity, b"k" * 32, self.rules, self.offices, doors, self.clock)
         login = login_handlers("https://id.example") | oidc_handlers(foyer)
         self.more = doors.handlers() | login | admin_handlers(clerk) | performance_handlers(self._perform)
+        self.screens = Screens(self.defect, look_s=0.01, life_s=self.patience_s)
+        self.more |= watching_handlers(clerk, self.screens)
         self.more |= settings_handlers(Config(sentry_dsn="https://a-secret@example.org/1", origins={"port": "here"}))
 
     def _perform(self, minutes: int) -> Performance:
@@ -123,6 +128,7 @@ class AdminWorld(World):
                 await story(Caller(client, self))
             finally:
                 await self.hub.close()
+                await self.screens.close()
                 await self.administration.close()
 
         asyncio.run(told())

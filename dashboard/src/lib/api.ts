@@ -11,10 +11,10 @@ export class Failed extends Error {
 }
 
 let csrf = "";
-let keyed = false;
+const KEYED = "keyed"; // what is left in the browser once somebody logged in here
 
-/** Say whether this server asked who one is. */
-export const isKeyed = (): boolean => keyed;
+/** Say whether this server asks who one is, as far as this browser knows. */
+export const isKeyed = (): boolean => localStorage.getItem(KEYED) === "yes";
 
 /** Ask for JSON. Throws `Failed` with the server's own sentence. */
 export async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
@@ -32,7 +32,7 @@ async function send(method: string, path: string, accept: string, body?: unknown
   if (reply.ok) return reply;
   const told = await reply.json().catch(() => ({}));
   if (reply.status === 401) {
-    keyed = true;
+    localStorage.setItem(KEYED, "yes");
     dispatchEvent(new Event("askonce:out"));
   }
   throw new Failed(reply.status, told.code ?? "", told.message ?? `The server answered ${reply.status}.`);
@@ -69,13 +69,14 @@ export async function logIn(key: string): Promise<void> {
   const told = await reply.json().catch(() => ({}));
   if (!reply.ok) throw new Failed(reply.status, told.code ?? "", told.message ?? "This key was not accepted.");
   csrf = told.csrfToken ?? "";
-  keyed = true;
+  localStorage.setItem(KEYED, "yes");
 }
 
 /** Log out: the session ends on the server too. */
 export async function logOut(): Promise<void> {
   await ask("DELETE", "/sessions/current");
   csrf = "";
+  localStorage.removeItem(KEYED);
 }
 
 export interface Told {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { merged, promptOf, tone, type Line } from "./requests";
+import { bars, merged, promptOf, tone, type Line } from "./requests";
 
 const line = (requestId: string, at: number): Line => ({
   id: `1.${at}`, at, requestId, tenant: "", key: "", user: "", door: "generate", traceId: "", provider: "p", model: "m", modelVersion: "",
@@ -22,4 +22,9 @@ test("a prompt is found in each dialect", () => {
 
 test("kinds have tones", () => {
   expect(["exact", "failed", "rate_limited", "answered"].map(tone)).toEqual(["good", "bad", "wait", ""]);
+});
+
+test("stages stand end to end", () => {
+  expect(bars([{ stage: "a", tookMs: 1 }, { stage: "b", tookMs: 3 }]).map((bar) => [bar.from, bar.wide])).toEqual([[0, 25], [25, 75]]);
+  expect(bars([{ stage: "a", tookMs: 0 }])[0]?.wide).toBe(0);
 });

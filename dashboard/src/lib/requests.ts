@@ -26,12 +26,15 @@ export interface Line {
   latencyMs: number;
   firstTokenMs: number;
   errorCode: string;
+  story?: Story | null;
 }
 export interface Story {
-  mode?: string;
+  mode: string;
   cacheKey?: string;
+  attempt?: number;
+  followers?: number;
   stages?: { stage: string; tookMs: number }[];
-  tried?: { provider: string; model: string; tookMs: number; error?: string }[];
+  considered?: { provider: string; model: string; score?: number; skipped?: string }[];
 }
 export interface Text {
   at: number;
@@ -44,7 +47,6 @@ export interface Text {
 export interface Detail {
   requestId: string;
   texts: Text[];
-  stories?: (Story & { at: number })[];
 }
 
 export const KINDS = ["answered", "uncounted", "failed", "abandoned", "exact", "coalesced", "resumed", "rate_limited", "over_budget", "unauthorized", "forbidden", "refused"] as const;
@@ -60,6 +62,24 @@ export function merged(came: Line[], there: Line[], most: number): Line[] {
     .sort((a, b) => b.at - a.at)
     .filter((line) => !known.has(line.id) && known.add(line.id))
     .slice(0, most);
+}
+
+export interface Bar {
+  stage: string;
+  tookMs: number;
+  from: number;
+  wide: number;
+}
+
+/** Lay stages end to end: where each begins and how wide it is, in per cent of all. */
+export function bars(stages: readonly { stage: string; tookMs: number }[]): Bar[] {
+  const whole = stages.reduce((sum, one) => sum + one.tookMs, 0) || 1;
+  let before = 0;
+  return stages.map((one) => {
+    const bar = { ...one, from: (100 * before) / whole, wide: (100 * one.tookMs) / whole };
+    before += one.tookMs;
+    return bar;
+  });
 }
 
 /** Read the prompt out of a kept question (JSON): the last thing that the user said; "" where it cannot be told. */

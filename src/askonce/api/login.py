@@ -20,7 +20,7 @@ const word = new URLSearchParams(location.search).get("word") || "";
 history.replaceState(null, "", location.pathname);
 let csrf = "";
 function show(session) {
-  csrf = session.csrfToken;
+  csrf = session.csrfToken; localStorage.setItem("keyed", "yes");
   at("out").hidden = true; at("in").hidden = false; at("trouble").textContent = "";
   at("who").textContent = session.userId; at("tenant").textContent = session.tenant;
   at("scopes").textContent = session.scopes.join(", ");

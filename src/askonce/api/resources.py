@@ -119,7 +119,7 @@ def _key(text: str) -> bytes:
 def stats_body(totals: Totals) -> bodies.CacheStats:
     """Turn sums into the contract's statistics."""
     asked = totals.hits + totals.misses
-    rate = round(100 * totals.hits / asked, 2) if asked else 0.0
+    rate = hit_rate(totals.hits, totals.misses)
     saved = totals.saved_exact_nano + totals.saved_coalesced_nano + totals.saved_resumed_nano
     return bodies.CacheStats(
         hits=totals.hits,
@@ -146,7 +146,7 @@ def stats_body(totals: Totals) -> bodies.CacheStats:
         estimated=totals.estimated,
         estimated_nano=totals.estimated_nano,
         since=totals.since_ms,
-        advice=" ".join([_advice(asked, rate), *_provisos(totals)]),
+        advice=" ".join([advice(asked, rate), *_provisos(totals)]),
     )
 
 
@@ -162,7 +162,13 @@ def _provisos(totals: Totals) -> list[str]:
     return said
 
 
-def _advice(asked: int, rate: float) -> str:
+def hit_rate(hits: int, misses: int) -> float:
+    """Return how many of a hundred questions were answered before; 0 where none was asked."""
+    return round(100 * hits / (hits + misses), 2) if hits + misses else 0.0
+
+
+def advice(asked: int, rate: float) -> str:
+    """Say what the contract says of a hit rate (per cent)."""
     if not asked:
         return "No traffic yet."
     if rate > GOOD_RATE:

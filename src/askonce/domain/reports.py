@@ -161,6 +161,7 @@ class RequestRow(Struct, frozen=True):
     error_code: str = ""
     priced: bool = True
     cache_write_1h_tokens: int = 0
+    story: str = ""  # `domain.stories`
     id: str = ""
 
 

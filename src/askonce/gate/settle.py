@@ -18,11 +18,13 @@ from askonce.domain.errors import AskonceError, Detail, InternalError, KeyReused
 from askonce.domain.ledger import CallRow, Ending
 from askonce.domain.outcome import Spared
 from askonce.domain.ports import Answers, Books, Observer, Promise, Promises
+from askonce.domain.stories import CONSIDERED_MAX, Stage, Story, Thought, write_story
 from askonce.domain.watching import NO_COURSE, Course
 from askonce.gate.keeping import Keeper
 from askonce.gate.marks import Marks
 from askonce.gate.plan import Plan, Visit
 from askonce.gate.treasury import Hold
+from askonce.routing.route import Considered
 
 UNEXPECTED = "Something unexpected happened here. It has been logged; the operator finds it by the request id."
 
@@ -69,7 +71,8 @@ class Settlement:
         except Exception:
             await self.broken(plan, "failed", answer, InternalError(UNEXPECTED), hold, marks)
             raise
-        row = self._row(plan, answer, "answered", counted=plan.mode != "off", stored=stored)
+        told = _story(plan, answer, marks)
+        row = self._row(plan, answer, "answered", counted=plan.mode != "off", stored=stored, story=told)
         await self._book(row, hold)
         await self._keeper.answered(plan, answer)
         self._observer.paid(row, _course(marks, answer))
@@ -90,7 +93,7 @@ class Settlement:
         """
         # That everybody left is nobody's error, least of all the provider's.
         code = ABANDONED if ending == "abandoned" else error.code
-        row = self._row(plan, partial, ending, stored=False, error_code=code)
+        row = self._row(plan, partial, ending, stored=False, error_code=code, story=_story(plan, partial, marks))
         await self._book(row, hold)
         self._observer.paid(row, _course(marks, partial))
 
@@ -203,6 +206,28 @@ class Settlement:
 
 def _course(marks: Marks | None, answer: Answer) -> Course:
     return NO_COURSE if marks is None else marks.course(answer.first_token_ms)
+
+
+def _story(plan: Plan, answer: Answer, marks: Marks | None) -> str:
+    """Tell how a call went until now."""
+    course = _course(marks, answer)
+    keys = dict(zip(((one.provider, one.model) for one in plan.candidates), plan.keys.entries, strict=True))
+    considered = plan.route.considered
+    return write_story(
+        Story(
+            plan.route.mode,
+            keys.get((answer.provider, answer.model), b"").hex(),
+            course.attempts,
+            course.followers,
+            tuple(Stage(name, us / 1000) for name, us in course.stages()),
+            tuple(_thought(one) for one in considered[:CONSIDERED_MAX]) if len(considered) > 1 else (),
+        )
+    )
+
+
+def _thought(one: Considered) -> Thought:
+    score = None if one.score is None else round(one.score, 3)
+    return Thought(one.candidate.provider, one.candidate.model, score, one.skipped)
 
 
 def _is_same(promise: Promise, question: bytes | None) -> bool:

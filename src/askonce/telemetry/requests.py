@@ -28,11 +28,12 @@ _log = structlog.get_logger("askonce")
 class Worth(Struct, frozen=True):
     """Say which requests are worth a line besides paid calls and errors: a share (0 to 1) of them all, and slow ones.
 
-    `slow_s`: those that take longer; 0: none is slow.
+    `slow_s`: those that take longer; 0: none is slow. `followed`: doors whose replies are meant to last.
     """
 
     share: float = 0.0
     slow_s: float = 0.0
+    followed: frozenset[str] = frozenset()
 
 
 class RequestLog:
@@ -45,12 +46,13 @@ class RequestLog:
     def __init__(self, worth: Worth = Worth(), dice: Callable[[], float] = random.random) -> None:  # noqa: B008 - frozen
         self._waiting: list[CallRow] = []
         self._share, self._dice = worth.share, dice
+        self._followed = worth.followed
         self._slow_us = worth.slow_s * 1_000_000 or math.inf
         self._courses: OrderedDict[str, Course] = OrderedDict()
 
     def served(self, served: Served) -> None:
         """Log a request that was slow, with its timeline where it led to a paid call, and some of the others."""
-        if served.took_us > self._slow_us:
+        if served.took_us > self._slow_us and served.door not in self._followed:
             course = self._courses.pop(served.request_id, NO_COURSE)
             stages = {"stages_ms": {name: us / 1000 for name, us in course.stages()}} if course.stages() else {}
             _log.warning("slow_request", **_fields(served), **stages)

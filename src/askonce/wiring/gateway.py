@@ -9,7 +9,9 @@ from typing import Any
 from askonce.api.admin.desks import admin_handlers
 from askonce.api.admin.office import Clerk
 from askonce.api.admin.performance import performance_handlers
+from askonce.api.admin.screens import Screens
 from askonce.api.admin.settings import settings_handlers
+from askonce.api.admin.watching import watching_handlers
 from askonce.api.app import App, LimitRule, Services
 from askonce.api.asking import AskDoor, Desk, Intake
 from askonce.api.counting import CountDoor
@@ -75,6 +77,7 @@ NANO_PER_S = 1_000_000_000
 # How long a gateway without configured keys waits at its start to hear whether the database has any.
 LEAVING = "shutting down; ask another"
 KEYS_WAIT_S, KEYS_LOOK_S = 3.0, 0.05
+TIMES_BEATS = 5  # between two tellings of how long hits took
 
 
 class Gateway:
@@ -105,6 +108,7 @@ class Gateway:
         self._administration = self._administer()
         self._archive = LateArchive(config, self._clock) if config.workflows else NoArchive()
         self._hub = Hub(self._archive.open, self._observer.defect)
+        self._screens = Screens(self._observer.defect)
         self._waker = Waker(Path(config.data_dir) / RUN_FOLDER)
         self._app = App(self._services(), DOORS)
         self._measures.add(self._measure)
@@ -135,6 +139,7 @@ class Gateway:
     async def drain(self) -> None:
         """Refuse new questions and let those in the air land, within the configured bound."""
         await self._hub.close()  # whoever follows an execution goes on elsewhere
+        await self._screens.close()
         await self._works.answering.stop(self._config.drain_s)
 
     async def stop(self) -> None:
@@ -145,7 +150,9 @@ class Gateway:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         await self._trail.flush()
+        await self._tell_times()
         await self._hub.close()
+        await self._screens.close()
         await self._administration.close()
         await self._archive.close()
         self._waker.close()
@@ -199,9 +206,18 @@ class Gateway:
     async def _keep_up(self, beat: int) -> None:
         """Do what takes longer than a moment. Workers take turns in sweeping, so that none of them is needed for it."""
         await self._trail.flush(self._clock.wall_ms())
+        if beat % TIMES_BEATS == 0:
+            await self._tell_times()
         if beat % self._config.workers == self._slot:
             await self._state.sweep()
         await self._works.discover(beat)
+
+    async def _tell_times(self) -> None:
+        """Bring over how long answers from the store took. What cannot be brought over is left out."""
+        rows = self._watchers.timing.take()
+        if rows:
+            with contextlib.suppress(StoreUnavailable):
+                await self._state.outbox.append(*rows)
 
     def _report(self, upkeep: asyncio.Task[None]) -> None:
         if not upkeep.cancelled() and (error := upkeep.exception()) is not None:
@@ -271,6 +287,7 @@ class Gateway:
         performing = Performing(self._measures, self._clock)
         login = login_handlers(self._config.oidc_issuer) | oidc_handlers(foyer)
         watching = performance_handlers(performing.look) | settings_handlers(self._config)
+        watching |= watching_handlers(clerk, self._screens)
         return sessions.handlers() | login | admin_handlers(clerk) | watching
 
     def _identity_provider(self) -> LateProvider | None:

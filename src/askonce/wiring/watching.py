@@ -12,6 +12,7 @@ from askonce.telemetry.log_files import LogFile, rotate
 from askonce.telemetry.metering import Known
 from askonce.telemetry.observers import Observers
 from askonce.telemetry.requests import RequestLog, Worth
+from askonce.telemetry.timing import Timing
 from askonce.wiring.measures import Measures
 from askonce.wiring.state import node_name
 
@@ -19,13 +20,18 @@ if TYPE_CHECKING:
     from askonce.telemetry.traces import Tracing
 
 
+# Doors whose replies last as long as anybody follows them: that is not slow.
+FOLLOWED = frozenset(("execution_events", "overview_events", "request_events"))
+
+
 class Watchers:
     """Hold them, and close them. `process` names this one among those of its node."""
 
     def __init__(self, process: str, config: Config, clock: Clock, known: Known) -> None:
         self.measures = Measures(process, config.data_dir, clock, known)
-        self._log = RequestLog(Worth(config.log_sample, config.slow_request_s))
-        observers: list[Observer] = [self._log]
+        self._log = RequestLog(Worth(config.log_sample, config.slow_request_s, FOLLOWED))
+        self.timing = Timing(clock)
+        observers: list[Observer] = [self._log, self.timing]
         if config.metrics != "off":
             observers.append(self.measures.metering)
         self._tracking = None

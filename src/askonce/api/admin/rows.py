@@ -1,6 +1,6 @@
 """The rows of the doors that report and administer."""
 
-from askonce.api.admin import accounts, auditing, money, performance, settings, usage, vendors
+from askonce.api.admin import accounts, auditing, money, overview, performance, settings, usage, vendors
 from askonce.api.admin.office import ChainVerdict
 from askonce.api.door import Door
 
@@ -54,6 +54,38 @@ REPORT_DOORS: tuple[Door, ...] = (
 )
 
 PERFORMANCE_DOORS: tuple[Door, ...] = (
+    Door(
+        "GET",
+        "/admin/overview",
+        "overview",
+        "Tell the latest minutes, hours or days at one look, and how they stand against the time before.",
+        "report",
+        query=overview.OverviewQuery,
+        reply=overview.OverviewView,
+        errors=_LISTS,
+    ),
+    Door(
+        "GET",
+        "/admin/overview/events",
+        "overview_events",
+        "Tell the same as a stream: at once, and whenever it changed.",
+        "report",
+        query=overview.OverviewQuery,
+        media="text/event-stream",
+        errors=_LISTS,
+        stream=(("overview", "as GET /admin/overview answers"),),
+    ),
+    Door(
+        "GET",
+        "/admin/requests/events",
+        "request_events",
+        "Tell requests as they come, narrowed as in their list.",
+        "report",
+        query=usage.RequestsQuery,
+        media="text/event-stream",
+        errors=_LISTS,
+        stream=(("request", "as in GET /admin/requests, oldest first; at most 200 in two seconds"),),
+    ),
     Door(
         "GET",
         "/admin/performance",

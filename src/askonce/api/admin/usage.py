@@ -30,6 +30,7 @@ from askonce.domain.reports import (
     UsageReport,
     UsageRow,
 )
+from askonce.domain.stories import Story, read_story
 from askonce.gate.scopes import visible_tenant
 
 DAY_MS = 86_400_000
@@ -140,7 +141,7 @@ class UsageView(Body, frozen=True):
 class RequestLine(Body, frozen=True):
     """Hold one request: of those that reached a provider all are here, of the others samples.
 
-    `id` is the row's own; one request has as many rows as it made calls.
+    `id` is the row's own; one request has as many rows as it made calls. `story` is how a paid call went on the road.
     """
 
     at: int
@@ -170,6 +171,7 @@ class RequestLine(Body, frozen=True):
     priced: bool
     cache_write_1h_tokens: int
     id: str
+    story: Story | None
 
 
 class RequestList(Body, frozen=True):
@@ -208,18 +210,7 @@ def report_handlers(clerk: Clerk) -> dict[str, Handler]:
         return usage_view(report, question.by)
 
     async def requests(errand: Errand) -> Struct:
-        query: RequestsQuery = errand.query
-        question = RequestQuestion(
-            narrow=_narrow(errand),
-            kinds=chosen("kind", query.kind, KINDS),
-            request_id=query.request_id,
-            error_code=query.error_code,
-            start_ms=moment("from", query.start, 0),
-            end_ms=moment("to", query.to, 1 << 62),
-            after=query.after,
-            size=query.limit,
-        )
-        page = await (await clerk.offices.open()).reports.requests(question)
+        page = await (await clerk.offices.open()).reports.requests(request_question(errand, errand.query.limit))
         return RequestList(tuple(map(request_line, page.items)), page.after or None)
 
     async def texts(errand: Errand) -> Struct:
@@ -232,6 +223,21 @@ def report_handlers(clerk: Clerk) -> dict[str, Handler]:
         return TextList(errand.key, lines)
 
     return {"usage": usage, "requests": requests, "request_texts": texts}
+
+
+def request_question(errand: Errand, size: int) -> RequestQuestion:
+    """Read what requests are asked for. Raises `Invalid`, and `NotFound` for another tenant's."""
+    query: RequestsQuery = errand.query
+    return RequestQuestion(
+        narrow=_narrow(errand),
+        kinds=chosen("kind", query.kind, KINDS),
+        request_id=query.request_id,
+        error_code=query.error_code,
+        start_ms=moment("from", query.start, 0),
+        end_ms=moment("to", query.to, 1 << 62),
+        after=query.after,
+        size=size,
+    )
 
 
 def _whose(found: tuple[Told, ...]) -> dict[str, str]:
@@ -260,7 +266,8 @@ def usage_csv(report: UsageReport, by: tuple[Group, ...]) -> bytes:
 def request_line(row: RequestRow) -> RequestLine:
     """Show a request."""
     renamed = {"at": "at_ms", "key": "key_id", "user": "user_id", "latency_ms": "took_ms"}
-    return RequestLine(**{name: getattr(row, renamed.get(name, name)) for name in RequestLine.__struct_fields__})
+    values = {name: getattr(row, renamed.get(name, name)) for name in RequestLine.__struct_fields__}
+    return RequestLine(**{**values, "story": read_story(row.story)})
 
 
 def write_csv(lines: tuple[UsageLine, ...], by: tuple[Group, ...]) -> bytes:
