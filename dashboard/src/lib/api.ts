@@ -27,6 +27,7 @@ export async function ask<T>(method: string, path: string, body?: unknown): Prom
  * misses it: a server without keys knows no sessions, and one that is only looked at needs no word.
  */
 async function send(method: string, path: string, accept: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  if (method !== "GET" && !csrf && isKeyed()) await word();
   let reply = await once(method, path, accept, body, signal);
   if (reply.status === 403 && method !== "GET" && (await word())) reply = await once(method, path, accept, body, signal);
   if (reply.ok) return reply;
