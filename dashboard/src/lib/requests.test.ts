@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bars, merged, promptOf, tone, type Line } from "./requests";
+import { answerText, bars, conversation, merged, tone, type Line } from "./requests";
 
 const line = (requestId: string, at: number): Line => ({
   id: `1.${at}`, at, requestId, tenant: "", key: "", user: "", door: "generate", traceId: "", provider: "p", model: "m", modelVersion: "",
@@ -13,11 +13,18 @@ test("what came stands in front, nothing stands twice, and the oldest go", () =>
   expect(merged([line("c", 3)], there, 2).map((one) => one.requestId)).toEqual(["c", "b"]);
 });
 
-test("a prompt is found in each dialect", () => {
-  expect(promptOf('{"prompt": "a"}')).toBe("a");
-  expect(promptOf('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]}')).toBe("c");
-  expect(promptOf('{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}]}]}')).toBe("a");
-  expect(promptOf('{"prompt": "cut')).toBe("");
+test("a kept question is a conversation", () => {
+  const question = JSON.stringify({ messages: [["system", "be short", ""], ["user", [["text", "look at"], ["image", "…"]], ""]], tools: [] });
+  expect(conversation(question)).toEqual([
+    { role: "system", text: "be short" },
+    { role: "user", text: "look at[image]" },
+  ]);
+  expect(conversation('{"messages": [["us')).toEqual([]);
+});
+
+test("a kept answer is its words", () => {
+  expect(answerText('[["text", "a"], ["text", "b"]]')).toBe("ab");
+  expect(answerText('[["text", "cut')).toBe('[["text", "cut');
 });
 
 test("kinds have tones", () => {

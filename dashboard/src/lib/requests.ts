@@ -82,18 +82,37 @@ export function bars(stages: readonly { stage: string; tookMs: number }[]): Bar[
   });
 }
 
-/** Read the prompt out of a kept question (JSON): the last thing that the user said; "" where it cannot be told. */
-export function promptOf(question: string): string {
-  let told: unknown;
+export interface Said {
+  role: string;
+  text: string;
+}
+
+/** Take the words out of what the ledger keeps of a message: text, or parts whose first word names their kind. */
+function words(content: unknown): string {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) return "";
+  if (content[0] === "text" && typeof content[1] === "string") return content[1];
+  if (typeof content[0] === "string") return `[${content[0]}]`;
+  return content.map(words).join("");
+}
+
+/** Read a kept question (JSON): who said what, in order; nothing where it was cut, and cannot be read. */
+export function conversation(question: string): Said[] {
+  let told: { messages?: unknown };
   try {
-    told = JSON.parse(question);
+    told = JSON.parse(question) as { messages?: unknown };
   } catch {
-    return "";
+    return [];
   }
-  const one = told as { prompt?: unknown; messages?: { role?: string; content?: unknown }[] };
-  if (typeof one.prompt === "string") return one.prompt;
-  const said = one.messages?.filter((message) => message.role === "user").at(-1)?.content;
-  if (typeof said === "string") return said;
-  if (!Array.isArray(said)) return "";
-  return said.map((part: { text?: unknown }) => (typeof part.text === "string" ? part.text : "")).join("");
+  const messages = Array.isArray(told.messages) ? told.messages : [];
+  return messages.flatMap((one: unknown) => (Array.isArray(one) && typeof one[0] === "string" ? [{ role: one[0], text: words(one[1]) }] : []));
+}
+
+/** Read a kept answer (JSON); as it is where it was cut. */
+export function answerText(answer: string): string {
+  try {
+    return words(JSON.parse(answer));
+  } catch {
+    return answer;
+  }
 }
