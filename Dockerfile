@@ -6,6 +6,9 @@ RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /build
 COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN uv sync --frozen --no-dev --no-install-project --no-install-package xllamacpp
+COPY hatch_build.py ./
+COPY scripts/dashboard ./scripts/dashboard
+COPY dashboard ./dashboard
 COPY src ./src
 RUN uv sync --frozen --no-dev --no-editable --no-install-package xllamacpp
 

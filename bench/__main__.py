@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench import (
     budgets,
+    dashboards,
     entries,
     executions,
     flights,
@@ -43,6 +44,7 @@ BENCHES: dict[str, Callable[[Path, Scale], list[Result]]] = {
     "workflows": workflows.run,
     "nodes": nodes.run,
     "telemetry": telemetry.run,
+    "dashboards": dashboards.run,
 }
 QUIET = 0.5  # beyond, others want the two cores as well
 CALM_S = 300.0  # how long to wait for them
