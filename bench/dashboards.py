@@ -36,8 +36,8 @@ def run(folder: Path, scale: Scale) -> list[Result]:
             sent.append(read)
             waited += [wait, wait_too]
             print(
-                f"round {number + 1}: {none:.2%} of a core without, {all_:.2%} with {DASHBOARDS} dashboards, which were "
-                f"sent {read / 1000:.0f} kB/s"
+                f"round {number + 1}: {none:.2%} of a core without, {all_:.2%} with {DASHBOARDS} dashboards; "
+                f"{read / 1000:.0f} kB/s sent to them"
             )
     share = median(shares)
     return [
@@ -54,7 +54,7 @@ def run(folder: Path, scale: Scale) -> list[Result]:
 
 
 async def _round(server: Server, dashboards: int, seconds: int) -> tuple[float, float, float]:
-    """Return the share of a core that gateway and worker took, bytes per second that were read, and the wait's share."""
+    """Return the share of a core that gateway and worker took, bytes per second read, and how long they waited."""
     read = [0]
     readers = [asyncio.create_task(_read(server.port, VIEWS[n % 2], read)) for n in range(dashboards)]
     traffic = asyncio.create_task(_ask(server.port))
