@@ -1,4 +1,7 @@
-"""A real server with traffic, and real pages of it in Debian's Chromium; what a page complains of fails its test."""
+"""A real server with traffic, and real pages of it in Debian's Chromium; what a page complains of fails its test.
+
+The browser has a loop of its own in this thread, so nothing here may outlive its module: others run loops, too.
+"""
 
 import json
 import shutil
@@ -84,7 +87,7 @@ def call(house: House, method: str, path: str, body: object = None) -> Any:
         return json.load(reply)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Serve, with a key that may do everything, calls, hits, a workflow and a job."""
     one = House(tmp_path_factory.mktemp("house"), SETTINGS, CODE)
@@ -109,13 +112,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         one.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright(house: House) -> Iterator[Playwright]:
     with sync_playwright() as one:
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     assert chromium is not None, "Chromium is missing: apt-get install chromium"
