@@ -85,9 +85,13 @@ def test_sentry_hears_of_a_defect_in_a_running_gateway(tmp_path: Path) -> None:
         assert sentry.events[0]["exception"]["values"][0]["type"] == "KeyError"
 
 
+def telling(collector: OtlpServer) -> dict[str, str]:
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_METRIC_EXPORT_INTERVAL": "300"}
+
+
 def test_a_collector_is_told_of_a_request_from_its_caller_to_its_provider(tmp_path: Path) -> None:
     trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-    with OtlpServer() as collector, stage(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}) as world:
+    with OtlpServer() as collector, stage(tmp_path, telling(collector)) as world:
         vendor = world.play(answer("Hello"), on="openai")
         body = {"prompt": "my diary", "model": "workshop:w-1"}
         sent = {"traceparent": f"00-{trace}-{caller}-01", "authorization": f"Bearer {KEY}"}
@@ -103,5 +107,8 @@ def test_a_collector_is_told_of_a_request_from_its_caller_to_its_provider(tmp_pa
         assert {span["parent"] for span in doors} == {caller}
         assert call["parent"] in {span["id"] for span in doors}
         assert vendor.seen[0].headers["traceparent"] == f"00-{trace}-{call['id']}-01"
+        eventually(lambda: collector.histograms, "tokens and durations are told")
+        assert {one["gen_ai.provider.name"] for one in collector.histograms} == {"workshop"}
+        assert {one["count"] for one in collector.histograms} == {1}
         assert b"my diary" not in b"".join(collector.raw)
         assert b"Hello" not in b"".join(collector.raw)

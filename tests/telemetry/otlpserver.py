@@ -5,14 +5,16 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
 class OtlpServer:
-    """Take spans. `raw`: the bodies; `headers`: of the last request."""
+    """Take spans and metrics. `raw`: the spans' bodies; `headers`: of the last request."""
 
     def __init__(self) -> None:
         self.raw: list[bytes] = []
+        self.raw_metrics: list[bytes] = []
         self.headers: dict[str, str] = {}
         outer = self
 
@@ -20,8 +22,10 @@ class OtlpServer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 outer.headers = {name.lower(): value for name, value in self.headers.items()}
-                outer.raw.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
-                self.send_response(200 if self.path == "/v1/traces" else 404)
+                taker = {"/v1/traces": outer.raw, "/v1/metrics": outer.raw_metrics}.get(self.path)
+                if taker is not None:
+                    taker.append(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+                self.send_response(404 if taker is None else 200)
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
@@ -59,6 +63,27 @@ class OtlpServer:
             for each in self._told()
             for scope in each.scope_spans
             for span in scope.spans
+        ]
+
+    @property
+    def histograms(self) -> list[dict[str, Any]]:
+        """Return the points of histograms that were told last."""
+        if not self.raw_metrics:
+            return []
+        told = ExportMetricsServiceRequest.FromString(self.raw_metrics[-1])
+        return [
+            {
+                "name": metric.name,
+                "unit": metric.unit,
+                "count": point.count,
+                "sum": point.sum,
+                "bounds": list(point.explicit_bounds),
+                **_attributes(point.attributes),
+            }
+            for each in told.resource_metrics
+            for scope in each.scope_metrics
+            for metric in scope.metrics
+            for point in metric.histogram.data_points
         ]
 
     def _told(self) -> list[Any]:

@@ -9,7 +9,8 @@ from tests.telemetry.otlpserver import OtlpServer
 from askonce.domain.ledger import CallRow, Origin
 from askonce.domain.tracing import is_sampled, server_span_id, trace_id
 from askonce.domain.watching import Course, Served
-from askonce.telemetry.traces import Collector, Tracing
+from askonce.telemetry.collector import Collector
+from askonce.telemetry.traces import Tracing
 
 ROUTES = {"generate": ("POST", "/llm/generate")}
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -383,6 +383,15 @@ SETTINGS: tuple[Setting, ...] = (
         variable="OTEL_TRACES_SAMPLER_ARG",
     ),
     Setting(
+        "otel_metrics",
+        "otel_metrics",
+        "choice",
+        values.choice("otlp", "none"),
+        "Is that collector also told of tokens and durations of paid calls, as metrics, each minute? (`none`: traces "
+        "only.)",
+        variable="OTEL_METRICS_EXPORTER",
+    ),
+    Setting(
         "metrics",
         "metrics",
         "choice",

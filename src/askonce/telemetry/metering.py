@@ -13,6 +13,7 @@ from askonce.domain.outcome import Spared
 from askonce.domain.watching import CLIENT_LEFT, Course, Served
 from askonce.telemetry import catalog
 from askonce.telemetry.meters import OTHER, Meters, add
+from askonce.telemetry.naming import bounded
 
 # Statuses that say more than their hundred.
 _OUTCOMES = {
@@ -35,8 +36,7 @@ class Metering:
 
     def __init__(self, meters: Meters, known: Known) -> None:
         self._meters = meters
-        self._known = known
-        self._names: dict[tuple[str, str], str] = {}
+        self._named = bounded(known, NAMES_MAX)
         self._cells: dict[tuple[str, int, str, str], tuple[list[int], list[int]]] = {}
         self._store = meters.series(catalog.STORE_TIME)
 
@@ -54,7 +54,7 @@ class Metering:
     def paid(self, row: CallRow, course: Course) -> None:
         """Count a call that reached a provider."""
         meters, provider = self._meters, row.provider
-        model = self._model(provider, row.model)
+        model = self._named(provider, row.model)
         meters.count(catalog.CALLS, provider, model, row.ending)
         meters.observe(catalog.CALL_TIME, 1000 * row.took_ms, provider, model)
         if row.first_token_ms:
@@ -98,14 +98,6 @@ class Metering:
         elif len(self._cells) < 2 * NAMES_MAX:
             self._cells[served.door, status, served.code, served.cache] = cells
         return cells
-
-    def _model(self, provider: str, model: str) -> str:
-        name = self._names.get((provider, model))
-        if name is None:
-            if len(self._names) >= NAMES_MAX or not self._known(provider, model):
-                return OTHER
-            name = self._names[provider, model] = model
-        return name
 
 
 def outcome_of(status: int, code: str) -> str:

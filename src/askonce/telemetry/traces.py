@@ -10,14 +10,11 @@ costs its spans: they wait in a queue of fixed length, and are sent by a thread.
 """
 
 import logging
-import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -30,11 +27,11 @@ from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
 from askonce.domain.tracing import is_sampled, server_span_id, trace_id
 from askonce.domain.watching import Course, Served
+from askonce.telemetry.collector import TIMEOUT_S, Collector, resource
 
 QUEUE = 4096  # spans that wait for the collector; further ones are dropped
 BATCH = 512
 DELAY_MS = 1_000.0
-TIMEOUT_S = 2.0  # for one batch, and for the last ones at the end
 # Stages that are spans of their own; the others are inside the client's span.
 _ROAD = ("admission", "boarding", "settlement")
 _SCOPE = InstrumentationScope("askonce", __version__)
@@ -42,20 +39,6 @@ _SCOPE = InstrumentationScope("askonce", __version__)
 _log = logging.getLogger("askonce.telemetry")
 
 Attributes = dict[str, str | int | float | bool]
-
-
-class Collector(Struct, frozen=True):
-    """Say where spans go: the collector's base address, its headers, and which share of the traces that begin here.
-
-    `service` and `node` name us there, besides what OTEL_RESOURCE_ATTRIBUTES says.
-    """
-
-    endpoint: str
-    headers: Mapping[str, str]
-    share: float
-    service: str
-    node: str
-    process: str
 
 
 class _Sender(SpanExporter):
@@ -101,14 +84,7 @@ class Tracing:
     ) -> None:
         self._share = to.share
         self._routes = routes
-        self._resource = Resource.create(
-            {
-                "service.name": to.service,
-                "service.version": __version__,
-                "service.instance.id": f"{to.node}/{to.process}",
-                "process.pid": os.getpid(),
-            }
-        )
+        self._resource = resource(to)
         url = f"{to.endpoint.rstrip('/')}/v1/traces"
         self._processor = BatchSpanProcessor(
             exporter or _Sender(OTLPSpanExporter(url, headers=dict(to.headers), timeout=TIMEOUT_S), to.endpoint),

@@ -9,7 +9,8 @@ from askonce.domain.clock import Clock
 from askonce.domain.ports import Observer
 from askonce.domain.tracing import TraceOut, untraced
 from askonce.telemetry.log_files import LogFile, rotate
-from askonce.telemetry.metering import Known
+from askonce.telemetry.metering import NAMES_MAX, Known
+from askonce.telemetry.naming import bounded
 from askonce.telemetry.observers import Observers
 from askonce.telemetry.requests import RequestLog, Worth
 from askonce.telemetry.timing import Timing
@@ -17,6 +18,7 @@ from askonce.wiring.measures import Measures
 from askonce.wiring.state import node_name
 
 if TYPE_CHECKING:
+    from askonce.telemetry.genai_metrics import GenAiMetrics
     from askonce.telemetry.traces import Tracing
 
 
@@ -42,11 +44,13 @@ class Watchers:
             to = Destination(config.sentry_dsn, config.sentry_environment, node_name(config.data_dir), process)
             self._tracking = ErrorTracking(to)
             observers.append(self._tracking)
-        self._tracing = self._trace(process, config)
+        self._tracing, self._genai = self._tell_collector(process, config, known)
         self.trace_out: TraceOut = untraced
         if self._tracing is not None:
             observers.append(self._tracing)
             self.trace_out = self._tracing.out
+        if self._genai is not None:
+            observers.append(self._genai)
         self.observer = Observers(*observers)
         self._file = LogFile(config.log_file, config.log_file_size_bytes, config.log_files)
 
@@ -62,18 +66,27 @@ class Watchers:
         self.measures.close()
         if self._tracking is not None:
             await asyncio.to_thread(self._tracking.close)
-        if self._tracing is not None:
-            await asyncio.to_thread(self._tracing.close)
+        for told in (self._tracing, self._genai):
+            if told is not None:
+                await asyncio.to_thread(told.close)
 
-    def _trace(self, process: str, config: Config) -> "Tracing | None":
+    def _tell_collector(
+        self, process: str, config: Config, known: Known
+    ) -> tuple["Tracing | None", "GenAiMetrics | None"]:
         if not config.otel_endpoint:
-            return None
+            return None, None
         # Imported by who has a collector only: the libraries take half a second and 30 MB.
         from askonce.api.doors import DOORS  # noqa: PLC0415
-        from askonce.telemetry.traces import Collector, Tracing  # noqa: PLC0415
+        from askonce.telemetry.collector import Collector  # noqa: PLC0415
+        from askonce.telemetry.traces import Tracing  # noqa: PLC0415
 
         pairs = [pair.partition("=") for pair in config.otel_headers.split(",") if pair.strip()]
         headers = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
         service, node = config.otel_service_name, node_name(config.data_dir)
         to = Collector(config.otel_endpoint, headers, config.otel_sample, service, node, process)
-        return Tracing(to, {door.name: (door.method, door.path) for door in DOORS})
+        tracing = Tracing(to, {door.name: (door.method, door.path) for door in DOORS})
+        if config.otel_metrics == "none":
+            return tracing, None
+        from askonce.telemetry.genai_metrics import GenAiMetrics  # noqa: PLC0415
+
+        return tracing, GenAiMetrics(to, bounded(known, NAMES_MAX))
