@@ -85,6 +85,19 @@ def test_sentry_hears_of_a_defect_in_a_running_gateway(tmp_path: Path) -> None:
         assert sentry.events[0]["exception"]["values"][0]["type"] == "KeyError"
 
 
+def test_sentry_hears_of_a_gateway_that_was_killed(tmp_path: Path) -> None:
+    with SentryServer() as sentry:
+        house = House(tmp_path, env={"SENTRY_DSN": sentry.dsn}).start()
+        try:
+            (gateway,) = house.workers()
+            gateway.kill()
+            eventually(lambda: sentry.events, "it is told")
+            house.await_workers()
+        finally:
+            house.end()
+        assert [event["message"] for event in sentry.events] == ["gateway 0 ended unexpectedly: SIGKILL"]
+
+
 def telling(collector: OtlpServer) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_METRIC_EXPORT_INTERVAL": "300"}
 

@@ -31,6 +31,7 @@ from askonce.supervisor.posts import Errand, GatewayPost, Post, WatchedPost, Wor
 from askonce.supervisor.preflight import preflight
 from askonce.supervisor.pulse import Watch
 from askonce.supervisor.screen import Screen
+from askonce.supervisor.telling import Teller
 from askonce.telemetry import logs
 
 log = logs.get("askonce.supervisor")
@@ -77,6 +78,7 @@ class _House:
         self._worker: WorkerPost | None = None
         self._hired = False
         self._watch = Watch()
+        self._teller = Teller(config)
         self._ends_s: float | None = None  # when draining is over
 
     def live(self, listeners: Sequence[socket.socket], woken: socket.socket, told: list[signal.Signals]) -> int:
@@ -98,6 +100,7 @@ class _House:
                 self._hire_worker(port)
                 self._screen.weights(self._folder.run)
         self._screen.close()
+        self._teller.close()
         return EXIT_FAILED if all(post.given_up for post in self._gateways) else 0
 
     def _tend(self) -> None:
@@ -105,6 +108,8 @@ class _House:
         self._forgive(now_s)
         for post in (*self._gateways, *self._others):
             post.tend(now_s)
+            while post.deaths:
+                self._teller.died(post.name, post.deaths.pop(0))
         if self._ends_s is None and all(post.given_up for post in self._gateways):
             log.error("no gateway can run: stopping", cure="see the errors above; `askonce doctor` looks for causes")
             self._drain()

@@ -32,6 +32,7 @@ class Post:
         self.name = name
         self.child: Child | None = None
         self.given_up = ""
+        self.deaths: list[str] = []  # how its children ended that should not have, for whoever tells of it
         self.retired = False
         self._hatch = hatch
         self._backoff = Backoff(max_failed_starts)
@@ -75,6 +76,7 @@ class Post:
         self.child = None
         if self.retired or self._finished(code):
             return
+        self.deaths.append(_ending(code))
         pause_s = self._backoff.after_death(child.age_s(), self._worked(child), hopeless=code == EXIT_HOPELESS)
         if pause_s is None:
             self.given_up = f"given up: {_ending(code)}" + ("" if code == EXIT_HOPELESS else ", again and again")

@@ -29,6 +29,7 @@ from askonce.supervisor.lifeline import die_with_parent, orphaned, watch_stdin
 from askonce.supervisor.logging_out import log_as
 from askonce.supervisor.protocol import BoundedProtocol
 from askonce.supervisor.sockets import BACKLOG
+from askonce.supervisor.telling import tell_crash
 from askonce.telemetry import logs
 
 KEEP_ALIVE_S = 75  # longer than the minute for which load balancers usually keep idle connections
@@ -104,8 +105,9 @@ def run(build: Build) -> int:
     except ConfigError as error:
         log.error(str(error))
         return EXIT_HOPELESS
-    except Exception:  # the last frame of the process: what it dies of goes into the log, not to a bare stderr
+    except Exception as error:  # the last frame: what it dies of goes into the log, not to a bare stderr
         log.exception("the gateway failed")
+        tell_crash(told.config, f"gateway-{told.slot}", error)
         return EXIT_FAILED
     return 0
 

@@ -26,6 +26,7 @@ from askonce.supervisor.assignment import EXIT_FAILED, EXIT_HOPELESS, WorkerAssi
 from askonce.supervisor.beating import TURN_S, Pulse
 from askonce.supervisor.lifeline import die_with_parent, orphaned, watch_stdin
 from askonce.supervisor.logging_out import log_as
+from askonce.supervisor.telling import tell_crash
 from askonce.telemetry import logs
 
 LOCK_NAME = "worker.lock"
@@ -66,8 +67,9 @@ def run(build: Build) -> int:
     except ConfigError as error:
         log.error(str(error))
         return EXIT_HOPELESS
-    except Exception:  # the last frame of the process: what it dies of goes into the log, not to a bare stderr
+    except Exception as error:  # the last frame: what it dies of goes into the log, not to a bare stderr
         log.exception("the worker failed")
+        tell_crash(told.config, "worker", error)
         return EXIT_FAILED
     return 0
 

@@ -95,6 +95,17 @@ class ErrorTracking:
         event["transaction"] = place_of(error)
         self._send(event, hint)
 
+    def died(self, process: str, ending: str) -> None:
+        """Send that a process ended that should not have; `ending` is its exit code, or the signal's name."""
+        event: Event = {
+            "level": "error",
+            "message": f"{process} ended unexpectedly: {ending}",
+            "tags": {"died": process, "ending": ending},
+            "fingerprint": ["died", process.rstrip(" 0123456789"), ending],
+            "transaction": "supervisor",
+        }
+        self._send(event, {})
+
     def close(self) -> None:
         """Send what is left, for at most `FLUSH_S`. Blocks."""
         self._client.close(timeout=FLUSH_S)
