@@ -1,8 +1,8 @@
 """What a batch adds to the sums: pure arithmetic, in 64-bit integers, exact.
 
-A shape keeps some of the dimensions. Rows are added up once with all of them, by the minute; every other shape and
-every longer grain is added up from that, so that the work follows how many different things happened, not how many.
-Minutes are kept in those shapes that the last hours are looked at in.
+A shape keeps some of the dimensions. Rows are added up once with all of them, by the hour; every other shape and every
+longer grain is added up from that, so that the work follows how many different things happened, not how many. Minutes
+are added up apart, in those shapes that the last hours are looked at in.
 """
 
 import struct
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from askonce.domain.ledger import CallRow, CountRow, Record
-from askonce.domain.reports import Narrow, PaidKind
+from askonce.domain.reports import Kind, Narrow, PaidKind
 from askonce.ledger.words import are_clean, clean
 
 HOUR_MS: Final = 3_600_000
@@ -36,7 +36,7 @@ SHAPES: Final = (
 )
 
 # Of which there are sums by the minute.
-MINUTELY: Final = frozenset((DOOR, TENANT | DOOR, PROVIDER | MODEL, TENANT | PROVIDER | MODEL))
+MINUTELY: Final = frozenset((DOOR, TENANT | DOOR, PROVIDER | MODEL))
 
 # tenant, key, door, provider, model, kind
 Place = tuple[str, str, str, str, str, str]
@@ -87,15 +87,16 @@ class Addition(NamedTuple):
 
 def additions(records: Iterable[Record]) -> list[Addition]:
     """Return what records add to `usage`, no row of it twice."""
-    cubes = {FULL: _by_minute(records)}
+    hours, minutes = _added_up(records)
+    cubes = {FULL: hours}
     for shape in reversed(SHAPES[:-1]):
         cubes[shape] = _keep(shape, cubes[_PARENTS.get(shape, FULL)])
     found: list[Addition] = []
-    for shape, minutes in cubes.items():
-        hours = _lengthen(minutes, _hour_of)
+    for shape, part in minutes.items():
+        found += [Addition(MINUTES, shape, start, place, _values(sums)) for (start, place), sums in part.items()]
+    for shape, hours in cubes.items():
         days = _lengthen(hours, _day_of)
-        parts = [(HOURS, hours), (DAYS, days), (MONTHS, _lengthen(days, month_of))]
-        for grain, part in [(MINUTES, minutes), *parts] if shape in MINUTELY else parts:
+        for grain, part in ((HOURS, hours), (DAYS, days), (MONTHS, _lengthen(days, month_of))):
             found += [Addition(grain, shape, start, place, _values(sums)) for (start, place), sums in part.items()]
     return found
 
@@ -112,29 +113,38 @@ def month_after(at_ms: int) -> int:
     return month_of(month_of(at_ms) + 32 * DAY_MS)
 
 
-def _hour_of(at_ms: int) -> int:
-    return at_ms - at_ms % HOUR_MS
-
-
 def _day_of(at_ms: int) -> int:
     return at_ms - at_ms % DAY_MS
 
 
-def _by_minute(records: Iterable[Record]) -> dict[Spot, Sums]:
-    found: dict[Spot, Sums] = {}
+def _added_up(records: Iterable[Record]) -> tuple[dict[Spot, Sums], dict[int, dict[Spot, Sums]]]:
+    """Return the sums by the hour with all dimensions, and those by the minute of each shape that has them."""
+    hours: dict[Spot, Sums] = {}
+    by_door: dict[Spot, Sums] = {}
+    by_model: dict[Spot, Sums] = {}
+    kind: Kind
     for row in records:
         if isinstance(row, CallRow):
-            origin = row.origin
-            minute = row.at_ms - row.at_ms % MINUTE_MS
-            place = (origin.tenant, origin.key_id, origin.door, row.provider, row.model, paid_kind(row))
-            found[minute, place] = found.get((minute, place), 0) + _packed(*_worth_of_call(row))
+            tenant, key_id, door = row.origin.tenant, row.origin.key_id, row.origin.door
+            minute, kind = row.at_ms - row.at_ms % MINUTE_MS, paid_kind(row)
+            worth = _packed(*_worth_of_call(row))
         elif isinstance(row, CountRow):
-            minute = row.minute * MINUTE_MS
-            counted = (row.tenant, row.key_id, row.door, row.provider, row.model, row.kind)
+            tenant, key_id, door = row.tenant, row.key_id, row.door
+            minute, kind = row.minute * MINUTE_MS, row.kind
             worth = _packed(row.count, 0, row.saved_nano, 0, 0, 0, 0, 0, 0, row.saved_tokens, 0, 0, 0, 0, 0)
-            found[minute, counted] = found.get((minute, counted), 0) + worth
-    words = {word for _, place in found for word in place}
-    return found if are_clean(words) else _cleaned(found)
+        else:
+            continue
+        provider, model = row.provider, row.model
+        spot = (minute - minute % HOUR_MS, (tenant, key_id, door, provider, model, kind))
+        hours[spot] = hours.get(spot, 0) + worth
+        spot = (minute, (tenant, "", door, "", "", kind))
+        by_door[spot] = by_door.get(spot, 0) + worth
+        spot = (minute, ("", "", "", provider, model, kind))
+        by_model[spot] = by_model.get(spot, 0) + worth
+    words = {word for _, place in hours for word in place}
+    if not are_clean(words):
+        hours, by_door, by_model = _cleaned(hours), _cleaned(by_door), _cleaned(by_model)
+    return hours, {TENANT | DOOR: by_door, DOOR: _keep(DOOR, by_door), PROVIDER | MODEL: by_model}
 
 
 def _cleaned(part: dict[Spot, Sums]) -> dict[Spot, Sums]:

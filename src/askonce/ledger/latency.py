@@ -4,8 +4,7 @@ A call's time and its first token are in its row; answers from the store tell th
 told by the minute is told of all tenants together, since nobody's last minutes can be told from everybody's in less.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,40 +22,59 @@ ALL = ""  # tenants together; no tenant is called that
 _LAST = len(DURATIONS_US)
 _MOST_US = 1 << 40  # of one duration; more is no measurement of ours
 
-_Measured = tuple[int, str, int, int, int, int]  # when, tenant, what, bucket, how many, their sum
+_Key = tuple[int, str, int, int, int]  # of a row of `times`
 
 
 def timings(records: Iterable[Record]) -> list[Row]:
-    """Return what records add to `times`, no row of it twice, in the order of its keys."""
-    counts: Counter[tuple[int, str, int, int, int]] = Counter()
-    totals: Counter[tuple[int, str, int, int, int]] = Counter()
-    for at_ms, tenant, what, bucket, count, total_us in _measured(records):
-        for grain, start_ms, whose in (
-            (MINUTES, at_ms - at_ms % MINUTE_MS, {ALL}),
-            (HOURS, at_ms - at_ms % HOUR_MS, {ALL, tenant}),
-            (DAYS, at_ms - at_ms % DAY_MS, {ALL, tenant}),
-        ):
-            for name in whose:
-                key = (grain, name, what, start_ms, bucket)
-                counts[key] += count
-                totals[key] += total_us
-    return [(*key, counts[key], totals[key]) for key in sorted(counts)]
+    """Return what records add to `times`, no row of it twice, in the order of its keys.
+
+    Added up by the minute first, so that the work of longer grains follows how many different things happened.
+    """
+    found: dict[_Key, list[int]] = {}
+    for (minute, tenant, what, bucket), (count, total_us) in _by_minute(records).items():
+        at_ms = minute * MINUTE_MS
+        hour_ms, day_ms = at_ms - at_ms % HOUR_MS, at_ms - at_ms % DAY_MS
+        for key in {
+            (MINUTES, ALL, what, at_ms, bucket),
+            (HOURS, ALL, what, hour_ms, bucket),
+            (HOURS, tenant, what, hour_ms, bucket),
+            (DAYS, ALL, what, day_ms, bucket),
+            (DAYS, tenant, what, day_ms, bucket),
+        }:
+            sums = found.setdefault(key, [0, 0])
+            sums[0] += count
+            sums[1] += total_us
+    return [(*key, *found[key]) for key in sorted(found)]
 
 
-def _measured(records: Iterable[Record]) -> Iterator[_Measured]:
+def _by_minute(records: Iterable[Record]) -> dict[tuple[int, str, int, int], list[int]]:
+    found: dict[tuple[int, str, int, int], list[int]] = {}
     for row in records:
-        if isinstance(row, TimesRow):
-            at_ms, rest_us = row.minute * MINUTE_MS, row.total_us
+        if isinstance(row, CallRow):
+            if row.ending == "answered":
+                minute, tenant = row.at_ms // MINUTE_MS, row.origin.tenant
+                _add(found, (minute, tenant, MISS), row.took_ms)
+                if row.first_token_ms > 0:
+                    _add(found, (minute, tenant, FIRST_TOKEN), row.first_token_ms)
+        elif isinstance(row, TimesRow):
+            rest_us = row.total_us  # of all buckets together: it is given to the first, from where it is added up again
             for bucket, count in row.counts.items():
-                # The sum is of all buckets together: it is given to the first, from where it is added up again.
-                yield at_ms, row.tenant, HIT, min(max(bucket, 0), _LAST), count, rest_us
+                sums = found.setdefault((row.minute, row.tenant, HIT, min(max(bucket, 0), _LAST)), [0, 0])
+                sums[0] += count
+                sums[1] += rest_us
                 rest_us = 0
-        elif isinstance(row, CallRow) and row.ending == "answered":
-            tenant = row.origin.tenant
-            for what, took_ms in ((MISS, row.took_ms), (FIRST_TOKEN, row.first_token_ms)):
-                took_us = min(1000 * took_ms, _MOST_US)
-                if what == MISS or took_us > 0:
-                    yield row.at_ms, tenant, what, bucket_of(took_us), 1, max(took_us, 0)
+    return found
+
+
+def _add(found: dict[tuple[int, str, int, int], list[int]], what: tuple[int, str, int], took_ms: int) -> None:
+    took_us = min(max(1000 * took_ms, 0), _MOST_US)
+    key = (*what, bucket_of(took_us))
+    sums = found.get(key)
+    if sums is None:
+        found[key] = [1, took_us]
+    else:
+        sums[0] += 1
+        sums[1] += took_us
 
 
 async def latency(connection: AsyncConnection, tenant: str | None, span: Span) -> Latency:

@@ -100,7 +100,9 @@ async def _models(connection: AsyncConnection, span: Span, tenant: str | None) -
     """Return the models that cost and saved most. Refusals name none."""
     shape = PROVIDER | MODEL if tenant is None else TENANT | PROVIDER | MODEL
     found: dict[tuple[str, str], list[Line]] = {}
-    for line in await read_lines(connection, _sums(span, shape, tenant, places.c.provider, places.c.model)):
+    for line in await read_lines(
+        connection, _sums(_whole(span, tenant), shape, tenant, places.c.provider, places.c.model)
+    ):
         if line[0]:
             found.setdefault((line[0], line[1]), []).append(line)
     every = [ModelSums(*name, figures(lines)) for name, lines in found.items()]
@@ -128,8 +130,12 @@ def _sums(span: Span, shape: int, tenant: str | None, *by: ColumnElement[Any]) -
 
 
 async def _latency(connection: AsyncConnection, span: Span, tenant: str | None) -> Latency:
-    """Read how long things took; of one tenant in whole hours at the least, since minutes are of all together."""
-    if tenant is not None and span.grain == MINUTES:
-        start_ms = span.start_ms - span.start_ms % HOUR_MS
-        span = Span(HOURS, start_ms, span.end_ms + -span.end_ms % HOUR_MS)
-    return await latency(connection, tenant, span)
+    """Read how long things took."""
+    return await latency(connection, tenant, _whole(span, tenant))
+
+
+def _whole(span: Span, tenant: str | None) -> Span:
+    """Widen minutes to hours for one tenant: of models and of times, minutes are of all tenants together."""
+    if tenant is None or span.grain != MINUTES:
+        return span
+    return Span(HOURS, span.start_ms - span.start_ms % HOUR_MS, span.end_ms + -span.end_ms % HOUR_MS)

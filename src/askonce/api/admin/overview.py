@@ -78,8 +78,8 @@ class OverviewView(Body, frozen=True):
     """Answer with a range in steps, zeros where nothing was. `before` is the time before it, null where nothing was.
 
     `projectedMonthlySavingNano`: what is saved in 30 days that are like the time since the range's first traffic; null
-    where that is less than 50 minutes. `models`: the ten that cost and saved most. Of one tenant, latencies of less
-    than a day are those of whole hours.
+    where that is less than 50 minutes. `models`: the ten that cost and saved most. Of one tenant, latencies
+    and models of a day and less are those of whole hours.
     """
 
     range: str
