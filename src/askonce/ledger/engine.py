@@ -5,6 +5,7 @@ never fails in its middle for another's sake. PostgreSQL: our own schema, statem
 pooler that shares connections, no statement outlives its transaction and no setting is sent that it would refuse.
 """
 
+import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +18,7 @@ import asyncpg  # type: ignore[import-untyped]
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util import await_
@@ -27,6 +28,7 @@ from askonce.ledger.away import translated
 from askonce.ledger.schema import SCHEMA
 
 LOCK_S = 30.0  # to wait for another writer
+LOG_TRIES, LOG_PAUSE_S = 200, 0.01  # to be the first who has a file write ahead
 TURN_WAIT_S = 10.0  # to wait for one of our own connections
 RECYCLE_S = 1800  # servers and proxies drop connections that grew old
 SQLITE_CACHE_KIB = 65_536  # the ends of all indexes that a busy ledger writes to fit into it
@@ -229,8 +231,8 @@ def _sqlite(file: SqliteFile, bounds: Bounds, sync: str) -> AsyncEngine:
 def _settle(connection: DBAPIConnection, sync: str) -> None:
     """Set what SQLite keeps per connection."""
     cursor = connection.cursor()
+    _begin_log(cursor)
     for setting in (
-        "journal_mode = WAL",
         f"synchronous = {sync}",
         "foreign_keys = ON",
         "temp_store = MEMORY",
@@ -239,3 +241,15 @@ def _settle(connection: DBAPIConnection, sync: str) -> None:
     ):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
+
+
+def _begin_log(cursor: DBAPICursor) -> None:
+    """Have a file write ahead. Of several who ask for that first at once SQLite turns some away without a wait."""
+    for _ in range(LOG_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            time.sleep(LOG_PAUSE_S)  # whoever is at it needs a moment of a thread of its own
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode = WAL")
