@@ -33,8 +33,9 @@ from askonce.workflows.submitters import Submitters
 pytestmark = pytest.mark.timeout(300)
 DEADLINE_S = 90.0
 HOUR_S = 3600.0
+NONE = "-"  # no node stalls
 CHAIN = (node("a"), node("b", "a"), node("c", "b"), node("d", "c"))
-TERMS = Terms(dict.fromkeys(QUEUES, Limit(4)), DAY_MS, DAY_MS, drain_s=0.0)
+DRAIN_S = 30.0  # for the engine to note the end of what has ended
 
 
 class Times:
@@ -99,7 +100,9 @@ class Times:
         asking = Asking(world.road.of(Life()), Submitters(world.directory, world.clock), world.clock, lambda: 0.0)
         tools = Tools(asking, world.crafts, world.reach, NATIVE)
         runs = Runs(House(Scribe(store), tools, {}, world.saved, world.clock, world.notes, 600))
-        await Dispatcher(store, *parts(self.place), TERMS, world.clock).run(runs, stop)
+        drain_s = DRAIN_S if self.stalls == NONE else 0.0
+        terms = Terms(dict.fromkeys(QUEUES, Limit(4)), DAY_MS, DAY_MS, drain_s)
+        await Dispatcher(store, *parts(self.place), terms, world.clock).run(runs, stop)
 
     def _answer(self, paid: Paid) -> str:
         if asked_of(paid.call).startswith(f"{self.stalls}("):
@@ -127,7 +130,7 @@ def has_ended(execution: Execution) -> bool:
 def test_another_version_goes_on_with_what_one_began_and_pays_nothing_twice(times: Times) -> None:
     old = asyncio.run(times.live("old", "c", lambda _: times.asked() == ["a", "b", "c"]))
     assert (old.status, old.taken) == ("running", 1)
-    new = asyncio.run(times.live("new", "-", has_ended))
+    new = asyncio.run(times.live("new", NONE, has_ended))
     assert (new.status, new.error, new.taken, new.round) == ("succeeded", "", 2, 1)
     # What `c` was asked by the old version never arrived; all else is asked once.
     assert times.asked() == ["a", "b", "c", "c", "d"]
@@ -142,7 +145,7 @@ def test_another_version_goes_on_with_what_one_began_and_pays_nothing_twice(time
 def test_a_version_that_is_taken_back_goes_on_with_what_the_other_one_did(times: Times) -> None:
     asyncio.run(times.live("old", "b", lambda _: times.asked() == ["a", "b"]))
     asyncio.run(times.live("new", "c", lambda _: times.asked() == ["a", "b", "b", "c"]))
-    back = asyncio.run(times.live("old", "-", has_ended))
+    back = asyncio.run(times.live("old", NONE, has_ended))
     assert (back.status, back.error, back.taken) == ("succeeded", "", 3)
     assert times.asked() == ["a", "b", "b", "c", "c", "d"]
     assert times.world.road.repeated == []
@@ -151,7 +154,7 @@ def test_a_version_that_is_taken_back_goes_on_with_what_the_other_one_did(times:
 
 def test_events_of_all_versions_are_numbered_without_a_gap(times: Times) -> None:
     asyncio.run(times.live("old", "c", lambda _: times.asked() == ["a", "b", "c"]))
-    asyncio.run(times.live("new", "-", has_ended))
+    asyncio.run(times.live("new", NONE, has_ended))
 
     async def events() -> list[tuple[int, str, str]]:
         rows = open_beside(times.place.url, times.place.folder, FILE, Bounds())

@@ -33,6 +33,7 @@ class Measures:
         self._shelf.resume(self.meters)
         self.metering = Metering(self.meters, known)
         self._history = History()
+        self._look()  # before it serves: what it tells begins with its first request
         self._gauges: list[Gauge] = []
 
     def add(self, gauge: Gauge) -> None:
@@ -46,7 +47,7 @@ class Measures:
         if beat % USE_BEATS == 0:
             measure(self.meters)
         if beat % MINUTE_BEATS == 0:
-            self._history.note(self.merged(), self._clock.wall_ms())
+            self._look()
         self._shelf.put(self.meters)
 
     def close(self) -> None:
@@ -70,3 +71,6 @@ class Measures:
     def past(self, minutes: int) -> Past:
         """Return what had been counted so many minutes ago (at most an hour), or as early as is known."""
         return self._history.since(minutes, self._clock.wall_ms())
+
+    def _look(self) -> None:
+        self._history.note(self.merged(), self._clock.wall_ms())
