@@ -36,7 +36,7 @@ from askonce.domain.ledger import CallRow
 from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Spared
 from askonce.domain.usage import Usage
-from askonce.domain.watching import Course, Served
+from askonce.domain.watching import Course, Served, Worked
 from askonce.gate.admission import Admission, Registry
 from askonce.gate.answering import Answering
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
@@ -294,6 +294,10 @@ class World:
     def paid(self, row: CallRow, course: Course) -> None:
         """Remember."""
         self.records.append(row)
+
+    def worked(self, worked: Worked) -> None:
+        """Fail: nothing works in the background here."""
+        raise AssertionError(worked)
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Fail: the memory store is never away."""

@@ -18,7 +18,7 @@ from askonce.domain.money import Price, Rate
 from askonce.domain.outcome import Spared, Totals
 from askonce.domain.ports import Window
 from askonce.domain.usage import Usage
-from askonce.domain.watching import Course, Served
+from askonce.domain.watching import Course, Served, Worked
 from askonce.gate.answering import Answering, Arrival, Joined
 from askonce.gate.dispatch import Bills, Dispatch, Outlets
 from askonce.gate.keeping import Keeper, Keeping
@@ -244,6 +244,7 @@ class Notes:
         self.lost: list[CallRow | Spared] = []
         self.defects: list[BaseException] = []
         self.courses: list[Course] = []
+        self.works: list[Worked] = []
 
     def served(self, served: Served) -> None:
         """Ignore it: there are no doors here."""
@@ -252,6 +253,10 @@ class Notes:
         """Note it."""
         self.records.append(row)
         self.courses.append(course)
+
+    def worked(self, worked: Worked) -> None:
+        """Note it."""
+        self.works.append(worked)
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Note it."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.clients.backstage import KEY, stage
 from tests.providers.upstream import answer
-from tests.system.clients import post_now, request_now
+from tests.system.clients import post_now, request, request_now, run
 from tests.system.houses import House, eventually
 from tests.telemetry.otlpserver import OtlpServer
 from tests.telemetry.sentryserver import SentryServer
@@ -135,3 +135,43 @@ def test_a_collector_is_told_of_a_request_from_its_caller_to_its_provider(tmp_pa
         assert {one["count"] for one in collector.histograms} == {1}
         assert b"my diary" not in b"".join(collector.raw)
         assert b"Hello" not in b"".join(collector.raw)
+
+
+GRAPH = {
+    "name": "site",
+    "nodes": [
+        {"id": "plan", "type": "build", "prompt": "my plan", "model": "workshop:w-1"},
+        {
+            "id": "page",
+            "type": "build",
+            "prompt": "{{nodes.plan.text}}",
+            "model": "workshop:w-1",
+            "dependsOn": ["plan"],
+        },
+    ],
+}
+
+
+def test_a_workflow_and_its_nodes_are_in_the_trace_of_who_submitted_it_and_words_if_wanted(tmp_path: Path) -> None:
+    trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    env = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY"}
+    with OtlpServer() as collector, stage(tmp_path, telling(collector) | env) as world:
+        vendor = world.play(answer("First"), answer("Second"), on="openai")
+        sent = {"traceparent": f"00-{trace}-{caller}-01", "authorization": f"Bearer {KEY}"}
+        body = json.dumps({"graph": GRAPH}).encode()
+        reply = run(request(world.house.port, "POST", "/llm/execute-workflow", body, sent))
+        assert reply.status == 202, reply.text
+
+        def told(name: str) -> list[dict[str, Any]]:
+            return sorted((one for one in collector.spans if name in one["name"]), key=lambda one: one["start"])
+
+        eventually(lambda: told("invoke_workflow") and len(told("chat ")) == 2, "all is told")
+        (door,), (whole,), nodes, calls = (told(name) for name in ("POST", "invoke_workflow", "node ", "chat "))
+        assert {span["trace"] for span in (door, whole, *nodes, *calls)} == {trace}
+        assert (door["parent"], whole["parent"]) == (caller, door["id"])
+        assert [node["askonce.node"] for node in nodes] == ["plan", "page"]
+        assert {node["parent"] for node in nodes} == {whole["id"]}
+        assert [call["parent"] for call in calls] == [node["id"] for node in nodes]
+        assert [each.headers["traceparent"] for each in vendor.seen] == [f"00-{trace}-{one['id']}-01" for one in calls]
+        assert "my plan" in calls[0]["gen_ai.input.messages"]
+        assert "First" in calls[0]["gen_ai.output.messages"]

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 from msgspec.structs import replace
 
 from askonce.domain.durations import DURATIONS_US, quantile, spread
+from askonce.domain.executions import Submission, Submitter
 from askonce.domain.ledger import CallRow, Origin
-from askonce.domain.watching import NO_COURSE, Course, Served
+from askonce.domain.watching import NO_COURSE, Course, Served, Worked
 from askonce.telemetry import catalog
 from askonce.telemetry.catalog import METRICS, SHOWN_US
 from askonce.telemetry.exposition import expose
@@ -47,6 +49,18 @@ def test_a_hit_is_counted_by_door_outcome_and_cache_with_what_it_saved() -> None
     assert 'askonce_request_duration_seconds_bucket{cache="hit",door="generate",le="0.0005"} 2.0' in shown
     assert 'askonce_request_duration_seconds_count{cache="hit",door="generate"} 2.0' in shown
     assert "askonce_store_duration_seconds_count 2.0" in shown
+
+
+def test_work_in_the_background_is_counted_by_how_it_ended() -> None:
+    meters, metering = watched()
+    submission = Submission("e-1", "workflow", "workflows", "site", Raw(b"{}"), Submitter("who", "acme"), 1)
+    metering.worked(Worked(submission, 1, "failed", 2, 3, "provider_error", "api", "generator"))
+    metering.worked(Worked(submission, 1, "succeeded", 2, 3, "", "page", "generator"))
+    metering.worked(Worked(submission, 1, "failed", 1, 3))
+    shown = page(meters)
+    assert 'askonce_executions_total{kind="workflow",status="failed"} 1.0' in shown
+    assert 'askonce_nodes_total{status="failed",type="generator"} 1.0' in shown
+    assert 'askonce_nodes_total{status="succeeded",type="generator"} 1.0' in shown
 
 
 def test_a_paid_call_is_counted_with_its_tokens_money_and_stages() -> None:

@@ -3,14 +3,19 @@
 import logging
 
 import pytest
+from msgspec import Raw
 
 from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
+from askonce.domain.executions import Submission, Submitter
 from askonce.domain.ledger import CallRow, Origin
 from askonce.domain.outcome import Spared
-from askonce.domain.watching import NO_COURSE, Course, Served
+from askonce.domain.watching import NO_COURSE, Course, Served, Worked
 from askonce.telemetry.observers import Observers
 
 ROW = CallRow(1, Origin("team"), "openai", "gpt-4o", "", "answered", True, True)
+WORKED = Worked(
+    Submission("e-1", "workflow", "workflows", "w", Raw(b"{}"), Submitter("who", "team"), 1), 1, "failed", 1, 2
+)
 SERVED = Served("generate", 200, 12, "r-1")
 
 
@@ -32,6 +37,9 @@ class Watcher:
     def paid(self, row: CallRow, course: Course) -> None:
         self._note("paid")
 
+    def worked(self, worked: Worked) -> None:
+        self._note("worked")
+
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         self._note("unbooked")
 
@@ -45,6 +53,7 @@ class Watcher:
 def tell_all(observers: Observers) -> None:
     observers.served(SERVED)
     observers.paid(ROW, NO_COURSE)
+    observers.worked(WORKED)
     observers.unbooked(ROW, StoreUnavailable("away"))
     observers.failed(ProviderFailed("no"))
     observers.defect(ValueError("oh"))
@@ -56,6 +65,6 @@ def test_everybody_is_told_of_everything_though_one_fails(caplog: pytest.LogCapt
     with caplog.at_level(logging.ERROR, "askonce.telemetry"):
         tell_all(observers)
         tell_all(observers)
-    assert broken.told == other.told == ["served", "paid", "unbooked", "failed", "defect"] * 2
-    assert len(caplog.records) == 5, "once for each kind"
+    assert broken.told == other.told == ["served", "paid", "worked", "unbooked", "failed", "defect"] * 2
+    assert len(caplog.records) == 6, "once for each kind"
     assert all(record.exc_info for record in caplog.records)

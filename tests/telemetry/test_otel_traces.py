@@ -1,14 +1,21 @@
-"""A collector is told of one trace per request, with the road's stages and each call to a provider, and no words."""
+"""A collector is told of one trace per request: the road's stages, each call to a provider, work in the background."""
 
+import json
 import logging
 from collections.abc import Iterator
 
 import pytest
+from msgspec import Raw
+from msgspec.structs import replace
 from tests.telemetry.otlpserver import OtlpServer
 
+from askonce.domain.answer import Answer
+from askonce.domain.call import Call, Message, Params
+from askonce.domain.executions import Submission, Submitter
 from askonce.domain.ledger import CallRow, Origin
-from askonce.domain.tracing import is_sampled, server_span_id, trace_id
-from askonce.domain.watching import Course, Served
+from askonce.domain.tracing import is_sampled, server_span_id, trace_id, work_span_id
+from askonce.domain.usage import Usage
+from askonce.domain.watching import Course, Served, Worked
 from askonce.telemetry.collector import Collector
 from askonce.telemetry.traces import Tracing
 
@@ -24,9 +31,9 @@ def collector() -> Iterator[OtlpServer]:
         yield server
 
 
-def tracing(collector: OtlpServer, share: float = 1.0) -> Tracing:
-    to = Collector(collector.endpoint, {"authorization": "Bearer x"}, share, "askonce", "node-a", "gateway-0")
-    return Tracing(to, ROUTES)
+def tracing(collector: OtlpServer, *, content: bool = False) -> Tracing:
+    to = Collector(collector.endpoint, {"authorization": "Bearer x"}, 1.0, "askonce", "node-a", "gateway-0")
+    return Tracing(to, ROUTES, content=content)
 
 
 def served(traceparent: str = "", **more: object) -> Served:
@@ -34,10 +41,13 @@ def served(traceparent: str = "", **more: object) -> Served:
     return Served("generate", 200, 813_500, "r-1", traceparent=traceparent, **values)  # type: ignore[arg-type]
 
 
-def paid(tracer: Tracing, traceparent: str = "", ending: str = "answered") -> Course:
-    course = Course(
-        100, 300, 400, 90_400, 812_400, 813_000, traceparent=traceparent, sent=tracer.out("r-1", traceparent, "")
-    )
+CALL = Call("acme", (Message("system", "Be brief."), Message("user", "my diary")), Params())
+ANSWER = Answer("Dear diary", "tool_calls", Usage(1, 2), "openai", "gpt-4o", "gpt-4o-2024")
+
+
+def paid(tracer: Tracing, traceparent: str = "", ending: str = "answered", span: str = "", call: Call = CALL) -> Course:
+    sent = tracer.out("r-1", traceparent, "")
+    course = Course(100, 300, 400, 90_400, 812_400, 813_000, 0, 1, traceparent, span, sent, call, ANSWER)
     origin = Origin("acme", door="generate", request_id="r-1")
     row = CallRow(1, origin, "openai", "gpt-4o", "gpt-4o-2024", ending, True, True, 5)  # type: ignore[arg-type]
     tracer.paid(row, course)
@@ -103,6 +113,72 @@ def test_what_failed_is_marked(collector: OtlpServer) -> None:
     assert failed["chat gpt-4o"]
     assert failed["POST /llm/generate"]
     assert not failed["settlement"]
+
+
+def worked(traceparent: str = "", node: str = "", status: str = "succeeded", **more: object) -> Worked:
+    submission = Submission(
+        "e-1",
+        "workflow",
+        "workflows",
+        "site",
+        Raw(b"{}"),
+        Submitter("who", "acme"),
+        1,
+        request_id="r-1",
+        traceparent=traceparent,
+    )
+    values = {"type": "generator" if node else "", "cost_nano": 1_262_500} | more
+    return Worked(submission, 2, status, 1_000, 3_500, node=node, **values)  # type: ignore[arg-type]
+
+
+def test_work_stands_below_its_request_nodes_below_it_and_calls_below_them(collector: OtlpServer) -> None:
+    tracer = tracing(collector)
+    paid(tracer, SAMPLED, span=work_span_id("e-1", 2, "api"))
+    tracer.worked(worked(SAMPLED, "api", model="gpt-4o", attempts=2, cache="miss"))
+    tracer.worked(worked(SAMPLED, status="failed", code="provider_error"))
+    tracer.close()
+    spans = {span["name"]: span for span in collector.spans}
+    whole, node, call = spans["invoke_workflow site"], spans["node generator"], spans["chat gpt-4o"]
+    assert {span["trace"] for span in spans.values()} == {TRACE}
+    assert (whole["parent"], whole["id"]) == (server_span_id("r-1"), work_span_id("e-1", 2))
+    assert (node["parent"], call["parent"], spans["admission"]["parent"]) == (whole["id"], node["id"], node["id"])
+    assert (whole["start"], whole["end"]) == (1_000_000_000, 3_500_000_000)
+    assert (whole["gen_ai.operation.name"], whole["gen_ai.workflow.name"]) == ("invoke_workflow", "site")
+    assert (whole["failed"], whole["error.type"], whole["askonce.round"]) == (True, "provider_error", 2)
+    assert (node["failed"], node["askonce.node"], node["askonce.attempts"]) == (False, "api", 2)
+    assert node["askonce.cost_nanodollars"] == 1_262_500
+
+
+def test_of_work_nothing_is_told_that_is_not_recorded_or_never_began(collector: OtlpServer) -> None:
+    tracer = tracing(collector)
+    tracer.worked(worked(UNSAMPLED))
+    tracer.worked(replace(worked(SAMPLED), began_ms=0))
+    tracer.close()
+    assert collector.raw == []
+
+
+def test_words_are_told_only_where_that_is_switched_on(collector: OtlpServer) -> None:
+    for content in (False, True):
+        tracer = tracing(collector, content=content)
+        paid(tracer)
+        tracer.close()
+    silent, told = (span for span in collector.spans if span["name"] == "chat gpt-4o")
+    assert "diary" not in json.dumps({name: str(value) for name, value in silent.items()})
+    assert json.loads(told["gen_ai.input.messages"]) == [
+        {"role": "user", "parts": [{"type": "text", "content": "my diary"}]}
+    ]
+    assert json.loads(told["gen_ai.system_instructions"]) == [{"type": "text", "content": "Be brief."}]
+    assert json.loads(told["gen_ai.output.messages"])[0]["finish_reason"] == "tool_call"
+    assert silent["gen_ai.response.finish_reasons"].values[0].string_value == "tool_call"
+
+
+def test_vectors_are_an_operation_of_their_own(collector: OtlpServer) -> None:
+    tracer = tracing(collector, content=True)
+    paid(tracer, call=replace(CALL, kind="embedding"))
+    tracer.close()
+    (call,) = [span for span in collector.spans if span["kind"] == CLIENT]
+    assert (call["name"], call["gen_ai.operation.name"]) == ("embeddings gpt-4o", "embeddings")
+    assert "gen_ai.output.messages" not in call
 
 
 def test_a_collector_that_is_away_stops_nobody_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

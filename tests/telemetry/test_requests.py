@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from askonce.domain.errors import ProviderFailed, ProviderTimeout
+from askonce.domain.executions import Submission, Submitter
 from askonce.domain.ledger import CallRow, Origin
-from askonce.domain.watching import Course, Served
+from askonce.domain.watching import Course, Served, Worked
 from askonce.telemetry import logs, requests
 from askonce.telemetry.requests import RequestLog, Worth
 
@@ -118,6 +120,33 @@ def test_hits_are_logged_by_sample(whole) -> None:
     }
 
 
+def test_work_in_the_background_gets_a_line_at_its_end_and_its_nodes_none(whole) -> None:
+    log = RequestLog()
+    submission = Submission("e-1", "workflow", "workflows", "site", Raw(b"{}"), Submitter("who", "acme"), 1)
+    submission = replace(submission, request_id="r-1")
+    log.worked(Worked(submission, 1, "failed", 2, 3, "provider_error", "api", "generator"))
+    log.worked(Worked(submission, 1, "failed", 1_000, 3_500, "provider_error", cost_nano=7, saved_nano=5))
+    log.worked(Worked(submission, 2, "succeeded", 4_000, 5_000))
+    failed, succeeded = whole()
+    assert failed | {"timestamp": ""} == {
+        "event": "execution",
+        "level": "warning",
+        "logger": "askonce",
+        "timestamp": "",
+        "execution_id": "e-1",
+        "kind": "workflow",
+        "name": "site",
+        "status": "failed",
+        "code": "provider_error",
+        "request_id": "r-1",
+        "tenant": "acme",
+        "took_ms": 2500,
+        "cost_nano": 7,
+        "saved_nano": 5,
+    }
+    assert (succeeded["level"], succeeded["status"], "code" in succeeded) == ("info", "succeeded", False)
+
+
 def test_nothing_is_logged_of_hits_unless_it_is_wanted(whole) -> None:
     RequestLog().served(served(1))
     assert whole() == []
@@ -149,5 +178,5 @@ def test_timelines_of_callers_who_left_are_not_kept_for_ever() -> None:
     log = RequestLog(Worth(slow_s=1.0))
     for number in range(2 * requests.COURSES_MAX):
         log.paid(record(number), Course(settled_us=2_000_000))
-    assert len(log._courses) == requests.COURSES_MAX
+    assert len(log._stages) == requests.COURSES_MAX
     log.flush()

@@ -47,6 +47,20 @@ def test_a_node_is_told_what_it_depends_on_has_said_and_all_succeed():
     assert world.road.calls() == 2
 
 
+def told(world: WorkflowWorld) -> list[tuple[str, str]]:
+    return [(one.node, one.status) for one in world.notes.works]
+
+
+def test_who_watches_is_told_of_each_node_that_ended_and_then_of_the_whole():
+    world = WorkflowWorld(failing("b"))
+    ended = play(world.do(node("a"), node("b", "a"), node("c", "b")))
+    assert told(world) == [("a", "succeeded"), ("b", "failed"), ("", "failed")], "c never began"
+    first, last = world.notes.works[0], world.notes.works[-1]
+    assert (first.type, first.cache, first.cost_nano, first.round) == (node("a").type, "miss", COST_NANO, 1)
+    assert (last.code, last.cost_nano, last.submission) == (ended.error_code, COST_NANO, ended.submission)
+    assert 0 < last.began_ms <= first.began_ms <= first.ended_ms <= last.ended_ms
+
+
 def test_ready_nodes_are_asked_side_by_side():
     world = WorkflowWorld(echo)
     world.road.takes_s = 1.0
@@ -262,6 +276,7 @@ def test_a_wish_to_cancel_hangs_up_and_ends_at_once():
     assert world.statuses() == {"a": "succeeded", "b": "cancelled", "c": "cancelled"}
     assert (world.road.in_air, world.road.calls()) == (0, 2)
     assert world.events("done")[-1]["status"] == "cancelled"
+    assert told(world) == [("a", "succeeded"), ("b", "cancelled"), ("", "cancelled")]
     assert ended.totals.cost_nano == COST_NANO
 
 

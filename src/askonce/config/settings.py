@@ -165,6 +165,7 @@ class Config(Struct, frozen=True):
     otel_service_name: str = "askonce"
     otel_sample: float = 1.0
     otel_metrics: str = "otlp"  # otlp | none
+    otel_content: bool = False  # prompts and answers in traces
     metrics: str = "open"  # open | key | off
     slow_request_s: float = 30.0  # 0: none is slow
     log_sample: float = 0.0  # of the requests that are not worth a line, the share that gets one

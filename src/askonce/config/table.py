@@ -352,8 +352,8 @@ SETTINGS: tuple[Setting, ...] = (
         "otel_endpoint",
         "text",
         values.web_address,
-        "OpenTelemetry collector that is told of requests and paid calls as traces (OTLP over HTTP, protobuf), such as "
-        "`http://127.0.0.1:4318`; never of prompts and answers.",
+        "OpenTelemetry collector that is told of requests, paid calls and background work as traces (OTLP over HTTP, "
+        "protobuf), such as `http://127.0.0.1:4318`; of prompts and answers only with `otel_content`.",
         variable="OTEL_EXPORTER_OTLP_ENDPOINT",
     ),
     Setting(
@@ -390,6 +390,15 @@ SETTINGS: tuple[Setting, ...] = (
         "Is that collector also told of tokens and durations of paid calls, as metrics, each minute? (`none`: traces "
         "only.)",
         variable="OTEL_METRICS_EXPORTER",
+    ),
+    Setting(
+        "otel_content",
+        "otel_content",
+        "switch",
+        values.span_content,
+        "Put prompts and answers of paid calls into the traces, as `gen_ai.input.messages` and its like? Whoever reads "
+        "the collector reads them then. (`SPAN_ONLY` and `NO_CONTENT` are understood too.)",
+        variable="OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
     ),
     Setting(
         "metrics",

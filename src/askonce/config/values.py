@@ -50,6 +50,16 @@ def switch(raw: Raw) -> bool:
     raise ValueError("on or off")
 
 
+def span_content(raw: Raw) -> bool:
+    """Take on or off, or where OpenTelemetry's instrumentations may put content: here there are only spans."""
+    word = str(raw).strip().lower()
+    if word in {"span_only", "span_and_event"}:
+        return True
+    if word in {"no_content", "event_only"}:
+        return False
+    return switch(raw)
+
+
 def whole(low: int, high: int) -> Reader:
     """Make a reader of whole numbers from `low` to `high`."""
 

@@ -42,7 +42,8 @@ class Submission(Struct, frozen=True, omit_defaults=True):
     `work` is JSON: for a workflow `{"graph": Graph, "input": {…}}` as msgspec writes it, for a question the body of
     `/llm/generate`. `dedup` names it for its tenant: while an execution of that name lives, another is not made.
     `not_before_ms`: it waits until then. `timeout_s` 0: the bound of its queue. `batch` and `line`: the batch that it
-    is a part of, and its place there. `webhook`: an address that is told of its end. `door` is where it came in.
+    is a part of, and its place there. `webhook`: an address that is told of its end. `door` is where it came in,
+    `traceparent` the W3C context that it came with.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Submission(Struct, frozen=True, omit_defaults=True):
     door: str = ""
     request_id: str = ""
     trace_id: str = ""
+    traceparent: str = ""
 
 
 class Totals(Struct, frozen=True, omit_defaults=True):

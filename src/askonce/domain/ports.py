@@ -17,7 +17,7 @@ from askonce.domain.ledger import CallRow
 from askonce.domain.money import Price
 from askonce.domain.outcome import Spared, Totals
 from askonce.domain.usage import Usage
-from askonce.domain.watching import Course, Served
+from askonce.domain.watching import Course, Served, Worked
 
 
 class Window(Struct, frozen=True):
@@ -309,6 +309,10 @@ class Observer(Protocol):
 
     def paid(self, row: CallRow, course: Course) -> None:
         """Take note of a call that reached a provider, and how it went."""
+        ...
+
+    def worked(self, worked: Worked) -> None:
+        """Take note of work in the background that has ended, or of a part of it."""
         ...
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:

@@ -1,7 +1,8 @@
 """W3C Trace Context (w3.org/TR/trace-context): which trace a request belongs to, and what is passed on of it.
 
 A request that comes without a context gets one that follows from its id, so that every process, whenever it is asked,
-knows the same trace and the same span of a request without keeping anything.
+knows the same trace and the same span of a request without keeping anything. So it is with the spans of work in the
+background, which one process may begin and another one end.
 """
 
 from collections.abc import Callable
@@ -28,6 +29,12 @@ def trace_id(request_id: str, traceparent: str, known: str = "") -> str:
 def server_span_id(request_id: str) -> str:
     """Return the span of a request at its door (16 hex digits)."""
     return blake2b(request_id.encode(), digest_size=8, person=b"askonce span").hexdigest()
+
+
+def work_span_id(execution: str, round: int, node: str = "") -> str:
+    """Return the span of a round of an execution, or of one of its nodes (16 hex digits)."""
+    name = f"{execution}.{round}/{node}" if node else f"{execution}.{round}"
+    return blake2b(name.encode(), digest_size=8, person=b"askonce work").hexdigest()
 
 
 def is_sampled(traceparent: str, trace: str, share: float) -> bool:

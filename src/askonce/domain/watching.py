@@ -1,6 +1,11 @@
-"""What those who watch from beside the road are told: how a request ended at its door, and how a paid call went."""
+"""What those who watch from beside the road are told: how a request ended at its door, how a paid call went, and what
+became of work in the background."""
 
 from msgspec import Struct
+
+from askonce.domain.answer import Answer
+from askonce.domain.call import Call
+from askonce.domain.executions import Submission
 
 
 class Course(Struct, frozen=True):
@@ -9,7 +14,8 @@ class Course(Struct, frozen=True):
     `seated`: let in, and a seat taken in a flight. `boarded`: the lease was had, and the store looked at once more.
     `asked`: the last attempt began. `first_token` and `answered`: that attempt's. `settled`: stored and booked.
     `followers` had joined by then in the same process; `attempts` were made, the last one included. `traceparent` came
-    with the request, `sent` went with the last attempt; "" for none.
+    with the request, `sent` went with the last attempt; "" for none. It is a part of `span`, "" for its request's.
+    `call` and `answer` are what was asked and said: for those only who are told to pass on words.
     """
 
     seated_us: int = 0
@@ -21,7 +27,15 @@ class Course(Struct, frozen=True):
     followers: int = 0
     attempts: int = 1
     traceparent: str = ""
+    span: str = ""
     sent: str = ""
+    call: Call | None = None
+    answer: Answer | None = None
+
+    @property
+    def operation(self) -> str:
+        """Return what OpenTelemetry calls such a call."""
+        return "embeddings" if self.call is not None and self.call.kind == "embedding" else "chat"
 
     def stages(self) -> tuple[tuple[str, int], ...]:
         """Return how long each stage took (microseconds), in order; those that it did not come to are left out."""
@@ -65,6 +79,31 @@ class Served(Struct, frozen=True, gc=False):
     tenant: str = ""
     key_id: str = ""
     traceparent: str = ""
+
+
+class Worked(Struct, frozen=True):
+    """Hold how work in the background ended: a round of an execution; where `node` is set, that node of it.
+
+    Times are epoch milliseconds, money is nano-dollars. `type` is the node's. `status`, `cache` and `code` (of the
+    error, "" for none) are in the words of `domain.executions`.
+    """
+
+    submission: Submission
+    round: int
+    status: str
+    began_ms: int
+    ended_ms: int
+    code: str = ""
+    node: str = ""
+    type: str = ""
+    attempts: int = 0
+    cache: str = ""
+    provider: str = ""
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_nano: int = 0
+    saved_nano: int = 0
 
 
 CLIENT_LEFT = 499  # the status under which those are counted who hang up before their answer begins (nginx's)

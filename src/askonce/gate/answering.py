@@ -245,7 +245,9 @@ class Answering:
 
     def _depart(self, plan: Plan) -> tuple[Aloft, Seat]:
         flight = Flight(plan.keys.flight, self._deserted)
-        aloft = Aloft(flight, plan, plan.fresh_after_ms, Marks(plan.visit.began_ns, plan.visit.traceparent))
+        aloft = Aloft(
+            flight, plan, plan.fresh_after_ms, Marks(plan.visit.began_ns, plan.visit.traceparent, plan.visit.span)
+        )
         self._name(aloft, plan)
         seat = flight.take_seat(pays=True)
         if not plan.is_alone:

@@ -4,6 +4,8 @@ import time
 
 from msgspec import Struct, field
 
+from askonce.domain.answer import Answer
+from askonce.domain.call import Call
 from askonce.domain.watching import Course
 
 
@@ -12,6 +14,7 @@ class Marks(Struct):
 
     began_ns: int
     traceparent: str = ""
+    span: str = ""
     sent: str = ""
     seated_ns: int = field(default_factory=time.perf_counter_ns)
     boarded_ns: int = 0
@@ -33,14 +36,14 @@ class Marks(Struct):
         """Note that an attempt has ended, and how many share its answer."""
         self.answered_ns, self.followers = time.perf_counter_ns(), followers
 
-    def course(self, first_token_ms: int) -> Course:
+    def course(self, call: Call, answer: Answer) -> Course:
         """Return the course until now, which is when it is settled."""
         origin = self.began_ns or self.seated_ns
 
         def since(mark_ns: int) -> int:
             return max(1, (mark_ns - origin) // 1000) if mark_ns else 0
 
-        asked_us = since(self.asked_ns)
+        asked_us, first_token_ms = since(self.asked_ns), answer.first_token_ms
         return Course(
             seated_us=since(self.seated_ns),
             boarded_us=since(self.boarded_ns),
@@ -51,5 +54,8 @@ class Marks(Struct):
             followers=self.followers,
             attempts=self.attempts,
             traceparent=self.traceparent,
+            span=self.span,
             sent=self.sent,
+            call=call,
+            answer=answer,
         )

@@ -18,7 +18,8 @@ class Visit(Struct, frozen=True):
 
     `door` is its name in the table of doors, `shape` what its replies look like, `window` what it counts in.
     `trace_id` is that of the W3C trace that it belongs to, "" for none. `began_ns`: when it was read, by
-    `time.perf_counter_ns`. `traceparent` is the W3C context that it came with, "" for none.
+    `time.perf_counter_ns`. `traceparent` is the W3C context that it came with, "" for none. `span` is what its calls
+    are a part of; "": the request itself.
     """
 
     caller: Caller
@@ -29,6 +30,7 @@ class Visit(Struct, frozen=True):
     trace_id: str = ""
     began_ns: int = 0
     traceparent: str = ""
+    span: str = ""
 
     def origin(self, tenant: str) -> Origin:
         """Return where the request came from, for the ledger."""

@@ -75,7 +75,7 @@ class Settlement:
         row = self._row(plan, answer, "answered", counted=plan.mode != "off", stored=stored, story=told)
         await self._book(row, hold)
         await self._keeper.answered(plan, answer)
-        self._observer.paid(row, _course(marks, answer))
+        self._observer.paid(row, _course(plan, answer, marks))
         return entry, stored
 
     async def broken(
@@ -95,7 +95,7 @@ class Settlement:
         code = ABANDONED if ending == "abandoned" else error.code
         row = self._row(plan, partial, ending, stored=False, error_code=code, story=_story(plan, partial, marks))
         await self._book(row, hold)
-        self._observer.paid(row, _course(marks, partial))
+        self._observer.paid(row, _course(plan, partial, marks))
 
     async def spared(self, visit: Visit, entry: Entry, *, coalesced: bool) -> None:
         """Book an answer that cost nothing because another call had paid for it."""
@@ -204,13 +204,13 @@ class Settlement:
             self._observer.unbooked(ending, error)
 
 
-def _course(marks: Marks | None, answer: Answer) -> Course:
-    return NO_COURSE if marks is None else marks.course(answer.first_token_ms)
+def _course(plan: Plan, answer: Answer, marks: Marks | None) -> Course:
+    return NO_COURSE if marks is None else marks.course(plan.ask.call, answer)
 
 
 def _story(plan: Plan, answer: Answer, marks: Marks | None) -> str:
     """Tell how a call went until now."""
-    course = _course(marks, answer)
+    course = _course(plan, answer, marks)
     keys = dict(zip(((one.provider, one.model) for one in plan.candidates), plan.keys.entries, strict=True))
     considered = plan.route.considered
     return write_story(

@@ -130,6 +130,10 @@ QUEUE = _gauge(
 QUEUE_WAIT = _gauge(
     "queue_oldest_wait_seconds", "How long the execution waits that has waited longest.", "process", "queue"
 )
+EXECUTIONS = _counter("executions", "Workflows and background questions that have ended, by how.", "kind", "status")
+NODES = _counter(
+    "nodes", "Nodes of workflows that have ended, by how; those that never began are none.", "type", "status"
+)
 PART = _gauge("part_up", "Each part of /ready: 1 ok, 0.5 degraded, 0 down.", "part")
 BUILD = _gauge("build_info", "Always 1; the labels say what runs.", "version", "python")
 
@@ -166,6 +170,8 @@ METRICS: tuple[Metric, ...] = (
     ON_DUTY,
     QUEUE,
     QUEUE_WAIT,
+    EXECUTIONS,
+    NODES,
     PART,
     BUILD,
 )

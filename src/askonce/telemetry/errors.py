@@ -22,7 +22,7 @@ from askonce import __version__
 from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
-from askonce.domain.watching import Course, Served
+from askonce.domain.watching import Course, Served, Worked
 from askonce.telemetry.logs import redact, request_id
 
 FLUSH_S = 2.0
@@ -79,6 +79,9 @@ class ErrorTracking:
 
     def failed(self, error: AskonceError) -> None:
         """Leave it: it was expected, and the caller was told."""
+
+    def worked(self, worked: Worked) -> None:
+        """Leave it: what is a defect is told by itself."""
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Send that something was not booked; what it was stands in the log."""

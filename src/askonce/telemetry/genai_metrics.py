@@ -17,7 +17,7 @@ from askonce import __version__
 from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
-from askonce.domain.watching import Course, Served
+from askonce.domain.watching import Course, Served, Worked
 from askonce.telemetry.collector import TIMEOUT_S, Collector, resource
 from askonce.telemetry.naming import Named
 
@@ -57,7 +57,7 @@ class GenAiMetrics:
     def paid(self, row: CallRow, course: Course) -> None:
         """Tell of a call."""
         attributes = {
-            "gen_ai.operation.name": "chat",
+            "gen_ai.operation.name": course.operation,
             "gen_ai.provider.name": row.provider,
             "gen_ai.request.model": self._named(row.provider, row.model),
         }
@@ -70,6 +70,9 @@ class GenAiMetrics:
         self._duration.record(row.took_ms / 1000, attributes)
 
     def served(self, served: Served) -> None:
+        """Leave it: its calls are told."""
+
+    def worked(self, worked: Worked) -> None:
         """Leave it: its calls are told."""
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:

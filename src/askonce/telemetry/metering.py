@@ -10,7 +10,7 @@ from askonce.domain.durations import DURATIONS_US
 from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
-from askonce.domain.watching import CLIENT_LEFT, Course, Served
+from askonce.domain.watching import CLIENT_LEFT, Course, Served, Worked
 from askonce.telemetry import catalog
 from askonce.telemetry.meters import OTHER, Meters, add
 from askonce.telemetry.naming import bounded
@@ -73,6 +73,13 @@ class Metering:
             meters.observe(catalog.STAGE_TIME, took_us, stage)
         if course.seated_us:
             meters.observe(catalog.FOLLOWERS_PER_FLIGHT, max(0, course.followers))
+
+    def worked(self, worked: Worked) -> None:
+        """Count what has ended in the background."""
+        if worked.node:
+            self._meters.count(catalog.NODES, worked.type, worked.status)
+        else:
+            self._meters.count(catalog.EXECUTIONS, worked.submission.kind, worked.status)
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Count an ending that was not booked."""

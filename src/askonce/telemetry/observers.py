@@ -7,7 +7,7 @@ from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
 from askonce.domain.ports import Observer
-from askonce.domain.watching import Course, Served
+from askonce.domain.watching import Course, Served, Worked
 
 _log = logging.getLogger("askonce.telemetry")
 
@@ -31,6 +31,10 @@ class Observers:
     def paid(self, row: CallRow, course: Course) -> None:
         """Tell of a call that reached a provider."""
         self._tell("paid", lambda observer: observer.paid(row, course))
+
+    def worked(self, worked: Worked) -> None:
+        """Tell of work in the background that has ended."""
+        self._tell("worked", lambda observer: observer.worked(worked))
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Tell of an ending that could not be booked."""

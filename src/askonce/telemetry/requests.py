@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from askonce.domain.errors import AskonceError, ProviderFailed, StoreUnavailable
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
-from askonce.domain.watching import NO_COURSE, Course, Served
+from askonce.domain.watching import NO_COURSE, Course, Served, Worked
 
 LATER_S = 0.005  # behind the answer, and so few at once that others do not wait for them
 # Errors whose sentence ends in the vendor's own words, which may quote the prompt.
@@ -23,6 +23,8 @@ _SOON_US = 50_000  # a request ends a little after its call was settled
 WAITING_MAX = 256  # written at once when there are so many
 
 _log = structlog.get_logger("askonce")
+
+Stages = tuple[tuple[str, int], ...]
 
 
 class Worth(Struct, frozen=True):
@@ -48,13 +50,13 @@ class RequestLog:
         self._share, self._dice = worth.share, dice
         self._followed = worth.followed
         self._slow_us = worth.slow_s * 1_000_000 or math.inf
-        self._courses: OrderedDict[str, Course] = OrderedDict()
+        self._stages: OrderedDict[str, Stages] = OrderedDict()
 
     def served(self, served: Served) -> None:
         """Log a request that was slow, with its timeline where it led to a paid call, and some of the others."""
         if served.took_us > self._slow_us and served.door not in self._followed:
-            course = self._courses.pop(served.request_id, NO_COURSE)
-            stages = {"stages_ms": {name: us / 1000 for name, us in course.stages()}} if course.stages() else {}
+            passed = self._stages.pop(served.request_id, ())
+            stages = {"stages_ms": {name: us / 1000 for name, us in passed}} if passed else {}
             _log.warning("slow_request", **_fields(served), **stages)
         elif self._share and self._dice() < self._share:
             _log.info("request", **_fields(served))
@@ -62,9 +64,9 @@ class RequestLog:
     def paid(self, row: CallRow, course: Course = NO_COURSE) -> None:
         """Log a call that reached a provider."""
         if course.settled_us > self._slow_us - _SOON_US:
-            self._courses[row.origin.request_id] = course
-            if len(self._courses) > COURSES_MAX:
-                self._courses.popitem(last=False)  # of a caller who left, or of a workflow's step
+            self._stages[row.origin.request_id] = course.stages()
+            if len(self._stages) > COURSES_MAX:
+                self._stages.popitem(last=False)  # of a caller who left, or of a workflow's step
         self._waiting.append(row)
         if row.ending != "answered":
             self.flush()  # rare, and wanted most where things go wrong
@@ -81,6 +83,26 @@ class RequestLog:
         waiting, self._waiting = self._waiting, []
         for row in waiting:
             _write(row)
+
+    def worked(self, worked: Worked) -> None:
+        """Log work in the background that has ended as a whole; nodes stand in its events."""
+        if worked.node:
+            return
+        write = _log.warning if worked.status == "failed" else _log.info
+        submission = worked.submission
+        write(
+            "execution",
+            execution_id=submission.id,
+            kind=submission.kind,
+            name=submission.name,
+            status=worked.status,
+            **({"code": worked.code} if worked.code else {}),
+            request_id=submission.request_id,
+            tenant=submission.submitter.tenant,
+            took_ms=max(0, worked.ended_ms - worked.began_ms),
+            cost_nano=worked.cost_nano,
+            saved_nano=worked.saved_nano,
+        )
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Log an ending in full that the books did not take, so that it can be added by hand."""

@@ -7,7 +7,7 @@ from askonce.domain.durations import DURATIONS_US, bucket_of
 from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.ledger import CallRow, TimesRow
 from askonce.domain.outcome import Spared
-from askonce.domain.watching import Course, Served
+from askonce.domain.watching import Course, Served, Worked
 
 TENANTS_MAX = 1_000  # of one minute; the times of more are left out
 MINUTE_MS = 60_000
@@ -43,6 +43,9 @@ class Timing:
 
     def paid(self, row: CallRow, course: Course) -> None:
         """Leave it: its times are in its row."""
+
+    def worked(self, worked: Worked) -> None:
+        """Leave it."""
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
         """Leave it."""

@@ -1,12 +1,16 @@
-"""Tell an OpenTelemetry collector of requests and paid calls, as spans made once they are over (OTLP over HTTP).
+"""Tell an OpenTelemetry collector of requests, paid calls and work, as spans made once they are over (OTLP over HTTP).
 
     POST /llm/generate (server)          from `served`; its parent is the caller's span
     ├── admission, boarding, settlement  from `paid`: the stages of the road
     └── chat gpt-4o (client)             from `paid`: one for each attempt; providers are sent its id
 
+    POST /llm/workflows (server)
+    └── invoke_workflow site             from `worked`: one for each round; long after its request, as a rule
+        └── node generator               from `worked`; and so on below it, as below a request
+
 Names and attributes follow the semantic conventions for HTTP servers and for generative AI
-(opentelemetry.io/docs/specs/semconv/gen-ai). No prompt and no answer is ever told. A collector that is away, or slow,
-costs its spans: they wait in a queue of fixed length, and are sent by a thread.
+(opentelemetry.io/docs/specs/semconv/gen-ai). Prompts and answers are told only where that is switched on (`words`). A
+collector that is away, or slow, costs its spans: they wait in a queue of fixed length, and are sent by a thread.
 """
 
 import logging
@@ -25,9 +29,10 @@ from askonce import __version__
 from askonce.domain.errors import AskonceError, StoreUnavailable
 from askonce.domain.ledger import CallRow
 from askonce.domain.outcome import Spared
-from askonce.domain.tracing import is_sampled, server_span_id, trace_id
-from askonce.domain.watching import Course, Served
+from askonce.domain.tracing import is_sampled, server_span_id, trace_id, work_span_id
+from askonce.domain.watching import Course, Served, Worked
 from askonce.telemetry.collector import TIMEOUT_S, Collector, resource
+from askonce.telemetry.words import finish_reason, words_of
 
 QUEUE = 4096  # spans that wait for the collector; further ones are dropped
 BATCH = 512
@@ -38,7 +43,7 @@ _SCOPE = InstrumentationScope("askonce", __version__)
 
 _log = logging.getLogger("askonce.telemetry")
 
-Attributes = dict[str, str | int | float | bool]
+Attributes = dict[str, str | int | float | bool | tuple[str, ...]]
 
 
 class _Sender(SpanExporter):
@@ -76,14 +81,20 @@ class _Sender(SpanExporter):
 class Tracing:
     """Observe endings and tell of them as spans (port `Observer`). To be closed.
 
-    `routes`: method and path of each door, by its name.
+    `routes`: method and path of each door, by its name. `content`: tell prompts and answers too.
     """
 
     def __init__(
-        self, to: Collector, routes: Mapping[str, tuple[str, str]], exporter: SpanExporter | None = None
+        self,
+        to: Collector,
+        routes: Mapping[str, tuple[str, str]],
+        exporter: SpanExporter | None = None,
+        *,
+        content: bool = False,
     ) -> None:
         self._share = to.share
         self._routes = routes
+        self._content = content
         self._resource = resource(to)
         url = f"{to.endpoint.rstrip('/')}/v1/traces"
         self._processor = BatchSpanProcessor(
@@ -138,7 +149,7 @@ class Tracing:
         if not course.settled_us or not is_sampled(course.traceparent, trace, self._share):
             return
         began_ns = time.time_ns() - course.settled_us * 1000
-        parent = server_span_id(origin.request_id)
+        parent = course.span or server_span_id(origin.request_id)
         at_us = 0
         for name, took_us in course.stages():
             if name in _ROAD:
@@ -152,15 +163,40 @@ class Tracing:
         if course.first_token_us:
             moment_ns = began_ns + min(course.first_token_us, answered_us) * 1000
             events = (Event("first_token", {}, moment_ns),)
+        attributes = _call(row, course)
+        if self._content and course.call is not None and course.answer is not None:
+            attributes |= words_of(course.call, course.answer)
         self._tell(
             _span(trace, course.sent[36:52] or secrets.token_hex(8)),
             parent,
-            f"chat {row.model}",
+            f"{course.operation} {row.model}",
             (began_ns + course.asked_us * 1000, began_ns + answered_us * 1000),
-            _call(row),
+            attributes,
             SpanKind.CLIENT,
             failed=row.ending != "answered",
             events=events,
+        )
+
+    def worked(self, worked: Worked) -> None:
+        """Tell of a round of an execution, or of one of its nodes; not of what never began."""
+        from_whom = worked.submission
+        trace = trace_id(from_whom.request_id, from_whom.traceparent, from_whom.trace_id)
+        if not worked.began_ms or not is_sampled(from_whom.traceparent, trace, self._share):
+            return
+        whole = work_span_id(from_whom.id, worked.round)
+        if worked.node:
+            span, parent, name = work_span_id(from_whom.id, worked.round, worked.node), whole, f"node {worked.type}"
+        else:
+            span, parent = whole, server_span_id(from_whom.request_id)
+            name = f"invoke_workflow {from_whom.name}".strip() if from_whom.kind == "workflow" else "job"
+        self._tell(
+            _span(trace, span),
+            parent,
+            name,
+            (worked.began_ms * 1_000_000, max(worked.began_ms, worked.ended_ms) * 1_000_000),
+            _work(worked),
+            SpanKind.INTERNAL,
+            failed=worked.status == "failed",
         )
 
     def unbooked(self, ending: CallRow | Spared, error: StoreUnavailable) -> None:
@@ -208,10 +244,37 @@ class Tracing:
         )
 
 
-def _call(row: CallRow) -> Attributes:
+def _work(worked: Worked) -> Attributes:
+    """Return the attributes of work in the background."""
+    submission = worked.submission
+    attributes: Attributes = {"askonce.execution_id": submission.id, "askonce.status": worked.status}
+    if not worked.node and submission.kind == "workflow":
+        attributes |= {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": submission.name}
+    named: Attributes = {
+        "askonce.node": worked.node,
+        "askonce.node_type": worked.type,
+        "askonce.attempts": worked.attempts,
+        "askonce.cache": worked.cache,
+        "askonce.queue": "" if worked.node else submission.queue,
+        "askonce.round": worked.round if worked.round > 1 else 0,
+        "askonce.tenant": submission.submitter.tenant,
+        "askonce.key_id": submission.submitter.key_id,
+        "askonce.request_id": submission.request_id,
+        "gen_ai.provider.name": worked.provider,
+        "gen_ai.request.model": worked.model,
+        "gen_ai.usage.input_tokens": worked.prompt_tokens,
+        "gen_ai.usage.output_tokens": worked.completion_tokens,
+        "askonce.cost_nanodollars": worked.cost_nano,
+        "askonce.saved_nanodollars": worked.saved_nano,
+        "error.type": worked.code,
+    }
+    return attributes | {name: value for name, value in named.items() if value}
+
+
+def _call(row: CallRow, course: Course) -> Attributes:
     """Return the attributes of a paid call."""
     attributes: Attributes = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": course.operation,
         "gen_ai.provider.name": row.provider,
         "gen_ai.request.model": row.model,
         "gen_ai.usage.input_tokens": row.prompt_tokens,
@@ -221,6 +284,8 @@ def _call(row: CallRow) -> Attributes:
     }
     if row.model_version:
         attributes["gen_ai.response.model"] = row.model_version
+    if course.operation == "chat" and row.ending == "answered" and course.answer is not None:
+        attributes["gen_ai.response.finish_reasons"] = (finish_reason(course.answer),)
     if row.error_code:
         attributes["error.type"] = row.error_code
     return attributes

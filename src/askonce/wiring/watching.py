@@ -84,7 +84,7 @@ class Watchers:
         headers = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
         service, node = config.otel_service_name, node_name(config.data_dir)
         to = Collector(config.otel_endpoint, headers, config.otel_sample, service, node, process)
-        tracing = Tracing(to, {door.name: (door.method, door.path) for door in DOORS})
+        tracing = Tracing(to, {door.name: (door.method, door.path) for door in DOORS}, content=config.otel_content)
         if config.otel_metrics == "none":
             return tracing, None
         from askonce.telemetry.genai_metrics import GenAiMetrics  # noqa: PLC0415

@@ -52,7 +52,8 @@ class Traveller(Protocol):
 class Question(Struct, frozen=True):
     """Hold one question: who asks what, under which name, how often it is tried and until when (epoch milliseconds).
 
-    `since_ms`: when its node began. An answer told again that is older was not paid for it.
+    `since_ms`: when its node began. An answer told again that is older was not paid for it. `span`: what traces show
+    its calls as a part of.
     """
 
     ask: Ask
@@ -62,6 +63,7 @@ class Question(Struct, frozen=True):
     tries: int
     since_ms: int
     until_ms: int
+    span: str = ""
 
 
 class Answered(Struct, frozen=True):
@@ -145,8 +147,9 @@ class Asking:
         """Ask once, in the submitter's name as it stands now."""
         from_whom = question.submission
         caller = await self._submitters.caller(from_whom.submitter)
-        door, request_id, trace_id = from_whom.door, from_whom.request_id, from_whom.trace_id
-        visit = Visit(caller, None, question.shape, door, request_id, trace_id, time.perf_counter_ns())
+        origin = from_whom.door, from_whom.request_id, from_whom.trace_id
+        context = from_whom.traceparent, question.span
+        visit = Visit(caller, None, question.shape, *origin, time.perf_counter_ns(), *context)
         admitted = await self._road.travel(question.ask, visit)
         outcome = admitted.outcome
         if isinstance(outcome, AskonceError):

@@ -16,6 +16,7 @@ from askonce.domain.errors import AskonceError, DatabaseAway
 from askonce.domain.executions import Submission
 from askonce.domain.graph import Node
 from askonce.domain.ports import Shape
+from askonce.domain.tracing import work_span_id
 from askonce.wire.fences import File, parse
 from askonce.workflows.asking import Answered, Asking, Question
 from askonce.workflows.crafts import Brief, Crafts, Inspection, Task
@@ -130,6 +131,7 @@ class Making:
             job.node.attempts,
             pen.run.started_ms,
             job.until_ms,
+            work_span_id(submission.id, job.turn.round, job.node.id),
         )
         return await self._tools.asking.answer(question, pen)
 

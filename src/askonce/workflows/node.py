@@ -29,6 +29,7 @@ from askonce.workflows.asking import Answered
 from askonce.workflows.events import node_event, text_event, waiting_event
 from askonce.workflows.files_of import raw_files
 from askonce.workflows.scribe import Scribe
+from askonce.workflows.telling import node_told
 
 TIMED_OUT = "timed_out"
 OUT_OF_TIME = "The execution's time was over before this was done."
@@ -176,26 +177,25 @@ class Nodes:
         except (DatabaseAway, TurnOver):
             raise
         except AskonceError as error:
-            return await self._failed(pen, error.code, error.message)
+            return await self._failed(job, pen, error.code, error.message)
         except Exception as error:
             if time.expired() and isinstance(error, TimeoutError):
-                return await self._failed(pen, TIMED_OUT, OUT_OF_TIME)
+                return await self._failed(job, pen, TIMED_OUT, OUT_OF_TIME)
             # A defect in one node's work is that node's end; whoever watches over the house hears of it.
             self._observer.defect(error)
-            return await self._failed(pen, InternalError.code, UNEXPECTED)
-        return await pen.end(
-            replace(
-                pen.run,
-                status="succeeded",
-                ended_ms=self._clock.wall_ms(),
-                text=made.text,
-                files=raw_files(made.files),
-                note=made.note,
-                report=made.report,
-                score=made.score,
-                answer=b"" if made.answer is None else bytes(pack(made.answer)),
-            )
+            return await self._failed(job, pen, InternalError.code, UNEXPECTED)
+        done = replace(
+            pen.run,
+            status="succeeded",
+            ended_ms=self._clock.wall_ms(),
+            text=made.text,
+            files=raw_files(made.files),
+            note=made.note,
+            report=made.report,
+            score=made.score,
+            answer=b"" if made.answer is None else bytes(pack(made.answer)),
         )
+        return await self._ended(job, pen, done)
 
     async def ends(self, job: Job, ended: NodeRun) -> NodeRun:
         """Write the end of a node that did not begin."""
@@ -217,10 +217,17 @@ class Nodes:
         await pen.begin()
         return pen, decided
 
-    async def _failed(self, pen: Pen, code: str, reason: str) -> NodeRun:
+    async def _failed(self, job: Job, pen: Pen, code: str, reason: str) -> NodeRun:
         now_ms = self._clock.wall_ms()
         failed = replace(pen.run, status="failed", ended_ms=now_ms, error_code=code, error=reason, report=Raw(b"null"))
-        return await pen.end(failed)
+        return await self._ended(job, pen, failed)
+
+    async def _ended(self, job: Job, pen: Pen, run: NodeRun) -> NodeRun:
+        """Write how it ended, and tell of it; a question's one node is told with its execution."""
+        ended = await pen.end(run)
+        if job.submission.kind == "workflow":
+            self._observer.worked(node_told(job.submission, job.turn.round, job.node.type, ended))
+        return ended
 
 
 def _decided(report: Raw) -> Decided | None:

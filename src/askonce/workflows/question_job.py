@@ -15,6 +15,7 @@ from askonce.domain.clock import Clock
 from askonce.domain.errors import Invalid
 from askonce.domain.executions import Submission
 from askonce.domain.graph import Node
+from askonce.domain.tracing import work_span_id
 from askonce.routing.explain import explanation
 from askonce.wire.door import Codec, Facts
 from askonce.workflows.asking import Answered, Asking, Question
@@ -60,7 +61,8 @@ class Answering:
         ask = codec.read(body, submission.submitter.tenant, CacheWish())
         ask = replace(ask, call=replace(ask.call, stream=ask.call.kind == "chat"))
         name = f"{submission.id}/{job.node.id}"
-        question = Question(ask, codec, submission, name, job.node.attempts, pen.run.started_ms, job.until_ms)
+        span = work_span_id(submission.id, job.turn.round)
+        question = Question(ask, codec, submission, name, job.node.attempts, pen.run.started_ms, job.until_ms, span)
         answered = await self._asking.answer(question, pen)
         facts = self._facts(submission, answered, began_ms)
         if url == GENERATE:

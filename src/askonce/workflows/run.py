@@ -37,6 +37,7 @@ from askonce.workflows.question_job import Answering, answer_node
 from askonce.workflows.result import totals_of, workflow_answer
 from askonce.workflows.round import Round, WorkflowWork
 from askonce.workflows.scribe import Scribe
+from askonce.workflows.telling import node_told, round_told
 
 CANCELLED = "cancelled"
 STOPPED = "It was cancelled before it was done."
@@ -199,14 +200,18 @@ class Runs:
         """End an execution, and with it those of its nodes that have not ended."""
         runs = await self._scribe.nodes(execution.id)
         nodes = {run.node: run for run in runs.values()}
-        for node in graph_of(execution.submission).nodes:
-            nodes.setdefault(node.id, NodeRun(execution.id, node.id))
+        types = {node.id: node.type for node in graph_of(execution.submission).nodes}
+        for id in types:
+            nodes.setdefault(id, NodeRun(execution.id, id))
         now_ms = self._clock.wall_ms()
         for run in list(nodes.values()):
             if run.status not in ENDED:
                 ended = replace(run, status="cancelled", ended_ms=now_ms, error_code=code, error=reason)
                 ended = nodes[run.node] = replace(ended, report=Raw(b"null"))
                 await self._scribe.keep(execution.turn, ended, (node_event(ended),), execution.progress)
+                if run.started_ms and execution.submission.kind == "workflow":
+                    told = node_told(execution.submission, execution.round, types.get(run.node, ""), ended)
+                    self._house.observer.worked(told)
         totals = totals_of(tuple(nodes.values()))
         ended_as = replace(execution, status=status, ended_ms=now_ms, error_code=code, error=reason, totals=totals)
         await self._end(ended_as)
@@ -223,7 +228,8 @@ class Runs:
         )
 
     async def _end(self, execution: Execution) -> None:
-        await unbroken(self._scribe.end(execution, ending_events(execution)))
+        if await unbroken(self._scribe.end(execution, ending_events(execution))):
+            self._house.observer.worked(round_told(execution))
 
     def _until_ms(self, execution: Execution) -> int:
         return execution.started_ms + 1000 * (execution.submission.timeout_s or self._house.timeout_s)

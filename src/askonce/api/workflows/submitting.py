@@ -22,7 +22,7 @@ REUSED = (
     "webhook included."
 )
 # What of a submission is not the work: when and by which request it came.
-_PASSING = ("created_ms", "not_before_ms", "submitter", "request_id", "trace_id")
+_PASSING = ("created_ms", "not_before_ms", "submitter", "request_id", "trace_id", "traceparent")
 
 
 class Order(Struct, frozen=True):
@@ -97,6 +97,7 @@ def submission_of(order: Order, sender: Sender, id: str) -> Submission:
         door=sender.door,
         request_id=sender.request.id,
         trace_id=sender.request.trace_id(),
+        traceparent=sender.request.traceparent(),
     )
 
 
