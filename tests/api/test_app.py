@@ -254,6 +254,18 @@ def test_the_cache_can_be_looked_into_and_emptied(world):
         page = (await client.get("/llm/cache/entries?limit=2")).json
         rest = (await client.get(f"/llm/cache/entries?limit=2&after={page['next']}")).json
         assert (len(page["entries"]), len(rest["entries"]), rest["next"]) == (2, 1, None)
+        assert {entry["hits"] for entry in (*page["entries"], *rest["entries"])} == {0}
+        for _ in range(3):
+            await client.post({"prompt": "b", "model": "b"})
+        await client.post({"prompt": "c", "model": "c"})
+        first, second, third = (await client.get("/llm/cache/entries?order=hits")).json["entries"]
+        assert [(one["model"], one["hits"]) for one in (first, second, third)] == [("b", 3), ("c", 1), ("a", 0)]
+        assert first["savedNano"] == 3 * first["costNano"] > 0
+        (most,) = (await client.get("/llm/cache/entries?order=saved&limit=1")).json["entries"]
+        assert most["model"] == "b"
+        refused = await client.get(f"/llm/cache/entries?order=size&after={page['next']}")
+        assert (refused.status, "no pages" in str(refused.json)) == (400, True)
+        assert (await client.get(f"/llm/cache/entries/{first['key']}")).json["hits"] == 3
         key = page["entries"][0]["key"]
         whole = (await client.get(f"/llm/cache/entries/{key}")).json
         assert whole["text"] == "".join(world.provider.pieces)

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import Looker, axe, call, shift
+from tests.system.houses import eventually
 
 pytestmark = pytest.mark.process
 FIRST_VIEW_BYTES = 150_000
@@ -112,6 +113,21 @@ def test_requests_are_listed_followed_narrowed_and_looked_into(looker: Looker) -
     page.go_back()
     page.get_by_label("Model").fill("no-such-model")
     expect(page.get_by_text("Nothing of the kind.")).to_be_visible()
+
+
+def test_answers_are_ordered_by_what_their_hits_saved(looker: Looker) -> None:
+    for _ in range(9):
+        call(looker.house, "POST", "/llm/generate", {"prompt": "asked again and again"})
+    most = "/llm/cache/entries?order=hits&limit=1"
+    eventually(lambda: call(looker.house, "GET", most)["entries"][0]["hits"] == 8, "the hits are written down")
+    page = looker.open("cache")
+    page.get_by_label("Order").select_option("hits")
+    expect(page).to_have_url(re.compile("order=hits"))
+    first = page.get_by_role("table").get_by_role("row").nth(1)
+    expect(first.get_by_role("cell").nth(5)).to_have_text("8")
+    first.get_by_role("button", name=re.compile("Look inside")).click()
+    expect(page.get_by_role("dialog", name="An answer")).to_contain_text("asked again and again")
+    assert axe(page) == []
 
 
 def test_an_answer_is_looked_into_and_deleted_only_when_that_is_meant(looker: Looker) -> None:

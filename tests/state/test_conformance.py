@@ -276,6 +276,39 @@ def test_pages_hold_every_fresh_entry_once_in_key_order(world: World) -> None:
     asyncio.run(play())
 
 
+def test_an_entry_says_how_often_it_was_found_since_it_was_stored(world: World) -> None:
+    async def play() -> None:
+        for number in (1, 2):
+            await world.answers.keep(world.entry(key(number)))
+        for _ in range(3):
+            assert (await world.threshold.enter(Knock("team", None, (key(1),)))).entry is not None
+        await world.beat()
+        assert (await world.threshold.enter(Knock("team", None, (key(1),)))).entry is not None
+        await world.answers.find("team", [key(2)], 0)
+        await world.beat()
+        page = await world.answers.page("team", Filters(), b"", 10)
+        assert dict(zip((entry.key for entry in page.entries), page.hits, strict=True)) == {key(1): 4, key(2): 0}
+        assert [await world.answers.hits("team", key(number)) for number in (1, 2, 3)] == [4, 0, 0]
+        assert await world.answers.hits("other", key(1)) == 0
+        await world.answers.keep(world.entry(key(1), text="another answer"))
+        assert await world.answers.hits("team", key(1)) == 0
+
+    asyncio.run(play())
+
+
+def test_uses_of_what_is_gone_bring_nothing_back(world: World) -> None:
+    async def play() -> None:
+        await world.answers.keep(world.entry(key(1)))
+        await world.threshold.enter(Knock("team", None, (key(1),)))
+        assert await world.answers.drop("team", key(1))
+        await world.beat()
+        assert await world.answers.hits("team", key(1)) == 0
+        assert (await world.answers.page("team", Filters(), b"", 10)).entries == ()
+        assert (await world.books.totals("team")).entries == 0
+
+    asyncio.run(play())
+
+
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [

@@ -6,11 +6,12 @@ from msgspec.structs import asdict
 
 from askonce import __version__
 from askonce.api import bodies
+from askonce.api.rankings import rank
 from askonce.cache.entry import encode
 from askonce.domain.answer import Entry
 from askonce.domain.caller import Caller
 from askonce.domain.clock import Clock
-from askonce.domain.errors import NotFound
+from askonce.domain.errors import Invalid, NotFound
 from askonce.domain.fleet import Fleet, ModelInfo, PartHealth, Parts
 from askonce.domain.money import NANO_PER_DOLLAR, Rate, dollars
 from askonce.domain.outcome import Totals
@@ -38,10 +39,21 @@ class CacheDoors:
         return stats_body(await self._books.totals(caller.tenant))
 
     async def entries(self, caller: Caller, query: bodies.EntriesQuery) -> bodies.EntryList:
-        """Return one page of the tenant's entries: those of models that the caller may ask."""
+        """Return one page of the tenant's entries: those of models that the caller may ask. Raises `Invalid`."""
         filters = Filters(query.provider, query.model, query.older_than)
+
+        def may_see(entry: Entry) -> bool:
+            return may_ask(caller, entry.provider, entry.model)
+
+        if query.order != "key":
+            if query.after:
+                raise Invalid("`after` goes with the order `key` only: other orders have no pages, but a `limit`.")
+            ranked = await rank(self._answers, caller.tenant, filters, query.order, query.limit, may_see)
+            briefs = tuple(self._brief(entry, hits) for entry, hits in ranked.entries)
+            return bodies.EntryList(briefs, None, ranked.complete)
         page = await self._answers.page(caller.tenant, filters, bytes.fromhex(query.after), query.limit)
-        briefs = tuple(self._brief(entry) for entry in page.entries if may_ask(caller, entry.provider, entry.model))
+        listed = zip(page.entries, page.hits, strict=True)
+        briefs = tuple(self._brief(entry, hits) for entry, hits in listed if may_see(entry))
         return bodies.EntryList(briefs, page.after.hex() or None)
 
     async def entry(self, caller: Caller, key: str) -> bodies.EntryWhole:
@@ -49,7 +61,7 @@ class CacheDoors:
         entry = await self._find(caller, key)
         answer = entry.open()
         return bodies.EntryWhole(
-            **asdict(self._brief(entry)),
+            **asdict(self._brief(entry, await self._answers.hits(caller.tenant, entry.key))),
             text=answer.text,
             finish_reason=answer.finish,
             model_version=answer.model_version,
@@ -93,7 +105,7 @@ class CacheDoors:
                 return deleted
             after = page.after
 
-    def _brief(self, entry: Entry) -> bodies.EntryBrief:
+    def _brief(self, entry: Entry, hits: int) -> bodies.EntryBrief:
         return bodies.EntryBrief(
             key=entry.key.hex(),
             provider=entry.provider,
@@ -106,6 +118,9 @@ class CacheDoors:
             prompt_tokens=entry.prompt_tokens,
             completion_tokens=entry.completion_tokens,
             bytes=len(encode(entry)),
+            hits=hits,
+            saved=dollars(hits * entry.cost_nano),
+            saved_nano=hits * entry.cost_nano,
         )
 
 

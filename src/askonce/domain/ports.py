@@ -84,10 +84,14 @@ class Filters(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Hold one page of entries in key order; `after` is the cursor of the next page or b"" at the end."""
+    """Hold one page of entries in key order; `after` is the cursor of the next page or b"" at the end.
+
+    `hits` says for each how often it was found (`Answers.hits`).
+    """
 
     entries: tuple[Entry, ...]
     after: bytes
+    hits: tuple[int, ...]
 
 
 class Answers(Protocol):
@@ -103,6 +107,14 @@ class Answers(Protocol):
 
     async def page(self, tenant: str, filters: Filters, after: bytes, size: int) -> Page:
         """List fresh entries behind the cursor `after`, at most `size`."""
+        ...
+
+    async def hits(self, tenant: str, key: bytes) -> int:
+        """Return how often an entry was found since it was stored, as far as that is written down.
+
+        Uses are written a moment later, and those of the last moment are lost with their process: this is for people.
+        What is exact is booked by the threshold.
+        """
         ...
 
     async def drop(self, tenant: str, key: bytes) -> bool:

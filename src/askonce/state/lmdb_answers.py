@@ -1,12 +1,13 @@
 """Stored answers over LMDB: one tenant's at a time, within a share of the file, the least recently used leaving first.
 
-Uses are noted in the process and written down by `beat`, coarsely. A full or failing disk means that answers are not
+Uses are noted in the process and written down by `beat`. A full or failing disk means that answers are not
 kept; it is told by `ailment`, and nothing else suffers.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import lmdb
 
@@ -24,8 +25,8 @@ SHARE_MAX = 8  # an entry over an eighth of the room would push out too much for
 EVICT_TOGETHER = 16  # once room is needed, make some more, so that not every `keep` pays for it
 EVICT_MAX = 4096  # per `keep`: bounds how long one write transaction lasts
 KEEP_TRIES = 4  # evictions before giving up when the file is full in spite of FILL (fragments)
-TOUCHED_MAX = 1000  # uses noted between two beats; what is asked often is noted soon enough
-USE_GRAIN_MS = 60_000  # a use is written only if the last one written is older
+TOUCHED_MAX = 8192  # entries whose uses wait to be written; uses of more are not noted
+USED_AT_ONCE = 1000  # are written by one beat: some milliseconds
 SCAN = 256  # records looked at before others get their turn
 SCAN_BYTES = 4 << 20  # decoded at once at the most, but for a single larger entry: some milliseconds of the loop
 PAGE_BYTES = 4096
@@ -40,7 +41,7 @@ class LmdbAnswers:
         self._room = room
         self._clock = clock
         self._bound = int(room.env.info()["map_size"] * FILL)
-        self._touched: set[bytes] = set()
+        self._touched: dict[bytes, int] = {}
         self.ailment = ""  # why answers are not kept or found; "" while they are
 
     async def find(self, tenant: str, keys: Sequence[bytes], fresh_after_ms: int) -> Entry | None:
@@ -81,8 +82,10 @@ class LmdbAnswers:
 
     def touch(self, entry: Entry) -> None:
         """Note that an entry was used, until the next beat."""
-        if len(self._touched) < TOUCHED_MAX:
-            self._touched.add(records.use_key(entry.tenant, entry.key))
+        used = records.use_key(entry.tenant, entry.key)
+        times = self._touched.get(used, 0)
+        if times or len(self._touched) < TOUCHED_MAX:
+            self._touched[used] = times + 1
 
     async def keep(self, entry: Entry) -> bool:
         """Store an entry, evicting others where room is needed; False if that failed, whatever the reason."""
@@ -116,18 +119,28 @@ class LmdbAnswers:
     async def page(self, tenant: str, filters: Filters, after: bytes, size: int) -> Page:
         """List fresh entries behind the cursor, at most `size`. Gives others their turn while it searches."""
         chosen: list[Entry] = []
+        hits: list[int] = []
         now_ms = self._clock.wall_ms()
         while True:
             scanned, ended = self._scan(tenant, after)
-            for key, entry in scanned:
+            for key, entry, used in scanned:
                 if entry is not None and entry.expires_ms > now_ms and matches(entry, filters, now_ms):
                     if len(chosen) == size:
-                        return Page(tuple(chosen), after)
+                        return Page(tuple(chosen), after, tuple(hits))
                     chosen.append(entry)
+                    hits.append(used)
                 after = key
             if ended:
-                return Page(tuple(chosen), b"")
+                return Page(tuple(chosen), b"", tuple(hits))
             await asyncio.sleep(0)
+
+    async def hits(self, tenant: str, key: bytes) -> int:
+        """Return how often an entry was found since it was stored; what was noted just now is not in it."""
+        try:
+            with self._room.env.begin() as txn:
+                return records.hits(txn, records.use_key(tenant, key))
+        except lmdb.Error as error:
+            raise lmdb_errors.unavailable(error) from error
 
     async def drop(self, tenant: str, key: bytes) -> bool:
         """Remove one entry; False if it was not there."""
@@ -141,7 +154,7 @@ class LmdbAnswers:
         removed, after, now_ms = 0, b"", self._clock.wall_ms()
         while True:
             scanned, ended = self._scan(tenant, after)
-            chosen = [key for key, entry in scanned if entry is None or matches(entry, filters, now_ms)]
+            chosen = [key for key, entry, _ in scanned if entry is None or matches(entry, filters, now_ms)]
             removed += self._remove([records.use_key(tenant, key) for key in chosen])
             if ended:
                 return removed
@@ -153,18 +166,18 @@ class LmdbAnswers:
         with self._room.env.begin() as txn:
             return records.measure(txn, tenant)
 
-    def beat(self) -> None:
-        """Write down which entries were used since the last beat, and forget readers that died."""
-        touched, self._touched = self._touched, set()
+    def beat(self, most: int = USED_AT_ONCE) -> None:
+        """Write down which entries were used, and how often, at most so many; forget readers that died."""
+        touched = list(islice(self._touched.items(), most))
+        for used, _ in touched:
+            del self._touched[used]
         now_ms = self._clock.wall_ms()
         try:
             self._room.env.reader_check()
-            with self._room.env.begin() as txn:
-                stale = [key for key in touched if records.last_used_ms(txn, key) < now_ms - USE_GRAIN_MS]
-            if stale:
+            if touched:
                 with self._room.env.begin(write=True) as txn:
-                    for key in stale:
-                        records.use(txn, key, now_ms)
+                    for used, times in touched:
+                        records.use(txn, used, now_ms, times)
         except lmdb.Error as error:
             self._suffer(error)
 
@@ -212,20 +225,21 @@ class LmdbAnswers:
         stat = txn.stat(self._room.db)
         return (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]) * stat["psize"]
 
-    def _scan(self, tenant: str, after: bytes) -> tuple[list[tuple[bytes, Entry | None]], bool]:
-        """Return some of the tenant's entries behind a fingerprint, and whether those were the last.
+    def _scan(self, tenant: str, after: bytes) -> tuple[list[tuple[bytes, Entry | None, int]], bool]:
+        """Return some of the tenant's entries behind a fingerprint with their hits, and whether those were the last.
 
         At most SCAN, and no more once they come to SCAN_BYTES; None stands for an entry that cannot be read.
         """
         shelf = records.shelf(tenant)
-        found: list[tuple[bytes, Entry | None]] = []
+        found: list[tuple[bytes, Entry | None, int]] = []
         size = 0
         try:
             with self._room.env.begin() as txn, txn.cursor() as cursor:
                 for key, record in records.walk(cursor, shelf, shelf + after):
                     entry = _decode(record)
                     if key != shelf + after and (entry is None or entry.tenant == tenant):
-                        found.append((key[len(shelf) :], entry))
+                        fingerprint = key[len(shelf) :]
+                        found.append((fingerprint, entry, records.hits(txn, records.use_key(tenant, fingerprint))))
                         size += len(record) if entry is None else len(bytes(entry.answer)) + len(entry.rendition)
                     if len(found) == SCAN or size >= SCAN_BYTES:
                         return found, False

@@ -1,7 +1,7 @@
 """How stored answers lie in the `cache` environment, and what keeps its three kinds of record in step.
 
     e + tenant hash (8) + fingerprint (32)   the encoded entry
-    l + fingerprint (32) + tenant hash (8)   when it was last used, when it expires, its size
+    l + fingerprint (32) + tenant hash (8)   when it was last used, when it expires, its size, how often it was used
     t + tenant hash (8)                      how many entries the tenant has, and how many bytes they are
 
 Beside them lie promises (`lmdb_promises`), whose keys begin with n, p, q, r and s.
@@ -26,9 +26,9 @@ SAMPLE = 8  # drawn per eviction; Redis finds 10 near to true LRU, 5 good enough
 FIRST_USE = b"l"
 
 _USE = struct.Struct("<qqI")  # last used (epoch ms), expires (epoch ms), bytes
+_HITS = struct.Struct("<Q")  # stands behind it once there was one
 _SUM = struct.Struct("<qq")  # entries, bytes
 _HASH = 8
-_NEEDS_NO_NOTE = 1 << 62
 
 
 @lru_cache(maxsize=4096)
@@ -46,7 +46,7 @@ def put(txn: Txn, entry: Entry, record: bytes, now_ms: int) -> None:
     """Store an encoded entry, replacing an earlier one."""
     used = use_key(entry.tenant, entry.key)
     replaced = txn.get(used)
-    entries, size = (0, 0) if replaced is None else (-1, -_USE.unpack(replaced)[2])
+    entries, size = (0, 0) if replaced is None else (-1, -_USE.unpack_from(replaced)[2])
     txn.put(shelf(entry.tenant) + entry.key, record)
     txn.put(used, _USE.pack(now_ms, entry.expires_ms, len(record)))
     _count(txn, used[-_HASH:], entries + 1, size + len(record))
@@ -59,7 +59,7 @@ def remove(txn: Txn, used: bytes) -> bool:
         return False
     fingerprint, tenant = used[1:-_HASH], used[-_HASH:]
     txn.delete(b"e" + tenant + fingerprint)
-    _count(txn, tenant, -1, -_USE.unpack(use)[2])
+    _count(txn, tenant, -1, -_USE.unpack_from(use)[2])
     return True
 
 
@@ -70,30 +70,28 @@ def evict(txn: Txn, now_ms: int) -> bool:
         for _ in range(SAMPLE):
             if not _draw(cursor):
                 return False
-            last_ms, expires_ms, _ = _USE.unpack(cursor.value())
+            last_ms, expires_ms, _ = _USE.unpack_from(cursor.value())
             candidate = (expires_ms > now_ms, last_ms, cursor.key())
             worst = min(worst or candidate, candidate)
     return worst is not None and remove(txn, worst[2])
 
 
-def use(txn: Txn, used: bytes, now_ms: int) -> None:
-    """Note that an entry was used now, if it is still there."""
+def use(txn: Txn, used: bytes, now_ms: int, times: int) -> None:
+    """Note that an entry was used so many times until now, if it is still there."""
     stored = txn.get(used)
     if stored is not None:
-        _, expires_ms, size = _USE.unpack(stored)
-        txn.put(used, _USE.pack(now_ms, expires_ms, size))
+        _, expires_ms, size = _USE.unpack_from(stored)
+        txn.put(used, _USE.pack(now_ms, expires_ms, size) + _HITS.pack(_hits(stored) + times))
 
 
-def last_used_ms(txn: Txn, used: bytes) -> int:
-    """Return when an entry was last used; the far future for one that is gone, so that nobody notes its use."""
-    stored = txn.get(used)
-    last_ms: int = _NEEDS_NO_NOTE if stored is None else _USE.unpack(stored)[0]
-    return last_ms
+def hits(txn: Txn, used: bytes) -> int:
+    """Return how often an entry was used."""
+    return _hits(txn.get(used) or b"")
 
 
 def is_expired(use_record: bytes | None, now_ms: int) -> bool:
     """Say whether an entry is there and has expired, by its use record."""
-    return use_record is not None and _USE.unpack(use_record)[1] <= now_ms
+    return use_record is not None and _USE.unpack_from(use_record)[1] <= now_ms
 
 
 def measure(txn: Txn, tenant: str) -> tuple[int, int]:
@@ -109,6 +107,11 @@ def walk(cursor: "lmdb.Cursor[bytes]", prefix: bytes, start: bytes) -> Iterator[
     while found and cursor.key().startswith(prefix):
         yield cursor.item()
         found = cursor.next()
+
+
+def _hits(use: bytes) -> int:
+    count: int = _HITS.unpack_from(use, _USE.size)[0] if len(use) > _USE.size else 0
+    return count
 
 
 def _draw(cursor: "lmdb.Cursor[bytes]") -> bool:

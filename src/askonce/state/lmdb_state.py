@@ -22,7 +22,7 @@ from askonce.state.anchors import LmdbAnchors
 from askonce.state.bell import SilentBell
 from askonce.state.duty import AloneDuty
 from askonce.state.health import Health, crowded
-from askonce.state.lmdb_answers import LmdbAnswers
+from askonce.state.lmdb_answers import TOUCHED_MAX, LmdbAnswers
 from askonce.state.lmdb_books import LmdbBooks, LmdbThreshold, LmdbWindows
 from askonce.state.lmdb_budgets import LmdbBudgets
 from askonce.state.lmdb_desk import Desk
@@ -125,7 +125,7 @@ class LmdbState:
         self.flights.close()
         try:
             if clean:
-                self.answers.beat()
+                self.answers.beat(TOUCHED_MAX)
                 with self._premises.turn():
                     if self._premises.is_last():
                         self._seal()

@@ -78,6 +78,7 @@ class MemoryAnswers:
         self._weigh = weigh
         self._records: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
         self._weights: dict[tuple[str, bytes], int] = {}
+        self._hits: dict[tuple[str, bytes], int] = {}
         self.size = 0
 
     def __len__(self) -> int:
@@ -96,7 +97,9 @@ class MemoryAnswers:
 
     def touch(self, entry: Entry) -> None:
         """Mark an entry as used."""
-        self._records.move_to_end((entry.tenant, entry.key))
+        place = entry.tenant, entry.key
+        self._records.move_to_end(place)
+        self._hits[place] = self._hits.get(place, 0) + 1
 
     async def keep(self, entry: Entry) -> bool:
         """Store an entry; False if it is larger than everything that may be kept."""
@@ -116,7 +119,12 @@ class MemoryAnswers:
         """List fresh entries behind the cursor, at most `size`."""
         now_ms = self._clock.wall_ms()
         fresh = [e for e in self._of(tenant) if e.key > after and e.expires_ms > now_ms and matches(e, filters, now_ms)]
-        return Page(tuple(fresh[:size]), fresh[size - 1].key if len(fresh) > size else b"")
+        hits = tuple(self._hits.get((tenant, e.key), 0) for e in fresh[:size])
+        return Page(tuple(fresh[:size]), fresh[size - 1].key if len(fresh) > size else b"", hits)
+
+    async def hits(self, tenant: str, key: bytes) -> int:
+        """Return how often an entry was found since it was stored."""
+        return self._hits.get((tenant, key), 0)
 
     async def drop(self, tenant: str, key: bytes) -> bool:
         """Remove one entry; False if it was not there."""
@@ -138,6 +146,7 @@ class MemoryAnswers:
 
     def _remove(self, place: tuple[str, bytes]) -> bool:
         self.size -= self._weights.pop(place, 0)
+        self._hits.pop(place, None)
         return self._records.pop(place, None) is not None
 
 

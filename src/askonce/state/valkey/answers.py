@@ -10,6 +10,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from heapq import merge
+from itertools import islice
 
 from askonce.cache import entry as codec
 from askonce.domain.answer import Entry
@@ -23,7 +24,8 @@ from askonce.state.valkey.server import Hour, Server, Word, reason
 SHARE_MAX = 8  # an entry over an eighth of the room would push out too much for one
 HELD_BYTES = 16 << 20  # of one process
 HELD_MAX_BYTES = 256 << 10  # a larger entry is fetched each time
-TOUCHED_MAX = 1000  # uses noted between two beats; what is asked often is noted soon enough
+TOUCHED_MAX = 8192  # entries whose uses wait to be told; uses of more are not noted
+USED_AT_ONCE = 1000  # are told by one beat: some milliseconds of the server
 SCAN, SCAN_BYTES = 100, 1 << 20  # listed in one act: some milliseconds of the server
 
 _log = logging.getLogger("askonce.state")
@@ -77,7 +79,7 @@ class ValkeyAnswers:
         self._clock = clock
         self._bound = max(1, bound_bytes // server.shards)
         self._held = Held()
-        self._touched: set[tuple[int, bytes]] = set()
+        self._touched: dict[tuple[int, bytes], int] = {}
         self._sweep_at = (0, 0)
         self.shards = server.shards
         self.ailment = ""  # why answers are not kept; "" while they are
@@ -116,9 +118,10 @@ class ValkeyAnswers:
 
     def touch(self, entry: Entry) -> None:
         """Note that an entry was used, until the next beat."""
-        if len(self._touched) < TOUCHED_MAX:
-            shard = shelves.shard_of(entry.key, self.shards)
-            self._touched.add((shard, shelves.member(entry.tenant, entry.key)))
+        used = shelves.shard_of(entry.key, self.shards), shelves.member(entry.tenant, entry.key)
+        times = self._touched.get(used, 0)
+        if times or len(self._touched) < TOUCHED_MAX:
+            self._touched[used] = times + 1
 
     async def keep(self, entry: Entry) -> bool:
         """Store (replacing) an entry, evicting others where room is needed; False if that failed, for any reason."""
@@ -143,16 +146,23 @@ class ValkeyAnswers:
     async def page(self, tenant: str, filters: Filters, after: bytes, size: int) -> Page:
         """List fresh entries behind the cursor, at most `size`, over all shards in the order of their keys."""
         now_ms = self._clock.wall_ms()
-        found: list[list[Entry]] = []
+        found: list[list[tuple[Entry, int]]] = []
         for shard in range(self.shards):
-            chosen: list[Entry] = []
+            chosen: list[tuple[Entry, int]] = []
             cursor, ended = after, False
             while not ended and len(chosen) <= size:
-                ended, cursor, entries = await self._scan(shard, tenant, cursor)
-                chosen += [e for e in entries if e.expires_ms > now_ms and matches(e, filters, now_ms)]
+                ended, cursor, scanned = await self._scan(shard, tenant, cursor)
+                chosen += [(e, n) for e, n in scanned if e.expires_ms > now_ms and matches(e, filters, now_ms)]
             found.append(chosen)
-        entries = list(merge(*found, key=lambda entry: entry.key))
-        return Page(tuple(entries[:size]), entries[size - 1].key if len(entries) > size else b"")
+        merged = list(merge(*found, key=lambda each: each[0].key))
+        entries, hits = tuple(e for e, _ in merged[:size]), tuple(n for _, n in merged[:size])
+        return Page(entries, entries[-1].key if len(merged) > size else b"", hits)
+
+    async def hits(self, tenant: str, key: bytes) -> int:
+        """Return how often an entry was found since it was stored; what was noted just now is not in it."""
+        tag = shelves.tag_of(shelves.shard_of(key, self.shards))
+        noted: bytes = await self._server.call("HGET", tag + b"s", shelves.member(tenant, key)) or b""
+        return int(noted.partition(b":")[2] or 0)
 
     async def drop(self, tenant: str, key: bytes) -> bool:
         """Remove one entry; False if it was not there."""
@@ -164,8 +174,8 @@ class ValkeyAnswers:
         for shard in range(self.shards):
             after, ended = b"", False
             while not ended:
-                ended, after, entries = await self._scan(shard, tenant, after)
-                chosen = [shelves.member(tenant, e.key) for e in entries if matches(e, filters, now_ms)]
+                ended, after, scanned = await self._scan(shard, tenant, after)
+                chosen = [shelves.member(tenant, e.key) for e, _ in scanned if matches(e, filters, now_ms)]
                 removed += await self._remove(shard, chosen)
         return removed
 
@@ -185,11 +195,14 @@ class ValkeyAnswers:
         return sum(map(int, replies[::2])), sum(int(size or 0) for size in replies[1::2])
 
     async def beat(self) -> None:
-        """Write down which entries were used since the last beat. Store away: they count as not used."""
-        touched, self._touched = self._touched, set()
-        for shard in sorted({shard for shard, _ in touched}):
-            members = [member for other, member in touched if other == shard]
-            await self._server.act(shelves.USE, [shelves.tag_of(shard)], [self._hour.told(), *members])
+        """Write down which entries were used, and how often. Store away: they count as not used."""
+        touched = list(islice(self._touched.items(), USED_AT_ONCE))
+        by_shard: dict[int, list[Word]] = {}
+        for used, times in touched:
+            del self._touched[used]
+            by_shard.setdefault(used[0], []).extend((used[1], times))
+        for shard, words in sorted(by_shard.items()):
+            await self._server.act(shelves.USE, [shelves.tag_of(shard)], [self._hour.told(), *words])
 
     async def sweep(self, budget: int) -> None:
         """Take what is gone off the shelves, looking at the next so many entries."""
@@ -199,11 +212,12 @@ class ValkeyAnswers:
         ended = seen < budget
         self._sweep_at = ((shard + 1) % self.shards, 0) if ended else (shard, place + seen - gone)
 
-    async def _scan(self, shard: int, tenant: str, after: bytes) -> tuple[bool, bytes, list[Entry]]:
+    async def _scan(self, shard: int, tenant: str, after: bytes) -> tuple[bool, bytes, list[tuple[Entry, int]]]:
         args: list[Word] = [shelves.tenant_hash(tenant), after, SCAN, SCAN_BYTES]
-        ended, last, values = await self._server.act(shelves.SCAN, [shelves.tag_of(shard)], args)
-        entries = [entry for value in values if (entry := _decode(value)) is not None and entry.tenant == tenant]
-        return bool(ended), last or after, entries
+        ended, last, values, hits = await self._server.act(shelves.SCAN, [shelves.tag_of(shard)], args)
+        read = zip(map(_decode, values), hits, strict=True)
+        scanned = [(entry, times) for entry, times in read if entry is not None and entry.tenant == tenant]
+        return bool(ended), last or after, scanned
 
     async def _remove(self, shard: int, members: list[bytes]) -> int:
         if not members:
